@@ -1,0 +1,34 @@
+# Everything is done by scripts/dev.py, which needs nothing but Python 3.11 or later.
+# The recipes are single commands that replace their shell, so that signals reach them.
+
+PYTHON ?= python3
+DEV = exec $(PYTHON) scripts/dev.py
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format requirements load clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+
+run: ## the service on http://127.0.0.1:8080 with its servers and demo data, until Ctrl-C (HOST, PORT, WORKERS)
+	@$(DEV) run
+
+test: ## the whole suite on throw-away servers; some of it: make test ARGS="-k cache -x"
+	@$(DEV) test $(ARGS)
+
+check: ## everything that is checked without running the tests
+	@$(DEV) check
+
+format: ## put the source into its usual form
+	@$(DEV) format
+
+requirements: ## pin requirements.in and requirements-dev.in again, with hashes
+	@$(DEV) requirements
+
+load: ## load test of a running service: make load ARGS="..."
+	@exec bash scripts/load-test.sh $(ARGS)
+
+clean: ## remove what tools left behind; keeps .venv and the development database
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles
+	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

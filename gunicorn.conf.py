@@ -1,0 +1,109 @@
+"""gunicorn's settings. From the environment: HOST, PORT, WORKERS, THREADS, and rarer ones."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# --- where and how many
+_host = os.environ.get("HOST") or "127.0.0.1"
+_port = os.environ.get("PORT") or "8080"
+bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
+workers = int(os.environ.get("WORKERS") or 2)
+worker_class = "gthread"
+threads = int(os.environ.get("THREADS") or 8)
+preload_app = True  # the schema is built once and its memory shared
+
+# --- how long (seconds)
+# With gthread this bounds only a worker's main loop, which also runs while requests do. Requests
+# have their own deadline of 30 s (the timeout hierarchy); a stop waits longer than that, so that
+# none is cut off.
+timeout = 60
+graceful_timeout = 35
+keepalive = 75  # longer than the 60 s of common proxies, so that the proxy closes first
+
+# --- limits
+limit_request_line = 8190  # bytes; the most gunicorn can check
+limit_request_fields = 100
+limit_request_field_size = 8190  # bytes
+# A worker can be replaced after so many requests; off, since nothing is known to leak.
+max_requests = int(os.environ.get("MAX_REQUESTS") or 0)
+max_requests_jitter = max_requests // 10
+
+# --- files, logs
+if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a private, unlinked file there
+    worker_tmp_dir = "/dev/shm"  # noqa: S108 - heartbeats never wait for a disk
+accesslog = os.environ.get("ACCESS_LOG") or None  # "-" is standard output
+errorlog = "-"
+loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
+# The default socket is one per user, so that two services of one user would take it from each
+# other.
+control_socket_disable = True
+# forwarded_allow_ips stays at gunicorn's default: FORWARDED_ALLOW_IPS, or this machine alone.
+
+
+# --- metrics of several processes
+_MARK = "PCF_METRICS_FOLDER_OF"  # process id and "own" or "given"; survives a reload of this file
+
+
+def _prepare_metrics_folder() -> None:
+    """Give this start a metrics folder without the values of an earlier one.
+
+    Has to happen before prometheus_client is imported, which the application does; gunicorn reads
+    this file first.
+    """
+    owner, _, whose = os.environ.get(_MARK, "").partition(" ")
+    if owner == str(os.getpid()):
+        return  # reloaded by SIGHUP: the folder is in use
+    given = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not given or whose == "own":  # or inherited from another start, which will remove it
+        given = None
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="pcf-metrics-")
+    elif "GUNICORN_PID" not in os.environ:  # else started by SIGUSR2 and shares it with the old one
+        folder = Path(given)
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("*.db"):
+            left.unlink(missing_ok=True)
+    os.environ[_MARK] = f"{os.getpid()} {'given' if given else 'own'}"
+
+
+def _close_connections() -> None:
+    """Close what loading the application opened.
+
+    A connection must not have two owners: two workers would read each other's answers. psycopg's
+    pool has threads besides, which a fork leaves behind. So both are closed before a fork, in the
+    process that owns them; closing them in the worker would say good-bye to the server in the
+    name of the other processes. redis-py needs nothing: its pools notice a fork by the process
+    id.
+    """
+    from django.db import connections  # noqa: PLC0415 - configured once the application is loaded
+
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if hasattr(connection, "close_pool"):
+            connection.close_pool()
+
+
+def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """Before every worker, also one that replaces another."""
+    _close_connections()
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """Forget the gauges of a worker that is gone; its counters stay, they only ever grow."""
+    from prometheus_client import multiprocess  # noqa: PLC0415 - not before the folder is known
+
+    # The folder may be gone already; that must not take the service down.
+    with contextlib.suppress(OSError):
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(server: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """Remove the metrics folder if this process made it."""
+    if os.environ.get(_MARK) == f"{os.getpid()} own":
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+
+
+_prepare_metrics_folder()

@@ -1,0 +1,1 @@
+"""Notes, and everything that joins notes to users and tags."""

@@ -1,0 +1,111 @@
+"""``manage.py seed_load``: users, notes and tags in quantity, for trying out load."""
+
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from django.core.management.base import BaseCommand, CommandError
+
+from notes import seeding
+
+BAR_WIDTH = 30  # characters
+REDRAW_INTERVAL = 0.1  # seconds
+
+_COUNTS = {
+    "users": (1_000, "users to make"),
+    "notes_per_user": (100, "notes of each of them"),
+    "tags": (50, "tags the notes choose from"),
+    "tags_per_note": (3, "different tags of each note"),
+    "batch_size": (10_000, "rows made and sent at once"),
+    "seed": (1, "same seed and counts: same text, times and tags"),
+}
+
+
+class Command(BaseCommand):
+    help = (
+        "Adds a new set of made-up users, notes and tags to the database by COPY, in one "
+        "transaction: cut off, it leaves nothing behind. Users get names that are free and no "
+        "password; tags are shared with those of the same name. With --replace all notes, all "
+        "tags and all users but staff and superusers are deleted first."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        for name, (default, text) in _COUNTS.items():
+            option = "--" + name.replace("_", "-")
+            parser.add_argument(option, type=int, default=default, help=f"{text} ({default:,})")
+        parser.add_argument(
+            "--private-share",
+            type=float,
+            default=0.2,
+            help="share of every user's notes that is private, 0 to 1 (0.2)",
+        )
+        parser.add_argument(
+            "--replace",
+            action="store_true",
+            help="first delete all notes, tags and users who are not staff; "
+            "readers wait until the load is done",
+        )
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_false",
+            dest="interactive",
+            help="with --replace: do not ask for confirmation",
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        try:
+            volume = seeding.Volume(
+                **{name: options[name] for name in _COUNTS}, private_share=options["private_share"]
+            )
+        except seeding.SeedingError as error:
+            raise CommandError(str(error)) from error
+        if options["replace"] and options["interactive"]:
+            self._confirm()
+
+        progress = progress_bar(sys.stderr, volume.notes) or seeding.ignore_progress
+        started = time.monotonic()
+        try:
+            seeding.load(volume, replace=options["replace"], progress=progress)
+        except KeyboardInterrupt:
+            raise CommandError("cut off; the database is as it was") from None
+        seconds = time.monotonic() - started
+        seeding.vacuum()
+        rows = volume.users + volume.notes + volume.note_tags
+        self.stdout.write(
+            f"{volume.users:,} users, {volume.notes:,} notes and {volume.note_tags:,} tags on them "
+            f"in {seconds:.1f} s: {volume.notes / seconds:,.0f} notes/s, {rows / seconds:,.0f} "
+            "rows/s"
+        )
+
+    def _confirm(self) -> None:
+        """Ask before data is deleted. Raises CommandError for any answer but yes."""
+        if not sys.stdin.isatty():
+            raise CommandError("--replace deletes data; without a terminal it needs --no-input")
+        question = "Delete all notes, all tags and all users who are not staff? [yes/no] "
+        if input(question).strip().lower() != "yes":
+            raise CommandError("nothing was changed")
+
+
+def progress_bar(stream: TextIO, total: int) -> Callable[[int], None] | None:
+    """A function that draws how many of ``total`` notes are done; None without a terminal."""
+    if not stream.isatty() or not total:
+        return None
+    started = drawn = time.monotonic()
+
+    def draw(done: int) -> None:
+        nonlocal drawn
+        now = time.monotonic()
+        if done < total and now - drawn < REDRAW_INTERVAL:
+            return
+        drawn = now
+        rate = done / max(now - started, 1e-9)
+        filled = BAR_WIDTH * done // total
+        bar = "#" * filled + "." * (BAR_WIDTH - filled)
+        end = "\n" if done >= total else ""
+        stream.write(f"\r[{bar}] {done / total:4.0%} {done:,} notes, {rate:,.0f}/s{end}")
+        stream.flush()
+
+    return draw

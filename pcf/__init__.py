@@ -1,0 +1,1 @@
+"""The engine: batching, response caching, deadlines, pool and metrics as one system."""

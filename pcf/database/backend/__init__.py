@@ -1,0 +1,1 @@
+"""Django database engine: PostgreSQL under the request's deadline."""

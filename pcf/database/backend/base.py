@@ -1,0 +1,305 @@
+"""``ENGINE = "pcf.database.backend"``: Django's PostgreSQL backend, made safe for requests.
+
+What it adds, and only inside a TimeoutContext where deadlines are concerned:
+
+* every statement runs under the rest of the request's budget, without additional round trips;
+* a connection is waited for, connected and checked inside the deadline;
+* reads declared idempotent are repeated on a fresh connection when theirs broke;
+* statements are counted, timed, and logged when slow.
+
+Outside a TimeoutContext (commands, migrations, a shell) PostgreSQL's own ``statement_timeout``
+applies, so a long migration is not cut short; a pooled connection is set back to it first.
+
+OPTIONS beyond Django's: ``session_statement_timeout`` (default True). False when a pooler such as
+PgBouncer in transaction mode shares sessions: then every limit travels with its statement.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import psycopg
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error
+from django.db.backends.base.base import NO_DB_ALIAS
+from django.db.backends.postgresql import base, operations
+from django.db.backends.utils import CursorWrapper
+from psycopg import IsolationLevel
+
+from pcf import metrics
+from pcf.apps import config
+from pcf.database.connection import GRACE, Connection
+from pcf.database.errors import ConnectionLost
+from pcf.database.pool import Pool, backoff
+from pcf.database.retry import lost_reason, may_repeat
+from pcf.database.statements import (
+    Kind,
+    Watch,
+    kind_of,
+    statement_budget,
+    template_text,
+    usual_limit,
+    with_limit,
+)
+from pcf.errors import ClientError
+from pcf.timeouts import current_timeout
+
+_LIMIT = re.compile(r"\A(SET (LOCAL )?|RESET )statement_timeout[^;]*; ")
+
+
+class SharedSessionConnection(Connection):
+    """A connection through a pooler: nothing may be left behind in its session."""
+
+    keeps_session_limit = False
+
+
+class DeadlineCursor(CursorWrapper):
+    """Runs every statement under its budget, writes it down, repeats what may be repeated.
+
+    Raises ``InsufficientTime`` before and ``DeadlineExceeded`` after the server is involved, and
+    ``ConnectionLost`` when the connection broke inside a TimeoutContext.
+    """
+
+    db: "DatabaseWrapper"
+
+    def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
+        try:
+            return self._once(sql, params, *ignored)
+        except Error as error:
+            reason = self._lost(error)
+            if reason is None:
+                raise
+            return self._again(error, reason, sql, params, *ignored)
+
+    def _once(self, sql: Any, params: Any, *ignored: Any) -> Any:
+        if isinstance(self.cursor, psycopg.ServerCursor):
+            with self._alone(sql):
+                return super()._execute(sql, params, *ignored)  # type: ignore[misc]
+        watch = Watch(self.cursor.connection, sql)
+        try:
+            if watch.limit:
+                limited = with_limit(watch.limit, sql)
+                result = super()._execute(limited, params, *ignored)  # type: ignore[misc]
+                self.cursor.nextset()  # past the answer to the SET
+            else:
+                result = super()._execute(sql, params, *ignored)  # type: ignore[misc]
+        except BaseException as error:
+            self._failed(watch, error)
+            raise
+        watch.done()
+        return result
+
+    def _failed(self, watch: Watch, error: BaseException) -> None:
+        """Close ``watch``; raise the deadline's error when ``error`` was its doing."""
+        cause = error.__cause__ if isinstance(error, Error) else error
+        late = watch.failed(cause or error)
+        if late is not None:
+            if self.cursor.connection.closed:
+                self.db.abandon()
+            raise late from error
+
+    def _lost(self, error: Error) -> str | None:
+        """Why the connection broke; None when ``error`` is of another kind."""
+        if isinstance(error, ClientError):
+            return None
+        return lost_reason(error.__cause__, self.cursor.connection)
+
+    def _again(self, error: Error, reason: str, sql: Any, params: Any, *ignored: Any) -> Any:
+        """The connection broke: repeat a SELECT that may be, outside a transaction.
+
+        At most ``database.retry_attempts`` times, inside the deadline, each on a fresh connection.
+        """
+        db = self.db
+        if db.abandon() and type(self.cursor) is base.Cursor and may_repeat(template_text(sql)):
+            for _ in backoff().repetitions(current_timeout()):
+                metrics.db_retries.labels(reason).inc()
+                try:
+                    db.ensure_connection()
+                    self.cursor = db.create_cursor()
+                    return self._once(sql, params, *ignored)
+                except Error as another:
+                    next_reason = self._lost(another)
+                    if next_reason is None:
+                        raise
+                    error, reason = another, next_reason
+                    db.abandon()
+        raise _lost_error(error)
+
+    def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
+        with self._alone(sql):
+            return super()._executemany(sql, param_list, *ignored)  # type: ignore[misc]
+
+    def callproc(
+        self,
+        procname: str,
+        params: Sequence[Any] | None = None,
+        kparams: dict[str, int] | None = None,
+    ) -> Any:
+        """As Django's, under the statement's budget."""
+        with self._alone(f"CALL {procname}"):
+            return super().callproc(procname, params, kparams)
+
+    @contextmanager
+    def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Any]:
+        """As psycopg's ``Cursor.copy``; the whole exchange counts as one statement."""
+        with (
+            self._alone(statement),
+            self.db.wrap_database_errors,
+            self.cursor.copy(statement, params, **options) as copy,
+        ):
+            yield copy
+
+    def stream(self, sql: Any, params: Any = None, **options: Any) -> Iterator[Any]:
+        """As psycopg's ``Cursor.stream``; one statement until the last row was taken."""
+        with self._alone(sql), self.db.wrap_database_errors:
+            yield from self.cursor.stream(sql, params, **options)
+
+    @contextmanager
+    def _alone(self, sql: Any) -> Iterator[None]:
+        """Watch a statement that cannot share its message with a SET; it is never repeated."""
+        self.db.validate_no_broken_transaction()
+        try:
+            with self.db.wrap_database_errors:
+                watch = Watch(self.cursor.connection, sql, alone=True)
+            try:
+                yield
+            except BaseException as error:
+                self._failed(watch, error)
+                raise
+            watch.done()
+        except Error as error:
+            if self._lost(error) is None:
+                raise
+            self.db.abandon()
+            raise _lost_error(error) from error.__cause__
+
+
+def _lost_error(error: Error) -> Error:
+    """What a broken connection is reported as: Django's ``error`` itself outside a request."""
+    if current_timeout() is None:
+        return error
+    lost = ConnectionLost()
+    lost.__cause__ = error
+    return lost
+
+
+class DeadlineDebugCursor(base.CursorDebugWrapper, DeadlineCursor):
+    """Django's logging cursor (DEBUG, CaptureQueriesContext) with the same guards."""
+
+    @contextmanager
+    def copy(self, statement: Any, *args: Any, **options: Any) -> Iterator[Any]:
+        """As ``DeadlineCursor.copy``, logged."""
+        with (
+            self.debug_sql(template_text(statement)),
+            DeadlineCursor.copy(self, statement, *args, **options) as copy,
+        ):
+            yield copy
+
+
+class DatabaseOperations(operations.DatabaseOperations):
+    """Django's operations; logged statements do not show the limit sent in front of them."""
+
+    def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> str:
+        """The last statement of ``cursor`` with its parameters, as the caller wrote it."""
+        text: str = super().last_executed_query(cursor, sql, params)
+        own = text is None or kind_of(sql) is not Kind.QUERY
+        return text if own else _LIMIT.sub("", text)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """One thread's connection; see the module's docstring."""
+
+    ops_class = DatabaseOperations
+    connection: Connection | None
+    _connection_pools: ClassVar[dict[str, Pool]] = {}
+
+    @property
+    def pool(self) -> Pool | None:
+        """The process's pool of this alias, made on first use; None without OPTIONS["pool"]."""
+        options = self.settings_dict["OPTIONS"].get("pool")
+        if self.alias == NO_DB_ALIAS or not options:
+            return None
+        pool = self._connection_pools.get(self.alias)
+        if pool is None:
+            if self.settings_dict.get("CONN_MAX_AGE", 0) != 0:
+                raise ImproperlyConfigured("a pool needs CONN_MAX_AGE = 0")
+            pool = Pool(
+                connection_class=self._connection_class(),
+                kwargs={**self.get_connection_params(), "autocommit": True},
+                open=False,  # a process that forks must not carry connections along
+                configure=self._configure_connection,
+                checked=self.settings_dict["CONN_HEALTH_CHECKS"],
+                **({} if options is True else options),
+            )
+            pool = self._connection_pools.setdefault(self.alias, pool)
+        return pool
+
+    def close_pool(self) -> None:
+        """Close the alias's pool if there is one; Django's own would make it first."""
+        pool = self._connection_pools.pop(self.alias, None)
+        if pool is not None:
+            pool.close()
+
+    def _connection_class(self) -> type[Connection]:
+        keeps = self.settings_dict["OPTIONS"].get("session_statement_timeout", True)
+        return Connection if keeps else SharedSessionConnection
+
+    def get_connection_params(self) -> dict[str, Any]:
+        """Django's, and a kernel that notices a dead peer before the deadline does."""
+        params = super().get_connection_params()
+        if self.settings_dict["OPTIONS"].get("server_side_binding") is True:
+            raise ImproperlyConfigured("server_side_binding cannot carry statement limits")
+        params.pop("session_statement_timeout", None)
+        params.setdefault("keepalives_idle", 30)
+        params.setdefault("keepalives_interval", 10)
+        params.setdefault("keepalives_count", 3)
+        params.setdefault("tcp_user_timeout", int((config().timeouts.database + GRACE) * 1_000))
+        return params
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """A connection from the pool, or a new one; raises ``InsufficientTime`` before trying."""
+        context = current_timeout()
+        if context is not None:
+            statement_budget(context)
+        if self.pool:
+            return super().get_new_connection(conn_params)
+        level = self.settings_dict["OPTIONS"].get("isolation_level")
+        self.isolation_level = IsolationLevel(level or IsolationLevel.READ_COMMITTED)
+        connection = self._connection_class().connect(**conn_params)
+        if level is not None:
+            connection.isolation_level = self.isolation_level
+        return connection
+
+    def _configure_connection(self, connection: Connection) -> bool:
+        """Django's set-up of a new session; a pooled one also gets the usual limit, to keep."""
+        commit: bool = super()._configure_connection(connection)  # type: ignore[misc]
+        if self.pool and connection.keeps_session_limit:
+            connection.limit_separately(usual_limit(), usual_limit())
+        return commit
+
+    def abandon(self) -> bool:
+        """Give up a broken connection, so that the next statement gets another; whether it did.
+
+        Inside a transaction it does not: Django has to see the transaction fail.
+        """
+        if self.in_atomic_block or not self.autocommit:
+            return False
+        if self.connection is not None:
+            self.connection.close()  # the server may have said farewell without hanging up yet
+        self.close()
+        return True
+
+    def chunked_cursor(self) -> CursorWrapper:
+        """Django's server-side cursor, whose every FETCH would have the full limit; in a
+        TimeoutContext an ordinary cursor: what a request reads is bounded anyway.
+        """
+        return super().chunked_cursor() if current_timeout() is None else self.cursor()
+
+    def make_cursor(self, cursor: Any) -> CursorWrapper:
+        """The cursor that statements go through."""
+        return DeadlineCursor(cursor, self)
+
+    def make_debug_cursor(self, cursor: Any) -> Any:
+        """The same, with Django's log of queries."""
+        return DeadlineDebugCursor(cursor, self)

@@ -1,0 +1,128 @@
+"""A psycopg connection that knows its statement limit and never waits for ever in a request."""
+
+from time import monotonic
+from typing import Any
+
+import psycopg
+from psycopg.abc import RV, PQGen
+from psycopg.pq import TransactionStatus
+
+from pcf.timeouts import current_timeout
+
+GRACE = 0.5  # seconds the server has to report its own timeout before the client gives it up
+HOUSEKEEPING = 1.0  # seconds that COMMIT, ROLLBACK and the like get even after the deadline
+_INTERVAL = 0.1  # seconds between looks at signals while waiting, psycopg's own value
+
+_IDLE = TransactionStatus.IDLE
+_INERROR = TransactionStatus.INERROR
+UNKNOWN = -1  # the limit on the server is not known: whatever is wanted has to be sent
+
+
+class StatementOverdue(psycopg.OperationalError):
+    """The server stayed silent past the deadline; the connection was closed."""
+
+
+class Connection(psycopg.Connection[Any]):
+    """Remembers which ``statement_timeout`` the server has, and guards every wait.
+
+    Limits are in milliseconds; None stands for the server's own value (what ``RESET`` restores).
+
+    * A limit equal to the session's costs nothing. Another one travels in front of the statement,
+      in the same message, so it costs no round trip.
+    * In autocommit mode that message is one implicit transaction, so ``SET LOCAL`` ends with it:
+      a tight limit cannot reach the next user of a pooled connection.
+    * In a transaction ``SET LOCAL`` ends with the transaction; ``local_limit`` follows it.
+
+    When the server does not answer (frozen, network gone) it cannot honour its timeout either:
+    ``wait`` then closes the connection ``GRACE`` seconds after the deadline and raises
+    ``StatementOverdue``.
+    """
+
+    session_limit: int | None = None
+    local_limit: int | None = None
+    _local: bool = False
+    deadline: float | None = None  # of the statement that runs now, on time.monotonic()
+    keeps_session_limit: bool = True  # False behind a pooler that shares sessions
+    last_used: float = 0.0  # on time.monotonic(); the pool's
+    overdue: bool = False  # closed because the server stayed silent
+
+    def limit_sql(self, wanted: int | None, usual: int) -> str:
+        """SQL that gives the next statement ``wanted`` ms; empty when it has them already.
+
+        ``usual`` is the limit worth keeping for the session. The result must be sent in front of
+        the statement in the same simple query; then report ``limit_applied``.
+        """
+        status = self.pgconn.transaction_status
+        if status == _IDLE:
+            self._local = False
+            if self.autocommit:
+                return self._autocommit_sql(wanted, usual)
+        elif status == _INERROR:
+            return ""  # nothing but ROLLBACK is accepted
+        if wanted == (self.local_limit if self._local else self.session_limit):
+            return ""
+        self._local = True
+        self.local_limit = wanted
+        return f"SET LOCAL statement_timeout = {'DEFAULT' if wanted is None else wanted}; "
+
+    def _autocommit_sql(self, wanted: int | None, usual: int) -> str:
+        if wanted == self.session_limit:
+            return ""
+        if wanted is None:
+            return "RESET statement_timeout; "
+        if wanted == usual and self.keeps_session_limit:
+            return f"SET statement_timeout = {wanted}; "
+        return f"SET LOCAL statement_timeout = {wanted}; "
+
+    def limit_applied(self, sql: str) -> None:
+        """The message with ``sql`` of ``limit_sql`` succeeded: remember a session's new limit."""
+        if sql.startswith("SET statement_timeout = "):
+            self.session_limit = int(sql[24:-2])
+        elif sql.startswith("RESET"):
+            self.session_limit = None
+
+    def limit_separately(self, wanted: int | None, usual: int) -> None:
+        """Set the limit in a round trip of its own, for what cannot share a message (COPY, DDL).
+
+        In autocommit mode it is the session's until the next statement wants another. Where
+        sessions are shared that would reach strangers: there only ``wait`` guards such statements.
+        """
+        sql = self.limit_sql(wanted, usual)
+        if sql.startswith("SET LOCAL") and not self._local:  # would end with its own message
+            sql = f"SET {sql.removeprefix('SET LOCAL ')}" if self.keeps_session_limit else ""
+        if sql:
+            self.execute(sql.removesuffix("; "))
+            self.limit_applied(sql)
+
+    def set_by_hand(self, *, limited: bool) -> None:
+        """The caller's own SET or RESET of the limit was executed.
+
+        Outside a request (``limited`` False) the caller's value is left alone from here on.
+        """
+        self.session_limit = UNKNOWN if limited else None
+        self.local_limit = self.session_limit
+
+    def rolled_back_to_savepoint(self) -> None:
+        """ROLLBACK TO may have undone a ``SET LOCAL``: send the next limit in any case."""
+        self.local_limit = UNKNOWN
+
+    def wait(self, gen: PQGen[RV], interval: float = _INTERVAL, timeout: float | None = None) -> RV:
+        """As psycopg's, bounded by the statement's or the request's deadline.
+
+        Raises ``StatementOverdue`` past it; outside of both it waits as long as it takes.
+        """
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        if self.deadline is not None:
+            left = max(self.deadline - monotonic(), 0.0) + GRACE
+        else:
+            context = current_timeout()
+            if context is None:
+                return super().wait(gen, interval)
+            left = max(context.remaining(), HOUSEKEEPING)
+        try:
+            return super().wait(gen, interval, left)
+        except psycopg.errors._WaitTimeout:  # noqa: SLF001 (the only name psycopg gives it)
+            self.overdue = True
+            self.close()
+            raise StatementOverdue("the server did not answer within the deadline") from None

@@ -1,0 +1,32 @@
+"""What a client is told when the database cannot serve it.
+
+They are ``ClientError``s, so that a response carries their code, and Django ``OperationalError``s,
+so that code which knows nothing of the engine (admin, checks) still recognises them.
+"""
+
+from django.db import OperationalError
+
+from pcf.errors import ClientError
+
+
+class DatabaseUnavailable(ClientError, OperationalError):
+    """No connection could be had in time: the server is away, or every connection is taken."""
+
+    code = "SERVICE_UNAVAILABLE"
+
+    def __init__(self, message: str = "The database is not available at the moment") -> None:
+        super().__init__(message)
+
+
+class TooManyWaiting(DatabaseUnavailable):
+    """So many requests wait for a connection already that one more is refused at once."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many requests are waiting for the database")
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """The connection broke during a statement that may not be, or was in vain, repeated."""
+
+    def __init__(self) -> None:
+        super().__init__("The connection to the database was lost")

@@ -1,0 +1,156 @@
+"""The connection pool: waits inside the deadline, hands out only living connections."""
+
+import select
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
+
+from pcf import metrics
+from pcf.apps import config
+from pcf.database.connection import Connection
+from pcf.database.errors import DatabaseUnavailable, TooManyWaiting
+from pcf.database.retry import Backoff
+from pcf.database.statements import LAYER
+from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate, current_timeout
+
+CHECK_AFTER = 5.0  # seconds unused after which a look at the socket is not enough
+CHECK_LIMIT = 1.0  # seconds that the server has to answer the question
+RECONNECT_TIMEOUT = 0.25  # seconds; psycopg_pool's own pauses grow to minutes, ours do not
+
+_in_use = metrics.db_pool.labels("in_use")
+_waiting = metrics.db_pool.labels("waiting")
+
+
+def backoff() -> Backoff:
+    """The backoff policy of everything that talks to the database, as configured now."""
+    database = config().database
+    return Backoff(
+        initial=database.backoff_initial,
+        maximum=database.backoff_max,
+        attempts=database.retry_attempts,
+    )
+
+
+class Pool(ConnectionPool[Connection]):
+    """psycopg's pool under the request's deadline.
+
+    * Server away: clients wait until it is back, at most ``timeout`` seconds and never past their
+      deadline. While anyone waits, reconnection is tried with the engine's backoff; while nobody
+      waits, nothing is tried.
+    * Connections broken while idle (server restarted, backend terminated): found on checkout,
+      without a round trip unless the connection lay idle for ``CHECK_AFTER`` seconds; the other
+      idle ones are checked at once too, so that a client pays for the fault only once.
+    * Exhausted: beyond ``max_waiting`` clients, the next is refused immediately.
+
+    Inside a TimeoutContext the errors are ``DeadlineExceeded``, ``DatabaseUnavailable`` and
+    ``TooManyWaiting``; outside they are psycopg_pool's, which Django makes OperationalErrors.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection_class: type[Connection],
+        configure: Callable[[Connection], object],
+        checked: bool,
+        **options: Any,
+    ) -> None:
+        """``checked``: look at connections on checkout; ``options`` as psycopg_pool's."""
+        options.setdefault("reconnect_timeout", RECONNECT_TIMEOUT)
+        self._checked = checked
+        self._connect_limit = float(options["kwargs"].get("connect_timeout") or 5.0)
+        self._failures = 0
+        self._configure_connection = configure
+        super().__init__(
+            connection_class=connection_class,
+            configure=self._configure_in_time,
+            reconnect_failed=self._try_again,
+            **options,
+        )
+
+    def getconn(self, timeout: float | None = None) -> Connection:
+        """A living connection within ``timeout`` seconds (the pool's own by default)."""
+        context = current_timeout()
+        seconds = self.timeout if timeout is None else timeout
+        bound = None
+        if context is not None:
+            bound = context if context.layer == LAYER else context.child_budget(LAYER)
+            seconds = min(seconds, bound.remaining())
+        deadline = monotonic() + seconds
+        _waiting.inc()
+        try:
+            connection = super().getconn(seconds)
+            while self._checked and not _alive(connection):
+                self._replace(connection)
+                connection = super().getconn(deadline - monotonic())
+        except TooManyRequests as error:
+            if context is None:
+                raise
+            raise TooManyWaiting from error
+        except PoolTimeout as error:
+            if bound is None:
+                raise
+            raise _unavailable(bound) from error
+        finally:
+            _waiting.dec()
+        _in_use.inc()
+        return connection
+
+    def putconn(self, conn: Connection) -> None:
+        """Take ``conn`` back; a broken one is replaced."""
+        conn.last_used = monotonic()
+        _in_use.dec()
+        super().putconn(conn)
+
+    def _replace(self, connection: Connection) -> None:
+        """Drop a connection found broken, and every other idle one that is broken too."""
+        frozen = connection.overdue
+        connection.close()
+        super().putconn(connection)
+        if frozen:
+            self.drain()  # asking each of the others would cost CHECK_LIMIT every time
+        else:
+            self._check_idle()
+
+    def _check_idle(self) -> None:
+        with activate(TimeoutContext.start("check", CHECK_LIMIT)):
+            self.check()
+
+    def _configure_in_time(self, connection: Connection) -> None:
+        """Configure a new connection; a server that freezes meanwhile cannot keep the worker."""
+        with activate(TimeoutContext.start("connect", self._connect_limit)):
+            self._configure_connection(connection)
+        connection.last_used = monotonic()
+        self._failures = 0
+
+    def _try_again(self, _pool: ConnectionPool[Any]) -> None:
+        """Connecting failed and the pool gave up: go on, after a pause, while clients wait."""
+        self._failures += 1
+        backoff().sleep(backoff().pause(self._failures - 1))
+        if self.get_stats().get("requests_waiting"):
+            self._check_idle()  # which lets the pool grow
+
+
+def _unavailable(bound: TimeoutContext) -> DeadlineExceeded | DatabaseUnavailable:
+    return bound.exceeded() if bound.expired else DatabaseUnavailable()
+
+
+def _alive(connection: Connection) -> bool:
+    """Whether the server still talks to us.
+
+    An idle connection has nothing to read, except the server's farewell or the end of the stream.
+    Without any, one that was used lately is taken to be alive; else the server is asked.
+    """
+    poll = select.poll()
+    try:
+        poll.register(connection.fileno(), select.POLLIN)
+        silent = not poll.poll(0)
+        if silent and monotonic() - connection.last_used < CHECK_AFTER:
+            return True
+        with activate(TimeoutContext.start("check", CHECK_LIMIT)):
+            ConnectionPool.check_connection(connection)
+    except psycopg.Error:
+        return False
+    return True

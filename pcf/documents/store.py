@@ -1,0 +1,48 @@
+"""The documents that a process remembers."""
+
+from collections import OrderedDict
+from threading import Lock
+
+from graphql import GraphQLSchema
+
+from pcf import metrics
+from pcf.config import Documents
+from pcf.documents.document import Document, prepare
+
+
+class DocumentStore:
+    """A bounded LRU of valid documents by their text, shared by the threads of a process.
+
+    Documents that are not valid are not remembered: a client that sends many of them cannot push
+    out the good ones.
+    """
+
+    def __init__(self, schema: GraphQLSchema, limits: Documents) -> None:
+        self._schema = schema
+        self._limits = limits
+        self._documents: OrderedDict[str, Document] = OrderedDict()
+        self._lock = Lock()
+        self._known = metrics.documents.labels("known")
+
+    def get(self, text: str) -> Document:
+        """The document of this text, prepared now when it is new.
+
+        Raises InvalidDocument. Two threads that bring the same new text may both prepare it.
+        """
+        with self._lock:
+            document = self._documents.get(text)
+            if document is not None:
+                self._documents.move_to_end(text)
+        if document is not None:
+            self._known.inc()
+            return document
+        document = prepare(self._schema, text, self._limits)
+        metrics.documents.labels("prepared").inc()
+        with self._lock:
+            self._documents[text] = document
+            while len(self._documents) > self._limits.remembered:
+                self._documents.popitem(last=False)
+        return document
+
+    def __len__(self) -> int:
+        return len(self._documents)

@@ -1,0 +1,30 @@
+"""Errors whose message and extensions may be shown to a client; every other error is masked."""
+
+from typing import Any
+
+
+class ClientError(Exception):
+    """An error a client may see: its message, and ``extensions`` with a ``code``.
+
+    graphql-core copies ``extensions`` of an original error into the GraphQL error (spec section
+    7.1.2), so raising a subclass in a resolver is all that is needed.
+    """
+
+    code = "BAD_REQUEST"
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """The error's ``extensions`` entry in the response."""
+        return {"code": self.code}
+
+
+class InvalidArgument(ClientError):
+    """An argument is of the right type but not a value that the field accepts."""
+
+    code = "BAD_USER_INPUT"
+
+
+class NotAuthenticated(ClientError):
+    """The credentials of the request are missing or not valid."""
+
+    code = "UNAUTHENTICATED"

@@ -1,0 +1,1 @@
+"""Execution: promises, loaders, edges, and the executor that lets any resolver return a promise."""

@@ -1,0 +1,65 @@
+"""Edges: fields that lead from one type to another through a loader."""
+
+from operator import attrgetter
+from typing import Any
+
+import graphene
+from graphql import GraphQLResolveInfo
+
+from pcf.execution.paging import page_arguments, parse_page
+
+
+class Edge(graphene.Field):
+    """A field that is resolved by a loader.
+
+    ``type_`` names the graphene type and ``loader`` the loader by string
+    (``"notes.schema.NoteType"``, ``"notes.NotesByAuthor"``), so that apps need not import each
+    other. ``key`` is the parent's attribute that holds the loader's key; a parent without one
+    (None) has no such neighbour. ``many`` makes the field a list, ``first`` a paged list with
+    that default page size; the page reaches the loader as its arguments ``first`` and ``after``.
+    """
+
+    def __init__(
+        self,
+        type_: str,
+        *,
+        loader: str,
+        key: str = "id",
+        many: bool = False,
+        first: int | None = None,
+        required: bool = False,
+        description: str | None = None,
+    ) -> None:
+        self.loader = loader
+        self.key = key
+        self.many = many
+        self.paged = first is not None
+        self._read_key = attrgetter(key)
+        of_type: Any = type_
+        if many:
+            of_type = graphene.List(graphene.NonNull(type_))
+        super().__init__(
+            of_type,
+            required=required or many,
+            description=description,
+            args=page_arguments(first) if first is not None else None,
+        )
+
+    def wrap_resolve(self, parent_resolver: Any) -> Any:
+        """The resolver: one ``load`` of the parent's key, to be batched with its neighbours'."""
+        del parent_resolver  # an edge is resolved by its loader alone
+        return self.resolve_edge
+
+    def resolve_edge(self, parent: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
+        """A promise of the neighbours of ``parent``, or None without a key.
+
+        Raises InvalidArgument for a page that cannot be.
+        """
+        key = self._read_key(parent)
+        if key is None:
+            return [] if self.many else None
+        if not self.paged:
+            return info.context.loaders.get(self.loader).load(key)
+        page = parse_page(arguments["first"], arguments.get("after"))
+        loader = info.context.loaders.get(self.loader, first=page.first, after=page.after)
+        return loader.load(key)

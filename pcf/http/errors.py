@@ -1,0 +1,52 @@
+"""What clients see of errors: known ones by code, all others masked."""
+
+import logging
+from typing import Any
+
+from graphql import GraphQLError
+
+from pcf import metrics
+from pcf.errors import ClientError
+from pcf.http.logs import request_id
+from pcf.timeouts import DeadlineExceeded
+
+logger = logging.getLogger("pcf.http")
+
+CODES = (
+    "BAD_REQUEST",
+    "BAD_USER_INPUT",
+    "DOCUMENT_TOO_LARGE",
+    "GRAPHQL_PARSE_FAILED",
+    "GRAPHQL_VALIDATION_FAILED",
+    "INTERNAL_SERVER_ERROR",
+    "OPERATION_RESOLUTION_FAILURE",
+    "SERVICE_UNAVAILABLE",
+    "TIMEOUT",
+    "UNAUTHENTICATED",
+)
+
+
+def present(error: GraphQLError) -> dict[str, Any]:
+    """The response's entry for ``error``; counts it, and logs what is not for clients."""
+    original = error.original_error
+    while isinstance(original, GraphQLError) and original.original_error is not None:
+        original = original.original_error
+    entry: dict[str, Any] = dict(error.formatted)
+    extensions = dict(error.extensions or {})
+    if isinstance(original, ClientError):
+        extensions = {**original.extensions, **extensions}
+        if isinstance(original, DeadlineExceeded):
+            metrics.timeouts.labels(original.layer).inc()
+            logger.warning("time limit reached at %s: %s", _path(error), original)
+    elif original is not None and not isinstance(original, GraphQLError):
+        logger.error("unexpected error at %s", _path(error), exc_info=original)
+        entry["message"] = "Internal server error"
+        extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id.get()}
+    extensions.setdefault("code", "BAD_USER_INPUT")
+    entry["extensions"] = extensions
+    metrics.request_errors.labels(metrics.bounded(extensions["code"], CODES)).inc()
+    return entry
+
+
+def _path(error: GraphQLError) -> str:
+    return ".".join(map(str, error.path or ())) or "the document"

@@ -1,0 +1,90 @@
+"""GraphiQL: the page that a browser gets from the GraphQL address, and who counts as a browser."""
+
+import re
+import secrets
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.cache import add_never_cache_headers, patch_vary_headers
+
+HTML = "text/html"
+JSON = ("application/json", "application/graphql-response+json")
+
+# RFC 9110 12.4.2: at most three decimals, between 0 and 1.
+QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+
+NONCE_BYTES = 16
+
+
+def graphiql_page(request: HttpRequest) -> HttpResponse:
+    """The page with GraphiQL, which sends its queries as POST to the address that it came from.
+
+    Scripts and styles are the project's static files; a Content-Security-Policy lets the browser
+    load and reach nothing else. The page holds a nonce and is not to be cached.
+    """
+    nonce = secrets.token_urlsafe(NONCE_BYTES)
+    response = render(request, "pcf/graphiql.html", {"style_nonce": nonce})
+    response["Content-Security-Policy"] = content_security_policy(nonce)
+    add_never_cache_headers(response)
+    patch_vary_headers(response, ("Accept",))
+    return response
+
+
+def content_security_policy(style_nonce: str) -> str:
+    """The value of the header.
+
+    ``style_nonce`` admits the one style element that GraphiQL's dialogs add. Its editor writes
+    style attributes into HTML (jump to line, Alt-G), so those are allowed; they load nothing.
+    """
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            f"style-src 'self' 'nonce-{style_nonce}'",
+            "style-src-attr 'unsafe-inline'",
+            "img-src 'self' data:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def wants_html(accept: str) -> bool:
+    """Whether the value of an Accept header prefers the page over JSON (RFC 9110 12.5.1).
+
+    A tie is no preference: a client that takes anything (``*/*``, or no header at all) gets JSON.
+    Parameters other than ``q`` are not looked at; a range whose ``q`` is malformed is ignored.
+    """
+    ranges = _ranges(accept)
+    return _quality(HTML, ranges) > max(_quality(media_type, ranges) for media_type in JSON)
+
+
+def _ranges(accept: str) -> dict[str, float]:
+    """Each media range of the header, in lower case, with its weight from 0 to 1."""
+    ranges: dict[str, float] = {}
+    for element in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in element.split(";"))
+        weight = _weight(parameters)
+        if name and weight is not None:
+            ranges[name] = max(weight, ranges.get(name, 0.0))
+    return ranges
+
+
+def _weight(parameters: list[str]) -> float | None:
+    """The weight among ``parameters``: 1 when none is there, None when it is malformed."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name == "q":
+            return float(value) if QVALUE.fullmatch(value) else None
+    return 1.0
+
+
+def _quality(media_type: str, ranges: dict[str, float]) -> float:
+    """The weight of ``media_type``: that of the most specific range that matches it, or 0."""
+    main_type = media_type.partition("/")[0]
+    for media_range in (media_type, f"{main_type}/*", "*/*"):
+        if media_range in ranges:
+            return ranges[media_range]
+    return 0.0

@@ -1,0 +1,217 @@
+"""The journey of a GraphQL request: document, viewer and cache, execution, bytes."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema, print_schema
+
+from pcf import metrics
+from pcf.apps import config
+from pcf.cache.responses import Lookup, ResponseCache, request_digest, token_digest
+from pcf.database.statements import count_queries
+from pcf.documents.document import Document, InvalidDocument, Operation
+from pcf.documents.store import DocumentStore
+from pcf.errors import ClientError, NotAuthenticated
+from pcf.execution.context import execute_with_promises
+from pcf.execution.dependencies import Dependencies
+from pcf.execution.request import RequestContext
+from pcf.http.authentication import Credentials
+from pcf.http.errors import present
+from pcf.http.protocol import BadRequest, GraphQLRequest, GraphQLResponse, encode
+from pcf.timeouts import TimeoutContext, activate
+from pcf.viewer import ANONYMOUS, Viewer
+
+HIT = "pcf; hit"
+STORED = "pcf; fwd=miss; stored"
+MISS = "pcf; fwd=miss"
+BYPASS = "pcf; fwd=bypass"
+
+FindCredentials = Callable[[str], Credentials | None]
+
+
+@dataclass(slots=True)
+class _Journey:
+    """One request on its way; filled in as it goes."""
+
+    request: GraphQLRequest
+    timeout: TimeoutContext
+    document: Document | None = None
+    operation: Operation | None = None
+    lookup: Lookup | None = None
+    viewer: Viewer = ANONYMOUS
+    digest: str | None = None  # of a request whose response may be cached
+    token: str | None = field(default=None, repr=False)  # digest of the bearer token
+
+
+class GraphQLService:
+    """Answers GraphQL requests; one for all threads of a process.
+
+    ``find_credentials`` turns the text of a token into credentials, None when it is not valid.
+    With Redis gone every request is executed; with PostgreSQL gone only hits are answered.
+    """
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        documents: DocumentStore,
+        cache: ResponseCache,
+        find_credentials: FindCredentials,
+    ) -> None:
+        self._schema = schema
+        self._fingerprint = hashlib.sha256(print_schema(schema).encode()).digest()
+        self._documents = documents
+        self._cache = cache
+        self._find_credentials = find_credentials
+
+    def answer(self, request: GraphQLRequest, timeout: TimeoutContext) -> GraphQLResponse:
+        """The response to ``request`` within ``timeout``; every error is an answer, too."""
+        started = perf_counter()
+        journey = _Journey(request, timeout)
+        with count_queries() as queries:
+            response = self._answer(journey)
+        operation = journey.operation
+        metrics.db_query_count.observe(queries.count)
+        metrics.request_duration.labels(
+            operation.type if operation else "none",
+            metrics.complexity_bucket(operation.measure.complexity if operation else None),
+        ).observe(perf_counter() - started)
+        metrics.http_responses.labels(str(response.status)).inc()
+        return response
+
+    def _answer(self, journey: _Journey) -> GraphQLResponse:
+        try:
+            self._read_document(journey)
+            hit = self._look_up(journey)
+            if hit is not None:
+                return hit
+            with activate(journey.timeout.child_budget("graphql")) as timeout:
+                self._authenticate(journey)
+                return self._execute(journey, timeout or journey.timeout)
+        except InvalidDocument as invalid:
+            return _refusal(invalid.errors, 400, 200)
+        except BadRequest as error:
+            return _refusal([_as_graphql(error)], error.status, error.status)
+        except NotAuthenticated as error:
+            response = _refusal([_as_graphql(error)], 401, 401)
+            headers = {**response.headers, "WWW-Authenticate": "Bearer"}
+            return replace(response, headers=headers)
+        except ClientError as error:
+            return _refusal([_as_graphql(error)], 400, 200)
+
+    def _read_document(self, journey: _Journey) -> None:
+        request = journey.request
+        journey.document = self._documents.get(request.query)
+        journey.operation = journey.document.operation(request.operation_name)
+        if request.queries_only and journey.operation.type != "query":
+            raise BadRequest("GET requests can only run queries", status=405)
+
+    def _look_up(self, journey: _Journey) -> GraphQLResponse | None:
+        """Ask the cache for the viewer and, where it may be cached, the response."""
+        request, document, operation = journey.request, journey.document, journey.operation
+        assert document is not None and operation is not None  # noqa: S101, PT018
+        if request.token is not None:
+            journey.token = token_digest(request.token)
+        reason = None
+        if not config().cache.enabled:
+            reason = "disabled"
+        elif operation.type != "query":
+            reason = operation.type
+        elif request.no_store:
+            reason = "no-store"
+        else:
+            journey.digest = request_digest(
+                self._fingerprint, document.digest, operation.name, request.variables
+            )
+        if config().cache.enabled and (journey.token or journey.digest):
+            journey.lookup = self._cache.look_up(journey.token, journey.digest)
+            if journey.lookup is None:
+                reason, journey.digest = "unavailable", None
+        if reason is not None:
+            metrics.cache_bypasses.labels(reason).inc()
+        lookup = journey.lookup
+        if lookup is not None and lookup.entry is not None:
+            metrics.cache_hits.inc()
+            return GraphQLResponse(lookup.entry.body, headers={"Cache-Status": HIT})
+        if journey.digest is not None:
+            metrics.cache_misses.inc()
+        return None
+
+    def _authenticate(self, journey: _Journey) -> None:
+        """Find the viewer in PostgreSQL when the cache does not know the token."""
+        text, lookup = journey.request.token, journey.lookup
+        if text is None or journey.token is None:
+            return
+        if lookup is not None and lookup.viewer is not None:
+            journey.viewer = lookup.viewer
+            return
+        credentials = self._find_credentials(text)
+        if credentials is None:
+            raise NotAuthenticated("The token is not valid")
+        journey.viewer = credentials.viewer
+        if lookup is None:
+            return
+        dependencies = Dependencies()
+        for kind, key in credentials.dependencies:
+            dependencies.add(kind, (key,))
+        self._cache.remember_viewer(
+            lookup, journey.token, credentials.viewer, credentials.seconds_left, dependencies
+        )
+
+    def _execute(self, journey: _Journey, timeout: TimeoutContext) -> GraphQLResponse:
+        request, document = journey.request, journey.document
+        assert document is not None  # noqa: S101
+        context = RequestContext(journey.viewer)
+        try:
+            result = execute_with_promises(
+                self._schema,
+                document.node,
+                context_value=context,
+                variable_values=dict(request.variables),
+                operation_name=request.operation_name,
+                check=timeout.check,
+            )
+        except ClientError as error:  # the deadline between two steps
+            result = ExecutionResult(None, [_as_graphql(error)])
+        if result.errors:
+            return _with_errors(result, MISS if journey.digest else BYPASS)
+        body = encode({"data": result.data})
+        return GraphQLResponse(body, headers={"Cache-Status": self._store(journey, context, body)})
+
+    def _store(self, journey: _Journey, context: RequestContext, body: bytes) -> str:
+        """Store a clean response; returns the value of Cache-Status."""
+        if journey.digest is None or journey.lookup is None:
+            return BYPASS
+        ttl = config().cache.default_ttl
+        if context.max_age is not None:
+            ttl = min(ttl, context.max_age)
+        if ttl <= 0:
+            metrics.cache_refusals.labels("uncacheable").inc()
+            return MISS
+        stored = self._cache.store(
+            journey.lookup, journey.viewer, journey.digest, body, ttl, context.dependencies
+        )
+        if stored:
+            metrics.cache_stores.inc()
+        return STORED if stored else MISS
+
+
+def _as_graphql(error: ClientError) -> GraphQLError:
+    return GraphQLError(str(error), original_error=error, extensions=error.extensions)
+
+
+def _with_errors(result: ExecutionResult, cache_status: str) -> GraphQLResponse:
+    """A response with errors, and with partial data unless nothing was executed (spec 7.1)."""
+    errors = result.errors or []
+    headers = {"Cache-Status": cache_status}
+    content = {"errors": [present(error) for error in errors]}
+    if result.data is None and all(e.path is None and e.original_error is None for e in errors):
+        return GraphQLResponse(encode(content), 400, 200, headers)
+    return GraphQLResponse(encode({**content, "data": result.data}), headers=headers)
+
+
+def _refusal(errors: list[GraphQLError], status: int, json_status: int) -> GraphQLResponse:
+    """A response without execution."""
+    body = encode({"errors": [present(error) for error in errors]})
+    return GraphQLResponse(body, status, json_status, {"Cache-Status": BYPASS})

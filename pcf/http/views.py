@@ -1,0 +1,116 @@
+"""The Django side of /graphql: an HttpRequest in, an HttpResponse out."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.http.request import RawPostDataException
+from django.views.decorators.csrf import csrf_exempt
+
+from pcf.apps import config
+from pcf.errors import ClientError, NotAuthenticated
+from pcf.http.authentication import bearer_token
+from pcf.http.graphiql import graphiql_page, wants_html
+from pcf.http.protocol import (
+    GRAPHQL_JSON,
+    BadRequest,
+    GraphQLRequest,
+    GraphQLResponse,
+    error_body,
+    make_request,
+    media_type,
+    parse_body,
+    parse_query_string,
+)
+from pcf.http.service import BYPASS, GraphQLService
+from pcf.timeouts import current_timeout
+
+METHODS = ("GET", "HEAD", "POST")
+
+
+def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., Any]:
+    """The view of a service; ``make_service`` is called at every request and may remember.
+
+    Cookies mean nothing here, only the bearer token does, so there is nothing for CSRF to forge.
+    """
+
+    @csrf_exempt
+    def view(request: HttpRequest) -> HttpResponse:
+        accept = request.headers.get("Accept")
+        if _is_for_graphiql(request, accept):
+            return graphiql_page(request)
+        try:
+            response = make_service().answer(_read(request), _timeout(request))
+        except BadRequest as error:
+            response = _refused(error, error.status)
+        except NotAuthenticated as error:
+            response = _refused(error, 401)
+        except ClientError as error:
+            response = _refused(error, 400)
+        return _to_django(response, media_type(accept))
+
+    return view
+
+
+def _is_for_graphiql(request: HttpRequest, accept: str | None) -> bool:
+    return (
+        config().features.graphiql
+        and request.method == "GET"
+        and "query" not in request.GET
+        and wants_html(accept or "")
+    )
+
+
+def _timeout(request: HttpRequest) -> Any:
+    return current_timeout() or request.timeout  # type: ignore[attr-defined]
+
+
+def _read(request: HttpRequest) -> GraphQLRequest:
+    """The GraphQL request in an HTTP request. Raises BadRequest and NotAuthenticated."""
+    if request.method not in METHODS:
+        raise BadRequest("GraphQL is served to GET and POST", status=405)
+    how: dict[str, Any] = {
+        "token": bearer_token(request.headers.get("Authorization")),
+        "no_store": "no-store" in request.headers.get("Cache-Control", "").lower(),
+    }
+    if request.method == "POST":
+        return make_request(
+            parse_body(request.headers.get("Content-Type", ""), _body(request)), **how
+        )
+    parameters = parse_query_string(request.META.get("QUERY_STRING", ""))
+    return make_request(parameters, queries_only=True, **how)
+
+
+def _body(request: HttpRequest) -> bytes:
+    limit = config().documents.max_body_bytes
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdigit() or int(length) > limit:
+        raise BadRequest(f"The body may have {limit} bytes at most", status=413)
+    try:
+        return request.body
+    except (OSError, RawPostDataException) as error:
+        raise BadRequest("The body could not be read") from error
+
+
+def _refused(error: ClientError, status: int) -> GraphQLResponse:
+    headers = {"Cache-Status": BYPASS}
+    if status == 401:  # noqa: PLR2004
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 405:  # noqa: PLR2004
+        headers["Allow"] = ", ".join(METHODS)
+    return GraphQLResponse(error_body(error), status, status, headers)
+
+
+def _to_django(response: GraphQLResponse, media: str) -> HttpResponse:
+    status = response.status if media == GRAPHQL_JSON else response.json_status
+    answer = HttpResponse(
+        response.body,
+        status=status,
+        content_type=f"{media}; charset=utf-8",
+        headers=response.headers,
+    )
+    answer["Vary"] = "Accept, Authorization"
+    answer["Cache-Control"] = "private, no-cache"
+    if status == 405:  # noqa: PLR2004
+        answer["Allow"] = ", ".join(METHODS)
+    return answer

@@ -1,0 +1,40 @@
+"""The composition root: the schema, and the service that answers with it."""
+
+from functools import lru_cache
+
+import graphene
+
+from notes.mutations import NoteMutation
+from notes.schema import NoteQuery
+from pcf.apps import config
+from pcf.cache.gate import gate
+from pcf.cache.responses import ResponseCache
+from pcf.documents.store import DocumentStore
+from pcf.http.diagnostics import DiagnosticsQuery
+from pcf.http.service import GraphQLService
+from tags.schema import TagQuery
+from users.authentication import find_credentials
+from users.mutations import UserMutation
+from users.schema import UserQuery
+
+
+class Query(UserQuery, NoteQuery, TagQuery, DiagnosticsQuery):
+    """Everything that can be asked."""
+
+
+class Mutation(NoteMutation, UserMutation):
+    """Everything that can be changed."""
+
+
+schema = graphene.Schema(query=Query, mutation=Mutation)
+
+
+@lru_cache(maxsize=1)
+def graphql_service() -> GraphQLService:
+    """The process's service."""
+    return GraphQLService(
+        schema.graphql_schema,
+        DocumentStore(schema.graphql_schema, config().documents),
+        ResponseCache(gate()),
+        find_credentials,
+    )

@@ -1,0 +1,128 @@
+"""Deadlines: one ``TimeoutContext`` a request, handed down layer by layer.
+
+All times are seconds on ``time.monotonic()``, so a changed wall clock moves no deadline.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from pcf.errors import ClientError
+
+
+class DeadlineExceeded(ClientError):
+    """A layer ran out of its time.
+
+    ``layer`` names the layer whose limit was reached, ``limit`` is that limit in seconds.
+    """
+
+    code = "TIMEOUT"
+
+    def __init__(self, layer: str, limit: float) -> None:
+        super().__init__(f"The {layer} time limit of {limit:g} s was exceeded")
+        self.layer = layer
+        self.limit = limit
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """``code``, ``layer`` and ``limit`` in seconds."""
+        return {"code": self.code, "layer": self.layer, "limit": self.limit}
+
+
+class InsufficientTime(DeadlineExceeded):
+    """So little is left that the layer's work would not be worth beginning."""
+
+    def __init__(self, layer: str, limit: float) -> None:
+        super().__init__(layer, limit)
+        self.args = ("Insufficient time remaining",)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutContext:
+    """A deadline, the layer it belongs to, and how to derive the layers below.
+
+    ``bound_by`` and ``limit`` say whose limit the deadline really is: the layer's own, or that of
+    an outer layer with less time left.
+    """
+
+    layer: str
+    deadline: float
+    bound_by: str
+    limit: float
+    limits: Mapping[str, float] = field(default_factory=dict, repr=False)
+    reserve: float = 0.0
+
+    @classmethod
+    def start(
+        cls,
+        layer: str,
+        limit: float,
+        *,
+        limits: Mapping[str, float] | None = None,
+        reserve: float = 0.0,
+    ) -> "TimeoutContext":
+        """A new outermost deadline, ``limit`` seconds from now.
+
+        ``limits`` are the layers' own limits in seconds for ``child_budget``; ``reserve`` is what
+        a child leaves to its parent, in seconds.
+        """
+        return cls(layer, monotonic() + limit, layer, limit, limits or {}, reserve)
+
+    def remaining(self) -> float:
+        """Seconds left; 0.0 when the deadline has passed."""
+        return max(0.0, self.deadline - monotonic())
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return monotonic() >= self.deadline
+
+    def check(self) -> None:
+        """Raise ``DeadlineExceeded`` when the deadline has passed."""
+        if monotonic() >= self.deadline:
+            raise self.exceeded()
+
+    def exceeded(self) -> DeadlineExceeded:
+        """The error that says whose limit was reached."""
+        return DeadlineExceeded(self.bound_by, self.limit)
+
+    def require(self, seconds: float) -> None:
+        """Raise ``InsufficientTime`` when fewer than ``seconds`` are left."""
+        if self.deadline - monotonic() < seconds:
+            raise InsufficientTime(self.bound_by, self.limit)
+
+    def child_budget(self, layer: str, limit: float | None = None) -> "TimeoutContext":
+        """The deadline of a layer below: its own limit, never later than this one allows.
+
+        The child ends ``reserve`` seconds (at most a tenth of what is left) before this deadline,
+        so that this layer can still answer. A layer with neither ``limit`` nor a configured one
+        has all that is left.
+        """
+        now = monotonic()
+        left = max(0.0, self.deadline - now)
+        latest = self.deadline - min(self.reserve, left / 10)
+        own = limit if limit is not None else self.limits.get(layer)
+        if own is not None and now + own <= latest:
+            return TimeoutContext(layer, now + own, layer, own, self.limits, self.reserve)
+        return TimeoutContext(layer, latest, self.bound_by, self.limit, self.limits, self.reserve)
+
+
+_current: ContextVar[TimeoutContext | None] = ContextVar("pcf_timeout", default=None)
+
+
+def current_timeout() -> TimeoutContext | None:
+    """The deadline that applies here, or None outside a request."""
+    return _current.get()
+
+
+@contextmanager
+def activate(context: TimeoutContext | None) -> Iterator[TimeoutContext | None]:
+    """Make ``context`` the current deadline for the block."""
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)

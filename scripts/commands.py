@@ -1,0 +1,165 @@
+"""The commands of scripts/dev.py."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from scripts.environment import compile_requirements, ensure_venv
+from scripts.folders import server_account, throwaway
+from scripts.project import ROOT, Project, provide_servers
+from scripts.serve import run
+from scripts.supervise import Failure, Say, Stop, Supervisor
+
+CONNECTIONS = 200  # what tests may need at once, in parallel and through pools
+TESTS = {"DJANGO_SETTINGS_MODULE": "settings.test"}
+
+
+def with_servers(
+    supervisor: Supervisor,
+    action: Callable[[Project, dict[str, str]], int],
+    extra: Mapping[str, str] | None = None,
+) -> int:
+    """Return what action returns, called with throw-away servers and an environment naming them."""
+    project = Project(ROOT, ensure_venv(ROOT, supervisor), supervisor)
+    with throwaway(server_account()) as folder:
+        try:
+            env = project.environment() | provide_servers(
+                project, folder, None, connections=CONNECTIONS
+            )
+            # Part of the names of test databases and cache keys, so that runs on one server do
+            # not meet.
+            env["PCF_TEST_RUN_ID"] = f"{os.getpid()}_{secrets.token_hex(4)}"
+            return action(project, env | dict(extra or {}))
+        finally:
+            supervisor.stop()
+
+
+def services(supervisor: Supervisor) -> int:
+    """Start servers, print their addresses for a shell, wait for the stop."""
+
+    def wait(project: Project, env: dict[str, str]) -> int:
+        for name in ("DATABASE_URL", "REDIS_URL"):
+            print(f"export {name}={env[name]}", flush=True)
+        project.say("Ctrl-C stops these servers and removes their data.")
+        project.supervisor.watch()
+        return 0
+
+    return with_servers(supervisor, wait)
+
+
+def execute(supervisor: Supervisor, command: Sequence[str]) -> int:
+    """Run a command and return its exit status, 128 + signal when a signal ended it."""
+
+    def call(project: Project, env: dict[str, str]) -> int:
+        try:
+            status = project.supervisor.call(command, env=env, cwd=Path.cwd(), interactive=True)
+        except OSError as error:
+            raise Failure(f"{command[0]}: {error.strerror}") from error
+        return 128 - status if status < 0 else status
+
+    return with_servers(supervisor, call)
+
+
+def test(supervisor: Supervisor, arguments: Sequence[str]) -> int:
+    """Run pytest and return its exit status."""
+
+    def pytest(project: Project, env: dict[str, str]) -> int:
+        argv = [str(project.python), "-m", "pytest", *arguments]
+        status = project.supervisor.call(argv, env=env, cwd=project.root, interactive=True)
+        return 128 - status if status < 0 else status
+
+    return with_servers(supervisor, pytest, TESTS)
+
+
+def check(supervisor: Supervisor) -> int:
+    """Run every check, also after one failed; 1 when any failed."""
+    return with_servers(supervisor, _check, TESTS)
+
+
+def _check(project: Project, env: dict[str, str]) -> int:
+    manage: list[str | Path] = ["python", "manage.py"]
+    production = env | {
+        "DJANGO_SETTINGS_MODULE": "settings.production",
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "ALLOWED_HOSTS": "example.org",
+    }
+    commands: list[tuple[str, list[str | Path], dict[str, str]]] = [
+        ("ruff check", ["ruff", "check", "."], env),
+        ("ruff format", ["ruff", "format", "--check", "."], env),
+        ("mypy", ["mypy"], env),
+        ("import-linter", ["lint-imports"], env),
+        ("migrations", [*manage, "makemigrations", "--check", "--dry-run"], env),
+        ("schema", [*manage, "export_schema", "--check"], env),
+        ("deployment", [*manage, "check", "--deploy", "--fail-level", "WARNING"], production),
+    ]
+    failed: list[str] = []
+    for name, argv, environment in commands:
+        project.say(f"check: {name}")
+        argv[0] = project.python.parent / argv[0]
+        if project.supervisor.call(argv, env=environment, cwd=project.root) != 0:
+            failed.append(name)
+    if failed:
+        project.say(f"failed: {', '.join(failed)}")
+        return 1
+    project.say(f"all {len(commands)} checks passed")
+    return 0
+
+
+def format_source(supervisor: Supervisor) -> int:
+    """Format the source and mend what the linter can mend."""
+    python = ensure_venv(ROOT, supervisor)
+    project = Project(ROOT, python, supervisor)
+    ruff = python.parent / "ruff"
+    statuses = [
+        supervisor.call([ruff, *arguments], env=project.environment(), cwd=ROOT)
+        for arguments in (("check", "--fix", "."), ("format", "."))
+    ]
+    return int(any(statuses))
+
+
+def requirements(supervisor: Supervisor) -> int:
+    """Pin requirements*.in."""
+    compile_requirements(ROOT, supervisor)
+    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out one command and return the exit status."""
+    name, *rest = arguments or ["help"]
+    without_arguments = {
+        "run": run,
+        "check": check,
+        "services": services,
+        "format": format_source,
+        "requirements": requirements,
+    }
+    if rest[:1] == ["--"]:
+        rest = rest[1:]
+    with_arguments = {"test": test, "exec": execute}
+    if name in without_arguments and not rest:
+        command = without_arguments[name]
+    elif name == "test" or (name == "exec" and rest):
+        command = lambda supervisor: with_arguments[name](supervisor, rest)  # noqa: E731
+    else:
+        return usage()
+    # test, exec and services keep standard output for what they run or print.
+    say = Say(sys.stderr if name in {"test", "exec", "services"} else sys.stdout)
+    with Supervisor(say) as supervisor:
+        try:
+            return command(supervisor)
+        except Stop as stop:
+            say(f"stopped by {stop}")
+            return 0 if name in {"run", "services"} else 128 + stop.signum
+        except Failure as failure:
+            say(str(failure))
+            return 1
+
+
+def usage() -> int:
+    """Explain the commands; they are listed where they are documented, in scripts/dev.py."""
+    print((ROOT / "scripts" / "dev.py").read_text().split('"""')[1].strip(), file=sys.stderr)
+    return 2

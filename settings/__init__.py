@@ -1,0 +1,1 @@
+"""Settings: one typed place for every knob. ``base`` holds what all environments share."""

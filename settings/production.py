@@ -1,0 +1,37 @@
+"""Production: refuses to start with values that are missing or not safe."""
+
+from django.core.exceptions import ImproperlyConfigured
+
+from settings.base import *
+from settings.environment import engine_config, env
+
+PCF = engine_config(documents={"introspection": False})
+
+MIN_SECRET_LENGTH = 50
+
+for _name in ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL"):
+    if not env.str(_name, ""):
+        raise ImproperlyConfigured(f"production needs {_name} in the environment")
+if len(SECRET_KEY) < MIN_SECRET_LENGTH or SECRET_KEY.startswith("development-only-"):
+    raise ImproperlyConfigured(f"SECRET_KEY must be {MIN_SECRET_LENGTH} random characters or more")
+if "*" in ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS must name the hosts, not *")
+if env.bool("DEBUG", False):
+    raise ImproperlyConfigured("DEBUG cannot be on in production")
+if PCF.features.slow_query or PCF.features.demo_data:
+    raise ImproperlyConfigured("the features slow_query and demo_data cannot be on in production")
+
+SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", True)
+SECURE_REDIRECT_EXEMPT = ["^livez$", "^readyz$", "^health$", "^metrics$"]  # probes speak plain HTTP
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_HSTS_SECONDS = 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = True
+SESSION_COOKIE_SECURE = True
+CSRF_COOKIE_SECURE = True
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+
+STORAGES = {
+    **STORAGES,
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}

@@ -1,0 +1,22 @@
+"""Tests: real servers, names of their own, so that two runs do not meet."""
+
+import os
+
+from settings.base import *
+from settings.environment import database_settings, engine_config, env, redis_settings
+
+RUN_ID = env.str("PCF_TEST_RUN_ID", str(os.getpid()))
+
+PCF = engine_config(
+    features={"graphiql": True, "slow_query": True, "demo_data": True},
+    cache={"prefix": f"test-{RUN_ID}"},
+)
+
+SECRET_KEY = "test-" + "x" * 50
+ALLOWED_HOSTS = ["*"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+DATABASES = {"default": database_settings(pool_size=THREADS + 2)}
+DATABASES["default"]["TEST"] = {"NAME": f"test_pcf_{RUN_ID}"}
+CACHES = redis_settings(PCF, REDIS_URL)
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = True

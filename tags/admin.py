@@ -1,0 +1,85 @@
+"""The admin of tags: staff edit them, as the policy says."""
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Count, OuterRef, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+
+from pcf.viewer import Viewer
+from tags import policy
+from tags.models import Tag
+
+
+class TagChangeList(ChangeList):
+    """A page of tags with their numbers of notes, counted for the rows shown and no others."""
+
+    def get_queryset(self, *args: Any, **kwargs: Any) -> Any:
+        # counts rows, not a column, so that an index alone can answer
+        counts = (
+            apps.get_model("notes", "NoteTag")
+            .objects.filter(tag=OuterRef("pk"))
+            .order_by()
+            .values("tag")
+            .annotate(count=Count("*"))
+            .values("count")
+        )
+        tags = super().get_queryset(*args, **kwargs)
+        return tags.annotate(note_count=Coalesce(Subquery(counts), 0))
+
+
+@admin.register(Tag)
+class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("name", "notes")
+    search_fields = ("name",)
+    ordering = ("name",)
+    show_full_result_count = False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        del request, kwargs
+        return TagChangeList
+
+    @admin.display(description="notes")
+    def notes(self, tag: Any) -> str:
+        """How many notes carry a tag, as a link to them."""
+        url = reverse("admin:notes_note_changelist", query={"tag": tag.pk})
+        return format_html('<a href="{}">{}</a>', url, tag.note_count)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """A count of the notes that lose a tag; Django's own page would name every one."""
+        tags = list(objs)
+        links = apps.get_model("notes", "NoteTag").objects.filter(tag__in=tags).count()
+        names = [f"{tag.name} (taken off {links:,} notes)" for tag in tags]
+        if len(tags) > 1:
+            names = [*(tag.name for tag in tags), f"(taken off notes {links:,} times)"]
+        counts = {"tags": len(tags), "tags on notes": links}
+        missing = set() if self.has_delete_permission(request) else {"tag"}
+        return names, counts, missing, []
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self._may_edit(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Tag | None = None) -> bool:
+        del obj
+        return self._may_edit(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self._may_edit(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Tag | None = None) -> bool:
+        del obj
+        return self._may_edit(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Tag | None = None) -> bool:
+        del obj
+        return self._may_edit(request)
+
+    @staticmethod
+    def _may_edit(request: HttpRequest) -> bool:
+        user = request.user
+        return policy.may_edit_tags(Viewer(user.pk, bool(user.is_active and user.is_staff)))

@@ -1,0 +1,233 @@
+"""The response cache against a real Redis: look-up, fence, coarse dependencies, faults."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from django_redis import get_redis_connection
+
+from pcf.cache.gate import CacheUnavailable, Gate, gate
+from pcf.cache.responses import ResponseCache
+from pcf.execution.dependencies import Dependencies
+from pcf.viewer import ANONYMOUS, Viewer
+
+ANN = Viewer(1)
+BOB = Viewer(2)
+
+
+@pytest.fixture
+def cache():
+    return ResponseCache(gate())
+
+
+def depends_on(*names):
+    """``depends_on("note:7", "notes")``"""
+    dependencies = Dependencies()
+    for name in names:
+        kind, _, key = name.partition(":")
+        dependencies.add(kind, (int(key) if key else "",))
+    return dependencies
+
+
+def store(cache, lookup, viewer, digest, body, dependencies):
+    return cache.store(lookup, viewer, digest, body, 300, dependencies)
+
+
+def stored_body(cache, digest):
+    entry = cache.look_up(None, digest).entry
+    return entry and entry.body
+
+
+def test_what_was_stored_is_found_with_its_age_and_ttl(cache):
+    lookup = cache.look_up(None, "d")
+    assert lookup.entry is None
+
+    assert store(cache, lookup, ANONYMOUS, "d", b"line 1\nline 2", depends_on("note:1"))
+
+    entry = cache.look_up(None, "d").entry
+    assert (entry.body, entry.ttl) == (b"line 1\nline 2", 300)
+    assert abs(entry.stored_at - time.time()) < 60
+
+
+def test_a_response_is_for_its_viewer_alone(cache):
+    lookup = cache.look_up("ann-token", "d")
+    nothing = Dependencies()
+    cache.remember_viewer(lookup, "ann-token", ANN, None, nothing)
+    cache.remember_viewer(lookup, "bob-token", BOB, None, nothing)
+    store(cache, lookup, ANN, "d", b"ann's", nothing)
+
+    assert cache.look_up("ann-token", "d").entry.body == b"ann's"
+    assert cache.look_up("bob-token", "d").entry is None
+    assert cache.look_up(None, "d").entry is None
+    assert cache.look_up("unknown", "d").entry is None
+
+
+def test_credentials_are_remembered_and_end_with_their_token(cache):
+    lookup = cache.look_up("t", None)
+    assert lookup.viewer is None
+    staff = Viewer(7, is_staff=True)
+
+    assert cache.remember_viewer(lookup, "t", staff, None, depends_on("api-token:3", "user:7"))
+    assert cache.look_up("t", None).viewer == staff
+    gate().invalidate(depends_on("api-token:3"))
+    assert cache.look_up("t", None).viewer is None
+
+    assert not cache.remember_viewer(cache.look_up("t", None), "t", staff, 0.0001, Dependencies())
+
+
+@pytest.mark.parametrize("written", ["note:1", "notes", "user:5"])
+def test_a_write_after_the_look_up_fences_the_store(cache, written):
+    lookup = cache.look_up(None, "d")
+    gate().invalidate(depends_on(written))
+
+    assert not store(cache, lookup, ANONYMOUS, "d", b"old", depends_on("note:1", "notes", "user:5"))
+    assert stored_body(cache, "d") is None
+
+
+def test_a_write_to_something_else_fences_nothing(cache):
+    lookup = cache.look_up(None, "d")
+    gate().invalidate(depends_on("note:2", "user:5"))
+
+    assert store(cache, lookup, ANONYMOUS, "d", b"new", depends_on("note:1", "notes"))
+
+
+def test_a_write_removes_what_depends_on_it_and_nothing_else(cache):
+    for number in (1, 2):
+        lookup = cache.look_up(None, f"d{number}")
+        store(cache, lookup, ANONYMOUS, f"d{number}", b"x", depends_on(f"note:{number}"))
+
+    assert gate().invalidate(depends_on("note:1")) == 1
+    assert stored_body(cache, "d1") is None
+    assert stored_body(cache, "d2") == b"x"
+
+
+def test_a_write_to_a_whole_kind_removes_and_fences_every_key_of_it(cache):
+    before = cache.look_up(None, "d1")
+    store(cache, before, ANONYMOUS, "d1", b"x", depends_on("note:1"))
+    store(cache, before, ANONYMOUS, "d2", b"y", depends_on("user:1"))
+    everything = Dependencies()
+    everything.add_kind("note")
+
+    assert gate().invalidate(everything) == 1
+    assert stored_body(cache, "d2") == b"y"
+    assert not store(cache, before, ANONYMOUS, "d3", b"z", depends_on("note:9"))
+
+
+def test_a_large_response_falls_back_to_kinds_and_is_still_fenced(cache, settings):
+    settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, max_dependencies=3))
+    many = depends_on(*(f"note:{n}" for n in range(10)), "user:1")
+    lookup = cache.look_up(None, "d")
+    store(cache, lookup, ANONYMOUS, "d", b"large", many)
+    assert stored_body(cache, "d") == b"large"
+
+    gate().invalidate(depends_on("user:2"))
+    assert stored_body(cache, "d") == b"large"
+    gate().invalidate(depends_on("note:77"))  # not read, but of the kind: coarser, never wrong
+    assert stored_body(cache, "d") is None
+    assert not store(cache, lookup, ANONYMOUS, "d", b"large", many)
+
+
+def test_flushing_removes_everything_and_fences_readers_on_their_way(cache):
+    before = cache.look_up(None, "d")
+    store(cache, before, ANONYMOUS, "d", b"x", depends_on("note:1"))
+    store(cache, before, ANN, "d", b"y", depends_on("note:2"))
+
+    assert gate().flush() == 2
+    assert not store(cache, before, ANONYMOUS, "d", b"old", depends_on("note:3"))
+    assert store(cache, cache.look_up(None, "d"), ANONYMOUS, "d", b"new", depends_on("note:3"))
+
+
+def test_a_server_that_lost_its_data_lets_no_older_reader_store(cache):
+    before = cache.look_up(None, "d")
+    client = get_redis_connection("default")
+    names = list(client.scan_iter(match=f"{prefix()}:*"))
+    client.delete(*names)
+
+    assert not store(cache, before, ANONYMOUS, "d", b"old", depends_on("note:1"))
+    after = cache.look_up(None, "d")
+    assert int(after.clock) > int(before.clock)
+    gate().invalidate(depends_on("note:1"))
+    assert not store(cache, before, ANONYMOUS, "d", b"old", depends_on("note:1"))
+
+
+def test_everything_in_redis_has_a_time_to_live(cache):
+    lookup = cache.look_up("t", "d")
+    cache.remember_viewer(lookup, "t", ANN, None, depends_on("user:1"))
+    store(cache, lookup, ANN, "d", b"x", depends_on("note:1", "notes"))
+    gate().invalidate(depends_on("note:2"))
+
+    client = get_redis_connection("default")
+    names = list(client.scan_iter(match=f"{prefix()}:*"))
+    assert len(names) > 8
+    assert [name for name in names if client.ttl(name) < 0] == []
+
+
+def test_lists_of_dependents_forget_entries_that_have_expired(cache):
+    lookup = cache.look_up(None, "d")
+    for number in range(5):
+        cache._store(lookup, f"anonymous:{number}", b"x", 1, ["note:1"])
+    time.sleep(0.01)  # longer than their millisecond: what expired is gone by Redis's clock
+    cache._store(lookup, "anonymous:last", b"x", 60_000, ["note:1"])
+
+    assert get_redis_connection("default").zcard(f"{prefix()}:d:note:1") == 1
+
+
+def test_a_body_over_the_limit_is_not_stored(cache, settings):
+    settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, max_body_bytes=10))
+    lookup = cache.look_up(None, "d")
+    assert not store(cache, lookup, ANONYMOUS, "d", b"x" * 11, Dependencies())
+    assert store(cache, lookup, ANONYMOUS, "d", b"x" * 10, Dependencies())
+
+
+def prefix():
+    from django.conf import settings
+
+    return settings.PCF.cache.prefix
+
+
+@pytest.fixture
+def dead_redis(settings):
+    """A gate whose Redis refuses connections."""
+    settings.CACHES = {
+        **settings.CACHES,
+        "dead": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"},
+    }
+    return Gate("dead")
+
+
+def test_without_redis_look_ups_are_bypassed_and_stores_refused(dead_redis, cache):
+    lookup = cache.look_up(None, "d")
+    cut_off = ResponseCache(dead_redis)
+
+    assert cut_off.look_up(None, "d") is None
+    assert not store(cut_off, lookup, ANONYMOUS, "d", b"x", Dependencies())
+
+
+def test_a_dead_redis_is_left_alone_after_a_few_failures(dead_redis, settings):
+    for _ in range(settings.PCF.cache.breaker_failures):
+        with pytest.raises(CacheUnavailable) as tried:
+            dead_redis.ping()
+        assert tried.value.__cause__ is not None  # the failure of a real attempt
+    with pytest.raises(CacheUnavailable) as refused:
+        dead_redis.ping()
+    assert refused.value.__cause__ is None  # no attempt was made
+
+
+def test_an_invalidation_that_failed_is_owed_and_delivered_first(cache, settings):
+    lookup = cache.look_up(None, "d")
+    store(cache, lookup, ANONYMOUS, "d", b"old", depends_on("note:1"))
+    settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, breaker_failures=100))
+    flaky = Gate("default")
+    reachable, flaky._alias = flaky._alias, "missing-alias"
+    settings.CACHES = {
+        **settings.CACHES,
+        "missing-alias": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"},
+    }
+    with pytest.raises(CacheUnavailable):
+        flaky.invalidate(depends_on("note:1"))
+    with pytest.raises(CacheUnavailable):
+        ResponseCache(flaky)._gate.ping()
+    assert stored_body(cache, "d") == b"old"
+
+    flaky._alias = reachable
+    assert ResponseCache(flaky).look_up(None, "d").entry is None

@@ -1,0 +1,140 @@
+"""Fixtures that all tests share: a cache of their own, people, notes, and a GraphQL client."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django_redis import get_redis_connection
+
+from notes.models import Note
+from tags.models import Tag
+from users.models import ApiToken, User
+
+_numbers = count(1)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(settings: Any) -> None:
+    """Every test has a cache prefix of its own, so nothing of another test is ever found."""
+    cache = replace(settings.PCF.cache, prefix=f"{settings.PCF.cache.prefix}-{next(_numbers)}")
+    settings.PCF = replace(settings.PCF, cache=cache)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _leave_redis_clean() -> Iterator[None]:
+    yield
+    client = get_redis_connection("default")
+    for name in client.scan_iter(match=f"{settings.PCF.cache.prefix}*", count=1_000):
+        client.unlink(name)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back over HTTP."""
+
+    status: int
+    content: dict[str, Any]
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def data(self) -> Any:
+        assert "errors" not in self.content, self.content["errors"]
+        return self.content["data"]
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        return self.content.get("errors", [])
+
+    @property
+    def codes(self) -> list[str]:
+        return [error["extensions"]["code"] for error in self.errors]
+
+    @property
+    def cache_status(self) -> str:
+        return self.headers["Cache-Status"]
+
+
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture
+def ask() -> Ask:
+    """``ask(query, token=None, variables=None, **headers)`` posts to /graphql."""
+    client = Client(raise_request_exception=False)
+
+    def post(query: str, token: str | None = None, variables: Any = None, **headers: str) -> Answer:
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        content = json.dumps({"query": query, "variables": variables})
+        response = client.post(
+            "/graphql", content, content_type="application/json", headers=headers
+        )
+        return Answer(
+            response.status_code, response.json(), dict(response.headers), response.content
+        )
+
+    return post
+
+
+def make_user(name: str, **fields: Any) -> User:
+    return User.objects.create(
+        username=name.lower(), name=name, email=f"{name.lower()}@example.org", **fields
+    )
+
+
+def make_note(author: User, title: str, *tags: Tag, public: bool = True) -> Note:
+    note = Note.objects.create(author=author, title=title, content="...", is_public=public)
+    note.tags.set(tags)
+    return note
+
+
+def token_for(user: User) -> str:
+    return ApiToken.issue(user, "test")[1]
+
+
+@dataclass(frozen=True)
+class World:
+    """Two authors, a member of staff, two tags, three notes."""
+
+    ann: User
+    bob: User
+    staff: User
+    red: Tag
+    blue: Tag
+    public: Note  # ann's, red
+    private: Note  # ann's, red and blue
+    other: Note  # bob's, private, blue
+
+
+def build_world() -> World:
+    ann, bob = make_user("Ann"), make_user("Bob")
+    staff = make_user("Sue", is_staff=True)
+    red, blue = Tag.objects.create(name="red"), Tag.objects.create(name="blue")
+    return World(
+        ann,
+        bob,
+        staff,
+        red,
+        blue,
+        public=make_note(ann, "public of ann", red),
+        private=make_note(ann, "private of ann", red, blue, public=False),
+        other=make_note(bob, "private of bob", blue, public=False),
+    )
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    """The world inside a transaction that is rolled back: commit hooks do not run."""
+    return build_world()
+
+
+@pytest.fixture
+def live_world(transactional_db: None) -> World:
+    """The world with real commits, for what happens after them."""
+    return build_world()

@@ -1,0 +1,108 @@
+"""A TCP proxy before PostgreSQL that counts round trips, and can cut, freeze and refuse."""
+
+import socket
+import struct
+import threading
+from contextlib import suppress
+from typing import Self
+
+
+class Proxy:
+    """Listens on a port of its own and forwards to ``host:port``.
+
+    ``round_trips`` counts the frontend messages that the server answers as a whole: simple queries
+    (Q) and the end of an extended exchange (S).
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.target = (host, port)
+        self.round_trips = 0
+        self.texts: list[str] = []
+        self.flowing = threading.Event()
+        self.flowing.set()
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.refusing = False
+        self._spawn(self._accept)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.flowing.set()
+        self.cut()
+        for thread in self._threads:
+            thread.join(5)
+
+    def cut(self) -> None:
+        """Break every connection at once, as a crash of the server's machine would."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def freeze(self) -> None:
+        """From now on nothing gets through, but nothing is closed either."""
+        self.flowing.clear()
+
+    def _spawn(self, target, *args) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.refusing:
+                client.close()
+                continue
+            server = socket.create_connection(self.target)
+            self._pairs.append((client, server))
+            self._spawn(self._pump, client, server, True)
+            self._spawn(self._pump, server, client, False)
+
+    def _pump(self, source: socket.socket, sink: socket.socket, counting: bool) -> None:
+        buffer, started = b"", False
+        with source:
+            while True:
+                try:
+                    data = source.recv(65536)
+                except OSError:
+                    data = b""
+                self.flowing.wait()
+                if counting:
+                    buffer, started = self._count(buffer + data, started)
+                try:
+                    if not data:
+                        sink.shutdown(socket.SHUT_RDWR)
+                        return
+                    sink.sendall(data)
+                except OSError:
+                    return
+
+    def _count(self, buffer: bytes, started: bool) -> tuple[bytes, bool]:
+        """Take the whole messages off ``buffer``; the first ones of a connection have no type."""
+        while len(buffer) >= 5:
+            kind = buffer[:1] if started else b""
+            (length,) = struct.unpack_from("!I", buffer, len(kind))
+            whole = len(kind) + length
+            if len(buffer) < whole:
+                break
+            if kind == b"Q":
+                self.texts.append(buffer[5 : whole - 1].decode())
+            if kind in (b"Q", b"S"):
+                self.round_trips += 1
+            if not started:
+                # an SSL or GSS request is followed by another start-up message
+                started = struct.unpack_from("!I", buffer, 4)[0] == 196608
+            buffer = buffer[whole:]
+        return buffer, started

@@ -1,0 +1,147 @@
+"""The pool: bounded waits, living connections, recovery, the size of it all."""
+
+import threading
+
+import psycopg_pool
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError, transaction
+
+from pcf import metrics
+from pcf.database.errors import DatabaseUnavailable, TooManyWaiting
+from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
+
+
+def under(seconds):
+    return activate(TimeoutContext.start("http", seconds))
+
+
+@pytest.fixture
+def second(make_wrapper):
+    """Another thread's wrapper of the same alias: the same pool."""
+
+    def make(wrapper):
+        return type(wrapper)(wrapper.settings_dict, alias=wrapper.alias)
+
+    return make
+
+
+def test_waiting_for_a_connection_ends_with_the_deadline(wrapper, second, one, configure):
+    configure("timeouts", min_database_budget=0.1)
+    one(wrapper, "SELECT 1")
+    with under(0.3), pytest.raises(DeadlineExceeded) as raised:
+        one(second(wrapper), "SELECT 1")
+    assert raised.value.layer == "http"
+
+
+def test_waiting_ends_with_the_pools_own_timeout(make_wrapper, second, one):
+    wrapper = make_wrapper(pool={"min_size": 1, "max_size": 1, "timeout": 0.2})
+    one(wrapper, "SELECT 1")
+    with under(30), pytest.raises(DatabaseUnavailable) as raised:
+        one(second(wrapper), "SELECT 1")
+    assert raised.value.extensions == {"code": "SERVICE_UNAVAILABLE"}
+    with pytest.raises(OperationalError) as plain:
+        one(second(wrapper), "SELECT 1")
+    assert isinstance(plain.value.__cause__, psycopg_pool.PoolTimeout)
+
+
+def test_too_many_waiting_are_refused_at_once(make_wrapper, second, one):
+    wrapper = make_wrapper(pool={"min_size": 1, "max_size": 1, "timeout": 30, "max_waiting": 1})
+    one(wrapper, "SELECT 1")
+    answers = []
+
+    def wait():
+        mine = second(wrapper)
+        with under(30):
+            answers.append(one(mine, "SELECT 1"))
+        mine.close()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    while not wrapper.pool.get_stats()["requests_waiting"]:
+        pass
+    with under(30), pytest.raises(TooManyWaiting):
+        one(second(wrapper), "SELECT 1")
+    wrapper.close()
+    waiting.join()
+    assert answers == [(1,)]
+
+
+def test_connections_that_died_in_the_pool_are_not_handed_out(make_wrapper, second, one, other):
+    wrapper = make_wrapper(pool={"min_size": 3, "max_size": 3})
+    wrapper.pool.open(wait=True)
+    wrappers = [second(wrapper) for _ in range(3)]
+    pids = {one(each, "SELECT pg_backend_pid()")[0] for each in wrappers}
+    for each in wrappers:
+        each.close()
+    for pid in pids:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    with under(30):
+        assert one(wrapper, "SELECT pg_backend_pid()")[0] not in pids
+        assert wrapper.pool.get_stats()["connections_lost"] == 2
+
+
+def test_a_connection_idle_for_long_is_asked(proxied, proxy, one):
+    with under(30):
+        one(proxied, "SELECT 1")
+        connection = proxied.connection
+        proxied.close()
+        connection.last_used -= 60
+        before = proxy.round_trips
+        one(proxied, "SELECT 1")
+    assert proxy.round_trips - before == 2
+
+
+def test_a_frozen_idle_connection_is_replaced(proxied, proxy, one, monkeypatch):
+    monkeypatch.setattr("pcf.database.pool.CHECK_LIMIT", 0.1)
+    monkeypatch.setattr("pcf.database.connection.HOUSEKEEPING", 0.1)
+    with under(30):
+        one(proxied, "SELECT 1")
+        connection = proxied.connection
+        proxied.close()
+        connection.last_used -= 60
+        proxy.freeze()
+        thaw = threading.Timer(0.3, proxy.flowing.set)
+        thaw.start()
+        assert one(proxied, "SELECT 1") == (1,)
+        assert proxied.connection is not connection
+        thaw.join()
+    assert connection.closed
+
+
+def test_a_server_that_is_away_is_waited_for(proxied, proxy, one):
+    proxy.refusing = True
+    threading.Timer(0.4, setattr, (proxy, "refusing", False)).start()
+    with under(30):
+        assert one(proxied, "SELECT 1") == (1,)
+
+
+def test_the_gauge_follows_the_connections_in_use(wrapper, one):
+    gauge = metrics.db_pool.labels("in_use")._value
+    before = gauge.get()
+    one(wrapper, "SELECT 1")
+    assert gauge.get() == before + 1
+    wrapper.close()
+    assert gauge.get() == before
+
+
+def test_new_connections_have_the_limit_before_their_first_statement(wrapper):
+    wrapper.pool.open(wait=True)
+    with wrapper.pool.connection() as connection:
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("20s",)
+
+
+def test_works_without_a_pool(make_wrapper, one):
+    wrapper = make_wrapper(pool=False, options={"isolation_level": 4})
+    with under(5), transaction.atomic(using=wrapper.alias):
+        assert one(wrapper, "SHOW transaction_isolation") == ("serializable",)
+        assert one(wrapper, "SELECT 1") == (1,)
+    assert wrapper.pool is None
+
+
+def test_settings_that_cannot_work_are_refused(make_wrapper):
+    with pytest.raises(ImproperlyConfigured, match="server_side_binding"):
+        make_wrapper(options={"server_side_binding": True}).get_connection_params()
+    wrapper = make_wrapper(CONN_MAX_AGE=60)
+    with pytest.raises(ImproperlyConfigured, match="CONN_MAX_AGE"):
+        wrapper.connect()

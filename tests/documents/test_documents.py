@@ -1,0 +1,110 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcf.config import Documents
+from pcf.documents.document import InvalidDocument, UnknownOperation, prepare
+from pcf.documents.store import DocumentStore
+from pcf.schema import schema
+
+SCHEMA = schema.graphql_schema
+
+
+def codes(text: str, **limits: int) -> list[str]:
+    with pytest.raises(InvalidDocument) as caught:
+        prepare(SCHEMA, text, Documents(**limits))
+    return [error.extensions["code"] for error in caught.value.errors]
+
+
+def measure_of(text: str):
+    return prepare(SCHEMA, text, Documents()).operation(None).measure
+
+
+def test_a_document_is_measured_with_its_fragments_expanded():
+    text = """
+        query { users { ...U } me { ...U ... on User { id } } }
+        fragment U on User { name notes { title } }
+    """
+    assert (measure_of(text).depth, measure_of(text).complexity) == (3, 9)
+
+
+def test_limits_hold_at_the_limit_and_refuse_one_beyond():
+    text = "{ users { notes { title } } }"
+
+    assert prepare(SCHEMA, text, Documents(max_depth=3, max_complexity=3, max_tokens=9))
+    assert codes(text, max_depth=2) == ["DOCUMENT_TOO_LARGE"]
+    assert codes(text, max_complexity=2) == ["DOCUMENT_TOO_LARGE"]
+    assert codes(text, max_tokens=8) == ["GRAPHQL_PARSE_FAILED"]
+
+
+def test_a_bomb_of_nested_fragments_is_refused_by_its_expanded_size():
+    # 3 ** 30 fields when expanded, in 31 fragments of text
+    fragments = "".join(
+        f"fragment F{n} on User {{ ...F{n + 1} a: notes {{ author {{ ...F{n + 1} }} }} ...F{n + 1} }}"
+        for n in range(30)
+    )
+    text = "{ me { ...F0 } } " + fragments + "fragment F30 on User { id }"
+
+    assert codes(text, max_depth=1_000) == ["DOCUMENT_TOO_LARGE"]
+
+
+def test_cycles_of_fragments_are_invalid():
+    text = "{ me { ...A } } fragment A on User { notes { author { ...A } } }"
+    assert "GRAPHQL_VALIDATION_FAILED" in codes(text)
+
+
+def test_deep_nesting_of_brackets_is_an_error_and_no_crash():
+    text = "{ me(a: " + "[" * 4_000 + "]" * 4_000 + ") { id } }"
+    assert codes(text, max_tokens=100_000) in (["DOCUMENT_TOO_LARGE"], ["GRAPHQL_PARSE_FAILED"])
+
+
+@pytest.mark.parametrize("text", ["", "{", "{ me { id }", "query Q(", "\u0000", "{ nope }"])
+def test_what_is_no_document_is_an_error_with_a_code(text):
+    assert set(codes(text)) <= {"GRAPHQL_PARSE_FAILED", "GRAPHQL_VALIDATION_FAILED"}
+
+
+def test_introspection_can_be_switched_off():
+    text = "{ __schema { queryType { name } } }"
+    assert prepare(SCHEMA, text, Documents())
+    limits = Documents(introspection=False)
+    with pytest.raises(InvalidDocument):
+        prepare(SCHEMA, text, limits)
+    assert prepare(SCHEMA, "{ me { __typename } }", limits)
+
+
+def test_operations_are_picked_as_the_specification_says():
+    document = prepare(SCHEMA, "query A { me { id } } query B { users { id } }", Documents())
+
+    assert document.operation("B").name == "B"
+    for name in (None, "", "C"):
+        with pytest.raises(UnknownOperation):
+            document.operation(name)
+
+
+def test_known_documents_are_not_prepared_again_and_the_oldest_are_forgotten():
+    store = DocumentStore(SCHEMA, Documents(remembered=2))
+    a, b, c = ("{ me { id } }", "{ me { name } }", "{ users { id } }")
+
+    first = store.get(a)
+    store.get(b)
+    assert store.get(a) is first
+    store.get(c)  # pushes out b, which was used longest ago
+    assert store.get(a) is first
+    assert len(store) == 2
+
+
+def test_invalid_documents_push_out_nothing():
+    store = DocumentStore(SCHEMA, Documents(remembered=1))
+    kept = store.get("{ me { id } }")
+    for number in range(3):
+        with pytest.raises(InvalidDocument):
+            store.get(f"{{ nope{number} }}")
+    assert store.get("{ me { id } }") is kept
+
+
+@given(st.text())
+def test_any_text_is_a_document_or_refused(text):
+    try:
+        prepare(SCHEMA, text, Documents())
+    except InvalidDocument as invalid:
+        assert all(error.extensions["code"] for error in invalid.errors)

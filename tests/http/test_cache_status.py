@@ -1,0 +1,131 @@
+"""What is cached, what is not, and that a hit costs no SQL."""
+
+import pytest
+
+from django.db import connection
+
+from notes.models import Note
+from pcf.database.statements import count_queries
+from tests.conftest import make_note, token_for
+
+NOTES = "{ notes { title } }"
+
+
+def statuses(ask, times=2, **how):
+    return [ask(**how).cache_status for _ in range(times)]
+
+
+def test_a_query_is_stored_once_and_then_hit(live_world, ask):
+    assert statuses(ask, 5, query=NOTES) == ["pcf; fwd=miss; stored"] + ["pcf; hit"] * 4
+
+
+def test_hits_are_the_same_bytes_and_cost_no_sql(live_world, ask):
+    token = token_for(live_world.ann)
+    first = ask(NOTES, token)
+    with count_queries() as queries:
+        second = ask(NOTES, token)
+    assert second.cache_status == "pcf; hit"
+    assert second.body == first.body
+    assert queries.count == 0
+
+
+def test_variables_and_operation_names_are_part_of_the_key(live_world, ask):
+    query = "query Q($first: Int!) { notes(first: $first) { title } }"
+    assert ask(query, variables={"first": 1}).cache_status == "pcf; fwd=miss; stored"
+    assert ask(query, variables={"first": 2}).cache_status == "pcf; fwd=miss; stored"
+    assert ask(query, variables={"first": 1}).cache_status == "pcf; hit"
+
+
+def test_no_store_neither_reads_nor_writes(live_world, ask):
+    no_store = {"Cache-Control": "no-store"}
+    assert statuses(ask, query=NOTES, **no_store) == ["pcf; fwd=bypass"] * 2
+    assert ask(NOTES).cache_status == "pcf; fwd=miss; stored"
+    with connection.cursor() as cursor:  # behind the cache's back
+        cursor.execute("TRUNCATE notes_note CASCADE")
+    assert ask(NOTES).data["notes"] != []
+    assert ask(NOTES, **no_store).data["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("{ notes(first: 0) { title } }", "pcf; fwd=miss"),
+        ("{ slowQuery(delay: 0) }", "pcf; fwd=miss"),
+        ("{ nope }", "pcf; fwd=bypass"),
+        ("{", "pcf; fwd=bypass"),
+        ('mutation { deleteNote(input: {id: "1"}) { deletedId } }', "pcf; fwd=bypass"),
+    ],
+)
+def test_errors_mutations_and_uncacheable_fields_are_not_stored(live_world, ask, query, status):
+    assert statuses(ask, query=query) == [status] * 2
+
+
+def test_a_mutation_is_seen_by_everyone_at_once(live_world, ask):
+    ann, bob = token_for(live_world.ann), token_for(live_world.bob)
+    for token in (ann, bob, None):
+        ask(NOTES, token)
+    ask(
+        f'mutation {{ updateNote(input: {{id: "{live_world.public.pk}", title: "new"}}) '
+        "{ note { title } userErrors { code } } }",
+        ann,
+    )
+    for token in (ann, bob, None):
+        answer = ask(NOTES, token)
+        assert answer.data["notes"][0]["title"] == "new"
+        assert answer.cache_status == "pcf; fwd=miss; stored"
+
+
+def test_a_write_leaves_other_authors_responses_in_place(live_world, ask):
+    of_ann = f"{{ userNotes(userId: {live_world.ann.pk}) {{ title }} }}"
+    of_bob = f"{{ userNotes(userId: {live_world.bob.pk}) {{ title }} }}"
+    ask(of_ann), ask(of_bob)
+    make_note(live_world.ann, "new")
+    assert ask(of_bob).cache_status == "pcf; hit"
+    assert "new" in str(ask(of_ann).data)
+
+
+def test_absence_is_a_dependency_too(live_world, ask):
+    missing = live_world.other.pk + 1
+    query = f"{{ note(id: {missing}) {{ title }} }}"
+    by_tag = '{ notes(tag: "green") { title } }'
+    assert ask(query).data == {"note": None}
+    assert ask(by_tag).data == {"notes": []}
+
+    from tags.models import Tag
+
+    Note.objects.create(pk=missing, title="now", author=live_world.ann, is_public=True)
+    assert ask(query).data == {"note": {"title": "now"}}
+    Tag.objects.create(name="green").notes.add(missing)
+    assert ask(by_tag).data == {"notes": [{"title": "now"}]}
+
+
+def test_renaming_a_tag_is_seen_through_every_edge(live_world, ask):
+    query = "{ users { notes { tags { name } } } }"
+    ask(query)
+    live_world.red.name = "crimson"
+    live_world.red.save()
+    assert "crimson" in str(ask(query).data)
+
+
+def test_a_revoked_token_is_refused_at_once(live_world, ask):
+    from django.utils import timezone
+
+    from users.models import ApiToken
+
+    token = token_for(live_world.ann)
+    assert ask(NOTES, token).status == 200
+    assert ask(NOTES, token).cache_status == "pcf; hit"
+    ApiToken.objects.update(revoked_at=timezone.now())
+    answer = ask(NOTES, token)
+    assert (answer.status, answer.codes) == (401, ["UNAUTHENTICATED"])
+
+
+def test_a_deactivated_user_and_lost_staff_rights_count_at_once(live_world, ask):
+    token = token_for(live_world.staff)
+    assert len(ask(NOTES, token).data["notes"]) == 3
+    live_world.staff.is_staff = False
+    live_world.staff.save()
+    assert len(ask(NOTES, token).data["notes"]) == 1
+    live_world.staff.is_active = False
+    live_world.staff.save()
+    assert ask(NOTES, token).status == 401

@@ -1,0 +1,215 @@
+"""The admin of notes: flat, quick on long tables, and the policy decides."""
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from notes import admin as notes_admin
+from notes.models import Note
+from tags.models import Tag
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+NOTES = reverse("admin:notes_note_changelist")
+
+
+@pytest.fixture
+def staff() -> User:
+    return User.objects.create(username="sue", name="Sue", is_staff=True)
+
+
+@pytest.fixture
+def ann() -> User:
+    return User.objects.create(username="ann", name="Ann")
+
+
+@pytest.fixture
+def client(staff: User) -> Client:
+    client = Client()
+    client.force_login(staff)
+    return client
+
+
+@pytest.fixture
+def note(ann: User) -> Note:
+    """A private note of somebody else."""
+    note = Note.objects.create(author=ann, title="private of ann", content="the whole text")
+    note.tags.set([Tag.objects.create(name="red"), Tag.objects.create(name="blue")])
+    return note
+
+
+def statements(client: Client, url: str) -> list[str]:
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(url).status_code == 200
+    return [query["sql"] for query in queries]
+
+
+def listed(client: Client, **data: str) -> list[str]:
+    response = client.get(NOTES, data)
+    assert response.status_code == 200
+    return [note.title for note in response.context["cl"].result_list]
+
+
+def change_url(note: Note) -> str:
+    return reverse("admin:notes_note_change", args=[note.pk])
+
+
+def form(note: Note, **changes: object) -> dict[str, object]:
+    return {"title": note.title, "content": note.content, "author": note.author_id, **changes}
+
+
+@pytest.mark.parametrize("query", ["", "?q=note", "?is_public__exact=0"])
+def test_the_list_takes_the_same_statements_for_1_note_and_for_30(
+    client: Client, query: str
+) -> None:
+    def add(number: int) -> None:
+        author = User.objects.create(username=f"user{number}", name="A User")
+        note = Note.objects.create(author=author, title=f"note {number}")
+        note.tags.set([Tag.objects.create(name=f"tag {number}")])
+
+    add(0)
+    one = len(statements(client, NOTES + query))
+    for number in range(1, 30):
+        add(number)
+    assert len(statements(client, NOTES + query)) == one <= 7
+    assert len(listed(client)) == 30
+
+
+def test_the_list_does_not_fetch_texts_or_passwords(client: Client, note: Note) -> None:
+    rows = [sql for sql in statements(client, NOTES) if '"notes_note"."title"' in sql]
+    assert len(rows) == 1
+    assert '"content"' not in rows[0]
+    assert '"password"' not in rows[0]
+
+
+def test_the_list_shows_author_and_tags(client: Client, note: Note) -> None:
+    html = client.get(NOTES).content.decode()
+    assert "Ann" in html
+    assert "blue, red" in html or "red, blue" in html
+
+
+@pytest.mark.parametrize("words", ["private", "OF ANN", "ann"])
+def test_notes_are_found_by_title_and_author(
+    client: Client, staff: User, note: Note, words
+) -> None:
+    Note.objects.create(author=staff, title="something else")
+    assert listed(client, q=words) == ["private of ann"]
+
+
+def test_notes_are_filtered_by_author_tag_and_visibility(
+    client: Client, ann: User, staff: User, note: Note
+) -> None:
+    Note.objects.create(author=staff, title="public of sue", is_public=True)
+    red = note.tags.get(name="red")
+    assert listed(client, author=str(ann.pk)) == ["private of ann"]
+    assert listed(client, author=str(staff.pk)) == ["public of sue"]
+    assert listed(client, tag=str(red.pk)) == ["private of ann"]
+    assert listed(client, is_public__exact="1") == ["public of sue"]
+
+
+@pytest.mark.parametrize("key", ["x", "-1", "²", "9" * 30, "0"])
+def test_a_filter_by_what_is_no_key_finds_nothing(client: Client, note: Note, key: str) -> None:
+    assert listed(client, author=key) == []
+    assert listed(client, tag=key) == []
+
+
+def test_staff_edit_any_note_and_its_tags(client: Client, note: Note) -> None:
+    blue, green = Tag.objects.get(name="blue"), Tag.objects.create(name="green")
+    data = form(note, title="changed", is_public="on", tag_names=[blue.pk, green.pk])
+    assert client.post(change_url(note), data).status_code == 302
+
+    note.refresh_from_db()
+    assert (note.title, note.is_public) == ("changed", True)
+    assert set(note.tags.all()) == {blue, green}
+
+
+def test_staff_add_notes(client: Client, ann: User) -> None:
+    red = Tag.objects.create(name="red")
+    data = {"title": "new", "content": "", "author": ann.pk, "tag_names": [red.pk]}
+    assert client.post(reverse("admin:notes_note_add"), data).status_code == 302
+    note = Note.objects.get()
+    assert (note.author, note.is_public, list(note.tags.all())) == (ann, False, [red])
+
+
+def test_a_notes_page_shows_its_tags_chosen(client: Client, note: Note) -> None:
+    html = client.get(change_url(note)).content.decode()
+    for tag in note.tags.all():
+        assert f'<option value="{tag.pk}" selected>{tag.name}</option>' in html
+
+
+def test_a_notes_page_takes_the_same_statements_for_1_tag_and_for_30(
+    client: Client, note: Note
+) -> None:
+    one = len(statements(client, change_url(note)))
+    note.tags.set([Tag.objects.create(name=f"tag {number}") for number in range(30)])
+    assert len(statements(client, change_url(note))) == one
+
+
+def test_staff_delete_notes(client: Client, note: Note) -> None:
+    url = reverse("admin:notes_note_delete", args=[note.pk])
+    assert client.post(url, {"post": "yes"}).status_code == 302
+    assert not Note.objects.exists()
+    assert Tag.objects.count() == 2
+
+
+@pytest.mark.parametrize(("field", "words"), [("author", "ann"), ("tags", "re")])
+def test_authors_and_tags_are_offered_while_typing(
+    client: Client, note: Note, field: str, words: str
+) -> None:
+    query = {"app_label": "notes", "model_name": "note", "field_name": field, "term": words}
+    results = client.get(reverse("admin:autocomplete"), query).json()["results"]
+    assert [result["text"] for result in results] == [{"author": "Ann", "tags": "red"}[field]]
+
+
+def test_others_are_sent_to_the_login(ann: User, note: Note) -> None:
+    client = Client()
+    client.force_login(ann)
+    assert client.get(change_url(note)).status_code == 302
+
+
+# long tables
+
+
+@pytest.fixture
+def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notes_admin, "EXACT_COUNT", 10)
+
+
+def analyse() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE notes_note")
+
+
+def make_notes(author: User, number: int) -> None:
+    Note.objects.bulk_create(Note(author=author, title=f"note {n}") for n in range(number))
+
+
+def test_a_long_table_is_estimated(client: Client, ann: User, short_limit: None) -> None:
+    make_notes(ann, 25)
+    analyse()
+    make_notes(ann, 5)  # not known to the planner yet
+    assert client.get(NOTES).context["cl"].result_count == 25
+    assert not any(sql.startswith("SELECT COUNT") for sql in statements(client, NOTES))
+
+
+def test_a_short_table_is_counted(client: Client, ann: User, short_limit: None) -> None:
+    make_notes(ann, 5)
+    analyse()
+    make_notes(ann, 3)
+    assert client.get(NOTES).context["cl"].result_count == 8
+
+
+def test_a_filtered_list_is_counted_up_to_the_limit(
+    client: Client, ann: User, staff: User, short_limit: None
+) -> None:
+    make_notes(ann, 25)
+    make_notes(staff, 4)
+    analyse()
+
+    def count(author: User) -> int:
+        return client.get(NOTES, {"author": author.pk}).context["cl"].result_count
+
+    assert (count(ann), count(staff)) == (10, 4)

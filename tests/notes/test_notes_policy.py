@@ -1,0 +1,74 @@
+"""The rule in SQL and the rule in Python are one rule."""
+
+from itertools import product
+
+import pytest
+from django.db.models import Q
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from notes.models import Note
+from notes.policy import may_read, may_write, visible_notes
+from pcf.viewer import ANONYMOUS, Viewer
+from users.models import User
+
+AUTHOR, OTHER, STAFF = Viewer(1), Viewer(2), Viewer(3, is_staff=True)
+
+
+@pytest.mark.parametrize(
+    ("viewer", "is_public", "reads", "writes"),
+    [
+        (ANONYMOUS, True, True, False),
+        (ANONYMOUS, False, False, False),
+        (OTHER, True, True, False),
+        (OTHER, False, False, False),
+        (AUTHOR, True, True, True),
+        (AUTHOR, False, True, True),
+        (STAFF, True, True, True),
+        (STAFF, False, True, True),
+    ],
+)
+def test_who_may_read_and_write(viewer, is_public, reads, writes) -> None:
+    note = Note(author_id=AUTHOR.id, is_public=is_public)
+    assert may_read(viewer, note) is reads
+    assert may_write(viewer, note) is writes
+
+
+def test_an_anonymous_viewer_is_not_the_author_of_an_unsaved_note() -> None:
+    assert not may_write(ANONYMOUS, Note(author_id=None))
+
+
+class VisibleNotesTest(TestCase):
+    """A class because hypothesis rolls the database back between examples only for these."""
+
+    @settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=12),
+        st.lists(st.booleans(), min_size=3, max_size=3),
+    )
+    def test_lists_hold_exactly_what_may_be_read(self, notes, staff) -> None:
+        users = [
+            User.objects.create(username=f"user{index}", name="A User", is_staff=is_staff)
+            for index, is_staff in enumerate(staff)
+        ]
+        for author, is_public in notes:
+            Note.objects.create(author=users[author], title="note", is_public=is_public)
+
+        everything = list(Note.objects.all())
+        viewers = [ANONYMOUS, *(Viewer(user.pk, user.is_staff) for user in users)]
+        for viewer in viewers:
+            listed = set(Note.objects.filter(visible_notes(viewer)))
+            assert listed == {note for note in everything if may_read(viewer, note)}
+            assert {note for note in everything if may_write(viewer, note)} <= listed
+
+
+def test_every_rule_is_a_condition_that_combines(db: None) -> None:
+    ann = User.objects.create(username="ann", name="Ann")
+    for is_public, title in product((True, False), ("this", "that")):
+        Note.objects.create(author=ann, title=title, is_public=is_public)
+
+    def count(viewer: Viewer) -> int:
+        return Note.objects.filter(visible_notes(viewer) & Q(title="this")).count()
+
+    assert (count(ANONYMOUS), count(Viewer(ann.pk)), count(STAFF)) == (1, 2, 2)

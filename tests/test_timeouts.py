@@ -1,0 +1,105 @@
+import threading
+from time import monotonic
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcf.config import ConfigError, Timeouts
+from pcf.timeouts import (
+    DeadlineExceeded,
+    InsufficientTime,
+    TimeoutContext,
+    activate,
+    current_timeout,
+)
+
+LIMITS = {"graphql": 25.0, "database": 20.0}
+
+
+def start(seconds: float = 30.0, reserve: float = 0.1) -> TimeoutContext:
+    return TimeoutContext.start("http", seconds, limits=LIMITS, reserve=reserve)
+
+
+def past(layer: str = "http") -> TimeoutContext:
+    return TimeoutContext(layer, monotonic() - 1, layer, 30.0)
+
+
+def test_children_have_their_own_limits_while_there_is_time():
+    graphql = start().child_budget("graphql")
+    database = graphql.child_budget("database")
+
+    assert (graphql.layer, graphql.bound_by, graphql.limit) == ("graphql", "graphql", 25.0)
+    assert (database.layer, database.bound_by, database.limit) == ("database", "database", 20.0)
+    assert 24.9 < graphql.remaining() <= 25.0
+    assert 19.9 < database.remaining() <= 20.0
+
+
+def test_a_child_never_outlives_its_parent_and_says_whose_limit_it_has():
+    database = start(2.0).child_budget("graphql").child_budget("database")
+
+    assert (database.layer, database.bound_by, database.limit) == ("database", "http", 2.0)
+    assert database.remaining() <= 2.0 - 2 * 0.1 + 0.01
+
+
+def test_a_layer_without_a_limit_has_what_is_left():
+    assert 29.8 < start().child_budget("anything").remaining() <= 29.9
+
+
+@given(
+    total=st.floats(0.001, 100),
+    limits=st.lists(st.floats(0.001, 100), max_size=5),
+    reserve=st.floats(0, 5),
+)
+def test_deadlines_only_ever_come_closer(total, limits, reserve):
+    context = start(total, reserve)
+    for number, limit in enumerate(limits):
+        child = context.child_budget(f"layer-{number}", limit)
+        assert child.deadline <= context.deadline
+        assert child.remaining() <= limit + 1e-6
+        context = child
+
+
+def test_check_and_require_raise_when_time_is_up():
+    with pytest.raises(DeadlineExceeded) as caught:
+        past().check()
+    assert caught.value.extensions == {"code": "TIMEOUT", "layer": "http", "limit": 30.0}
+
+    with pytest.raises(InsufficientTime, match="^Insufficient time remaining$") as short:
+        start(0.5).require(1.0)
+    assert short.value.extensions["code"] == "TIMEOUT"
+
+    start().check()
+    start().require(1.0)
+
+
+def test_an_expired_context_has_nothing_left():
+    assert past().remaining() == 0.0
+    assert past().expired
+    assert past().child_budget("database").expired
+
+
+def test_the_current_context_is_per_thread_and_ends_with_its_block():
+    seen = []
+    with activate(start()) as context:
+        assert current_timeout() is context
+        thread = threading.Thread(target=lambda: seen.append(current_timeout()))
+        thread.start()
+        thread.join()
+    assert seen == [None]
+    assert current_timeout() is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"http": 25.0, "graphql": 25.0},
+        {"graphql": 20.0, "database": 20.0},
+        {"database": 0.0},
+        {"cache": 0.0},
+        {"reserve": -1.0},
+    ],
+)
+def test_limits_out_of_order_are_refused(wrong):
+    with pytest.raises(ConfigError):
+        Timeouts(**wrong)

@@ -1,0 +1,308 @@
+"""The admin of users and tokens: flat lists, powers for superusers, texts shown once."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from notes.models import Note
+from users.models import ApiToken, User
+
+pytestmark = pytest.mark.django_db
+
+USERS = reverse("admin:users_user_changelist")
+TOKENS = reverse("admin:users_apitoken_changelist")
+ADD_TOKEN = reverse("admin:users_apitoken_add")
+
+
+def make(username: str, *permissions: str, **fields: Any) -> User:
+    user = User.objects.create(
+        username=username, name=username.title(), email=f"{username}@example.org", **fields
+    )
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+def logged_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def root() -> User:
+    return make("root", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def client(root: User) -> Client:
+    return logged_in(root)
+
+
+@pytest.fixture
+def ann() -> User:
+    return make("ann")
+
+
+def statements(client: Client, url: str) -> int:
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(url).status_code == 200
+    return len(queries)
+
+
+def page(client: Client, url: str, **data: str) -> str:
+    response = client.get(url, data)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def change_url(user: User) -> str:
+    return reverse("admin:users_user_change", args=[user.pk])
+
+
+# lists
+
+
+@pytest.mark.parametrize("url", [USERS, TOKENS, USERS + "?q=user", TOKENS + "?q=user"])
+def test_a_list_takes_the_same_statements_for_1_row_and_for_30(client: Client, url: str) -> None:
+    def add(number: int) -> None:
+        user = make(f"user{number}")
+        Note.objects.create(author=user, title="note")
+        ApiToken.issue(user, f"token of user {number}")
+
+    add(0)
+    one = statements(client, url)
+    for number in range(1, 30):
+        add(number)
+    assert statements(client, url) == one
+    assert page(client, url).count("Select this object") == 0  # labels are made, not fetched
+    assert one <= 4
+
+
+def test_users_show_how_many_notes_they_have_and_link_to_them(client: Client, ann: User) -> None:
+    for number in range(3):
+        Note.objects.create(author=ann, title=f"note {number}")
+    html = page(client, USERS)
+    assert f'<a href="/admin/notes/note/?author={ann.pk}">3</a>' in html
+
+
+@pytest.mark.parametrize("words", ["ann", "Ann", "ann@example"])
+def test_users_are_found_by_username_name_and_email(client: Client, ann: User, words: str) -> None:
+    make("bob")
+    html = page(client, USERS, q=words)
+    assert "ann@example.org" in html
+    assert "bob@example.org" not in html
+
+
+def test_tokens_are_filtered_by_state(client: Client, ann: User) -> None:
+    now = timezone.now()
+    ApiToken.issue(ann, "working")
+    ApiToken.issue(ann, "limited", expires_at=now + timedelta(days=1))
+    ApiToken.issue(ann, "expired", expires_at=now - timedelta(days=1))
+    ApiToken.issue(ann, "withdrawn", revoked_at=now)
+
+    def listed(state: str) -> set[str]:
+        response = client.get(TOKENS, {"state": state})
+        return {token.name for token in response.context["cl"].result_list}
+
+    assert listed("valid") == {"working", "limited"}
+    assert listed("expired") == {"expired"}
+    assert listed("revoked") == {"withdrawn"}
+
+
+# users
+
+
+def test_a_user_is_added_with_a_name(client: Client) -> None:
+    response = client.post(
+        reverse("admin:users_user_add"),
+        {
+            "username": "bob", "name": "Bob", "email": "", "usable_password": "true",
+            "password1": "correct horse", "password2": "correct horse",
+        },
+    )  # fmt: skip
+    assert response.status_code == 302
+    assert User.objects.get(username="bob").check_password("correct horse")
+
+
+def test_a_users_page_shows_tokens_but_no_digest(client: Client, ann: User) -> None:
+    token, text = ApiToken.issue(ann, "laptop")
+    html = page(client, change_url(ann))
+    assert "laptop" in html
+    assert text not in html
+    assert token.digest.hex() not in html
+    assert reverse("admin:users_apitoken_change", args=[token.pk]) in html
+
+
+def test_a_users_page_takes_the_same_statements_for_1_token_and_for_30(
+    client: Client, ann: User
+) -> None:
+    ApiToken.issue(ann, "token")
+    one = statements(client, change_url(ann))
+    for _ in range(29):
+        ApiToken.issue(ann, "token")
+    assert statements(client, change_url(ann)) == one
+
+
+def test_staff_edit_profiles_and_nothing_else(ann: User) -> None:
+    client = logged_in(make("sue", is_staff=True))
+    response = client.post(
+        change_url(ann),
+        {"name": "Ann Lee", "email": "lee@example.org", "username": "x", "is_staff": "on"},
+    )
+    assert response.status_code == 302
+    ann.refresh_from_db()
+    assert (ann.name, ann.email) == ("Ann Lee", "lee@example.org")
+    assert (ann.username, ann.is_staff, ann.is_active) == ("ann", False, True)
+
+
+def test_managers_of_users_cannot_give_powers(ann: User) -> None:
+    client = logged_in(make("sue", "change_user", "add_user", is_staff=True))
+    data = {"username": "anna", "name": "Ann", "email": "", "is_active": "on"}
+    powers = {"is_staff": "on", "is_superuser": "on"}
+    assert client.post(change_url(ann), {**data, **powers}).status_code == 302
+    ann.refresh_from_db()
+    assert ann.username == "anna"
+    assert not ann.is_staff
+    assert not ann.is_superuser
+
+
+@pytest.mark.parametrize(
+    ("permissions", "target", "status"),
+    [
+        ((), "ann", 403),
+        (("change_user",), "ann", 200),
+        (("change_user",), "root", 403),
+    ],
+)
+def test_who_may_set_whose_password(root: User, ann: User, permissions, target, status) -> None:
+    client = logged_in(make("sue", *permissions, is_staff=True))
+    url = reverse("admin:auth_user_password_change", args=[User.objects.get(username=target).pk])
+    assert client.get(url).status_code == status
+
+
+def test_only_superusers_delete_superusers(root: User, ann: User) -> None:
+    client = logged_in(make("sue", "delete_user", is_staff=True))
+    assert client.get(reverse("admin:users_user_delete", args=[root.pk])).status_code == 403
+    assert client.get(reverse("admin:users_user_delete", args=[ann.pk])).status_code == 200
+    data = {"action": "delete_selected", "_selected_action": [root.pk], "post": "yes"}
+    assert client.post(USERS, data).status_code == 403
+    assert User.objects.filter(pk=root.pk).exists()
+
+
+# tokens
+
+
+def issue(client: Client, user: User, **data: str) -> Any:
+    return client.post(ADD_TOKEN, {"user": user.pk, "name": "laptop", **data})
+
+
+def test_a_tokens_text_is_on_the_page_after_saving_and_nowhere_afterwards(
+    client: Client, root: User, ann: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    with CaptureQueriesContext(connection) as queries:
+        response = issue(client, ann)
+
+    # shown once, marked for copying, on a page that no cache keeps
+    assert response.status_code == 200
+    text = response.context["token"].plain_text
+    assert response.content.decode().count(text) == 1
+    assert 'id="copy-token"' in response.content.decode()
+    assert "no-store" in response.headers["Cache-Control"]
+
+    # stored as its SHA-256
+    token = ApiToken.objects.get()
+    assert bytes(token.digest) == ApiToken.digest_of(text)
+    assert (token.user, token.name) == (ann, "laptop")
+
+    # nowhere else: statements, log, session, cookies, the admin's own log, later pages
+    assert not any(text in query["sql"] for query in queries)
+    assert text not in caplog.text
+    assert not any(text in str(session.get_decoded()) for session in Session.objects.all())
+    assert not any(text in morsel.value for morsel in client.cookies.values())
+    entry = LogEntry.objects.get()
+    assert text not in f"{entry.object_repr}{entry.change_message}"
+    later = [
+        TOKENS, ADD_TOKEN, reverse("admin:index"), change_url(ann),
+        reverse("admin:users_apitoken_change", args=[token.pk]),
+        reverse("admin:users_apitoken_history", args=[token.pk]),
+    ]  # fmt: skip
+    for url in later:
+        html = page(client, url)
+        assert text not in html
+        assert token.digest.hex() not in html
+
+
+def test_the_form_of_a_new_token_asks_for_user_name_and_expiry(client: Client) -> None:
+    response = client.get(ADD_TOKEN)
+    assert list(response.context["adminform"].form.fields) == ["user", "name", "expires_at"]
+    assert b"_addanother" not in response.content
+    assert b'name="_continue"' not in response.content
+
+
+def test_a_form_with_an_error_issues_nothing(client: Client, ann: User) -> None:
+    response = issue(client, ann, name="")
+    assert response.context["errors"]
+    assert not ApiToken.objects.exists()
+
+
+def test_a_tokens_text_and_user_cannot_be_changed(client: Client, root: User, ann: User) -> None:
+    token, text = ApiToken.issue(ann, "laptop")
+    url = reverse("admin:users_apitoken_change", args=[token.pk])
+    data = {"name": "phone", "user": root.pk, "digest": "x", "plain_text": "y", "revoked_at": ""}
+    assert client.post(url, data).status_code == 302
+
+    token.refresh_from_db()
+    assert (token.name, token.user) == ("phone", ann)
+    assert bytes(token.digest) == ApiToken.digest_of(text)
+
+
+def test_revoking_stops_selected_tokens_and_keeps_the_time_of_older_ones(
+    client: Client, ann: User
+) -> None:
+    long_ago = timezone.now() - timedelta(days=9)
+    old, _ = ApiToken.issue(ann, "old", revoked_at=long_ago)
+    new, _ = ApiToken.issue(ann, "new")
+    other, _ = ApiToken.issue(ann, "other")
+
+    data = {"action": "revoke", "_selected_action": [old.pk, new.pk]}
+    response = client.post(TOKENS, data, follow=True)
+
+    assert "Revoked 1 token(s)." in response.content.decode()
+    for token in (old, new, other):
+        token.refresh_from_db()
+    assert old.revoked_at == long_ago
+    assert new.revoked_at is not None
+    assert other.revoked_at is None
+    assert LogEntry.objects.get().object_id == str(new.pk)
+
+
+def test_staff_without_permission_see_no_tokens(ann: User) -> None:
+    client = logged_in(make("sue", is_staff=True))
+    assert client.get(TOKENS).status_code == 403
+    assert client.get(ADD_TOKEN).status_code == 403
+    ApiToken.issue(ann, "secret of ann")
+    assert "secret of ann" not in page(client, change_url(ann))
+
+
+def test_only_superusers_issue_tokens_for_superusers(root: User, ann: User) -> None:
+    client = logged_in(make("sue", "add_apitoken", is_staff=True))
+    assert "Only superusers" in issue(client, root).content.decode()
+    assert not ApiToken.objects.exists()
+    assert "token" in issue(client, ann).context
+
+
+@pytest.mark.parametrize("url", [USERS, TOKENS, ADD_TOKEN])
+def test_others_are_sent_to_the_login(ann: User, url: str) -> None:
+    response = logged_in(ann).get(url)
+    assert response.status_code == 302
+    assert response.headers["Location"].startswith(reverse("admin:login"))

@@ -1,0 +1,275 @@
+"""The admin of users and their API tokens.
+
+Staff see users and edit their profiles, as the policy says. Everything else about an account needs
+Django's permissions, and whatever gives power (staff, superuser, groups, a superuser's password or
+token) needs a superuser.
+"""
+
+from typing import Any
+
+from django import forms
+from django.apps import apps
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+
+from pcf.viewer import Viewer
+from users import policy
+from users.models import ApiToken, User
+
+POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
+PROFILE = ("name", "email")
+
+
+def viewer_of(request: HttpRequest) -> Viewer:
+    """The viewer that policies are asked about, for a request to the admin."""
+    user = request.user
+    return Viewer(user.pk, bool(user.is_active and user.is_staff))
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    """Whether the request comes from an active superuser."""
+    return bool(request.user.is_active and request.user.is_superuser)
+
+
+class TokenInline(admin.TabularInline):  # type: ignore[type-arg]
+    """A user's tokens, to look at; each links to its own page."""
+
+    model = ApiToken
+    fields = readonly_fields = ("name", "created_at", "last_used_at", "expires_at", "revoked_at")
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+    def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        del request, obj
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        del request, obj
+        return False
+
+
+class UserChangeList(ChangeList):
+    """A page of users with their numbers of notes, counted for the rows shown and no others."""
+
+    def get_queryset(self, *args: Any, **kwargs: Any) -> Any:
+        # counts rows, not a column, so that an index alone can answer
+        counts = (
+            apps.get_model("notes", "Note")
+            .objects.filter(author=OuterRef("pk"))
+            .order_by()
+            .values("author")
+            .annotate(count=Count("*"))
+            .values("count")
+        )
+        users = super().get_queryset(*args, **kwargs)
+        return users.annotate(note_count=Coalesce(Subquery(counts), 0))
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
+    list_display = (
+        "id", "username", "name", "email", "is_staff", "is_active", "notes", "created_at"
+    )  # fmt: skip
+    list_display_links = ("id", "username")
+    list_filter = ("is_staff", "is_superuser", "is_active", "created_at")
+    search_fields = ("username", "name", "email")
+    ordering = ("id",)
+    sortable_by = ("id", "username")  # the columns with an index
+    show_full_result_count = False
+    readonly_fields = ("created_at", "last_login", "date_joined")
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Profile", {"fields": (*PROFILE, "first_name", "last_name")}),
+        ("Permissions", {"fields": ("is_active", *POWERS)}),
+        ("Dates", {"fields": ("created_at", "date_joined", "last_login")}),
+    )
+    add_fieldsets = (
+        (
+            None,
+            {
+                "classes": ("wide",),
+                "fields": ("username", *PROFILE, "usable_password", "password1", "password2"),
+            },
+        ),
+    )
+    inlines = (TokenInline,)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        del request, kwargs
+        return UserChangeList
+
+    @admin.display(description="notes")
+    def notes(self, user: Any) -> str:
+        """How many notes a user has, as a link to them."""
+        url = reverse("admin:notes_note_changelist", query={"author": user.pk})
+        return format_html('<a href="{}">{}</a>', url, user.note_count)
+
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
+        return super().get_inlines(request, obj) if obj else ()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        if is_superuser(request):
+            return fields
+        if self._may_manage(request, obj):
+            return (*fields, *POWERS)
+        others = ("username", "password", "first_name", "last_name", "is_active", *POWERS)
+        return (*fields, *others)
+
+    def has_view_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        # the pages show e-mail addresses
+        return policy.may_see_email(viewer_of(request), obj.pk if obj else 0)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return policy.may_edit_profile(viewer_of(request), obj.pk if obj else 0)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        if obj is not None and obj.is_superuser and not is_superuser(request):
+            return False
+        return super().has_delete_permission(request, obj)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def user_change_password(
+        self,
+        request: HttpRequest,
+        id: str,  # noqa: A002 (Django's name)
+        form_url: str = "",
+    ) -> HttpResponse:
+        user = self.get_object(request, id)
+        if user is not None and not self._may_manage(request, user):
+            raise PermissionDenied
+        return super().user_change_password(request, id, form_url)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        if not is_superuser(request) and queryset.filter(is_superuser=True).exists():
+            raise PermissionDenied
+        super().delete_queryset(request, queryset)
+
+    def _may_manage(self, request: HttpRequest, user: User | None) -> bool:
+        """Whether more than the profile of ``user`` may be changed."""
+        if is_superuser(request):
+            return True
+        return request.user.has_perm("users.change_user") and not (user and user.is_superuser)
+
+
+class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A new token. Raises a form error when its user is more powerful than who asks for it."""
+
+    for_superusers = False
+
+    class Meta:
+        """What is asked for."""
+
+        model = ApiToken
+        fields = ("user", "name", "expires_at")
+
+    def clean_user(self) -> User:
+        user: User = self.cleaned_data["user"]
+        if user.is_superuser and not self.for_superusers:
+            raise forms.ValidationError("Only superusers create tokens for superusers.")
+        return user
+
+
+class ActiveFilter(admin.SimpleListFilter):
+    """Tokens that work, that have expired, that were revoked."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        del request, model_admin
+        return [("valid", "valid"), ("expired", "expired"), ("revoked", "revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> QuerySet[ApiToken]:
+        del request
+        now = timezone.now()
+        match self.value():
+            case "valid":
+                return queryset.filter(revoked_at=None).exclude(expires_at__lte=now)
+            case "expired":
+                return queryset.filter(revoked_at=None, expires_at__lte=now)
+            case "revoked":
+                return queryset.exclude(revoked_at=None)
+        return queryset
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Tokens are issued, renamed, limited and revoked; their text is shown when issued."""
+
+    form = TokenForm
+    list_display = ("name", "user", "created_at", "last_used_at", "expires_at", "revoked_at")
+    list_filter = (ActiveFilter, "created_at", "last_used_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username", "user__name", "user__email")
+    autocomplete_fields = ("user",)
+    ordering = ("-id",)
+    show_full_result_count = False
+    actions = ("revoke",)
+
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        del request
+        fields = ("user", "name", "expires_at")
+        return (*fields, "created_at", "last_used_at", "revoked_at") if obj else fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        del request
+        return ("user", "created_at", "last_used_at", "revoked_at") if obj else ()
+
+    def get_form(
+        self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.for_superusers = is_superuser(request)
+        return form
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        if not change:
+            obj.renew()
+        super().save_model(request, obj, form, change)
+
+    def response_add(
+        self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """The page that shows the text.
+
+        It answers the POST itself: after a redirect the text would have had to wait in a session
+        or a cookie. Like every page of the admin it is sent with Cache-Control: no-store.
+        """
+        del post_url_continue
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "API token created",
+            "opts": self.opts,
+            "token": obj,
+        }
+        return TemplateResponse(request, "admin/users/apitoken/issued.html", context)
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        # whoever saves wants to see the text next
+        if kwargs.get("add"):
+            context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.action(description="Revoke selected tokens", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        """Tokens that were revoked before keep their time."""
+        tokens = list(queryset.filter(revoked_at=None))
+        queryset.filter(pk__in=[token.pk for token in tokens]).update(revoked_at=timezone.now())
+        for token in tokens:
+            self.log_change(request, token, "Revoked.")
+        self.message_user(request, f"Revoked {len(tokens)} token(s).", messages.SUCCESS)

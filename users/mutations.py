@@ -1,0 +1,50 @@
+"""Mutations of users."""
+
+from typing import Any
+
+import graphene
+from graphql import GraphQLResolveInfo
+
+from pcf.execution.mutations import clean, mutation, payload_errors, require_login
+from pcf.viewer import Viewer
+from users.models import User
+from users.schema import UserType
+
+
+class UpdateProfileInput(graphene.InputObjectType):
+    """What to change of the viewer's own profile; what is left out stays."""
+
+    name = graphene.String()
+    email = graphene.String()
+
+
+class UpdateProfilePayload(graphene.ObjectType):
+    """The viewer after the change, null when it was refused."""
+
+    user = graphene.Field(UserType)
+    user_errors = payload_errors()
+
+
+@mutation(UpdateProfilePayload)
+def update_profile(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
+    """Change name and e-mail address of the viewer."""
+    del info
+    require_login(viewer)
+    user = User.objects.select_for_update().get(pk=viewer.id)
+    for name in values:
+        setattr(user, name, values[name] or "")
+    if values:
+        clean(user, {name: name for name in values})
+        user.save(update_fields=list(values))
+    return {"user": user}
+
+
+class UserMutation(graphene.ObjectType):
+    """Mutations of users."""
+
+    update_profile = graphene.Field(
+        UpdateProfilePayload,
+        input=UpdateProfileInput(required=True),
+        required=True,
+        resolver=update_profile,
+    )
