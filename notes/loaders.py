@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from pcf.database.lateral import OuterKey, lateral
-
 from notes.models import Note, NoteTag
 from notes.policy import visible_notes
+from pcf.database.lateral import OuterKey, lateral
 from pcf.execution.loaders import ListLoader, Loader
 from tags.models import Tag
 

@@ -5,7 +5,8 @@ import os
 from settings.base import *
 from settings.environment import database_settings, engine_config, env, redis_settings
 
-RUN_ID = env.str("PCF_TEST_RUN_ID", str(os.getpid()))
+# of this run, and of this process of it (pytest-xdist)
+RUN_ID = env.str("PCF_TEST_RUN_ID", str(os.getpid())) + env.str("PYTEST_XDIST_WORKER", "")
 
 PCF = engine_config(
     features={"graphiql": True, "slow_query": True, "demo_data": True},

@@ -35,7 +35,7 @@ class TagChangeList(ChangeList):
 
 @admin.register(Tag)
 class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("name", "notes")
+    list_display = ("name", "notes_link")
     search_fields = ("name",)
     ordering = ("name",)
     show_full_result_count = False
@@ -45,7 +45,7 @@ class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return TagChangeList
 
     @admin.display(description="notes")
-    def notes(self, tag: Any) -> str:
+    def notes_link(self, tag: Any) -> str:
         """How many notes carry a tag, as a link to them."""
         url = reverse("admin:notes_note_changelist", query={"tag": tag.pk})
         return format_html('<a href="{}">{}</a>', url, tag.note_count)

@@ -63,8 +63,9 @@ EDGES = {
     "Tag.notes": ("{ tags(first: %d) { notes { id } } }", 2),
     "User.email": ("{ users(first: %d) { email } }", 1),
     "back and forth": (
-        "{ users(first: %d) { notes(first: 2) { author { notes(first: 3) "
-        "{ tags { notes(first: 1) { author { id } } } } } } } }",
+        """{ users(first: %d) { notes(first: 2) { author {
+            notes(first: 3) { tags { notes(first: 1) { author { id } } } }
+        } } } }""",
         7,
     ),
 }
@@ -93,7 +94,8 @@ def test_every_edge_of_the_schema_has_such_a_test(db):
 
 
 def test_aliases_with_other_pages_are_batches_of_their_own(crowd, ask):
-    query = "{ users(first: 10) { a: notes(first: 1) { id } b: notes(first: 2) { id } c: notes(first: 1) { id } } }"
+    pages = "a: notes(first: 1) { id } b: notes(first: 2) { id } c: notes(first: 1) { id }"
+    query = f"{{ users(first: 10) {{ {pages} }} }}"
     sql, data = statements(ask, query)
     assert len(sql) == 3
     assert all((len(u["a"]), len(u["b"]), len(u["c"])) == (1, 2, 1) for u in data["users"])

@@ -65,7 +65,7 @@ def test_check_and_require_raise_when_time_is_up():
         past().check()
     assert caught.value.extensions == {"code": "TIMEOUT", "layer": "http", "limit": 30.0}
 
-    with pytest.raises(InsufficientTime, match="^Insufficient time remaining$") as short:
+    with pytest.raises(InsufficientTime, match=r"^Insufficient time remaining$") as short:
         start(0.5).require(1.0)
     assert short.value.extensions["code"] == "TIMEOUT"
 

@@ -78,7 +78,7 @@ class UserChangeList(ChangeList):
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
     list_display = (
-        "id", "username", "name", "email", "is_staff", "is_active", "notes", "created_at"
+        "id", "username", "name", "email", "is_staff", "is_active", "notes_link", "created_at"
     )  # fmt: skip
     list_display_links = ("id", "username")
     list_filter = ("is_staff", "is_superuser", "is_active", "created_at")
@@ -109,7 +109,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
         return UserChangeList
 
     @admin.display(description="notes")
-    def notes(self, user: Any) -> str:
+    def notes_link(self, user: Any) -> str:
         """How many notes a user has, as a link to them."""
         url = reverse("admin:notes_note_changelist", query={"author": user.pk})
         return format_html('<a href="{}">{}</a>', url, user.note_count)

@@ -51,11 +51,11 @@ def touch(dependencies: Dependencies, using: str = "default") -> None:
         _deliver(dependencies)
         return
     last = connection.run_on_commit[-1:]
-    if last and isinstance(last[0][1], _Pending):
-        # None stands for a block without a savepoint of its own, which cannot be rolled back alone
-        if last[0][0] - {None} == set(connection.savepoint_ids) - {None}:
-            last[0][1].dependencies.update(dependencies)
-            return
+    # None stands for a block without a savepoint of its own, which cannot be rolled back alone
+    savepoints = set(connection.savepoint_ids) - {None}
+    if last and isinstance(last[0][1], _Pending) and last[0][0] - {None} == savepoints:
+        last[0][1].dependencies.update(dependencies)
+        return
     pending = _Pending(Dependencies())
     pending.dependencies.update(dependencies)
     transaction.on_commit(pending, using=using)

@@ -16,6 +16,7 @@ from psycopg import sql as composing
 
 from pcf import metrics
 from pcf.apps import config
+from pcf.config import Timeouts
 from pcf.database.connection import Connection, StatementOverdue
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, current_timeout
 
@@ -121,14 +122,13 @@ def with_limit(limit: str, sql: Any) -> Any:
     return composing.Composed([composing.SQL(limit), sql])
 
 
-def statement_budget(context: TimeoutContext) -> TimeoutContext:
+def statement_budget(context: TimeoutContext, timeouts: Timeouts) -> TimeoutContext:
     """The budget of a statement that begins now under ``context``.
 
     Raises ``InsufficientTime`` with less than ``timeouts.min_database_budget`` left. A context of
     the layer ``database`` is such a budget already; when it was made smaller than the minimum,
     that was meant.
     """
-    timeouts = config().timeouts
     if context.layer != LAYER:
         context.require(timeouts.min_database_budget)
         return context.child_budget(LAYER, None if LAYER in context.limits else timeouts.database)
@@ -147,9 +147,12 @@ class Watch:
     """A statement on its way: begin before sending it, then ``done`` or ``failed``.
 
     ``limit`` holds the SET that must be sent in front of the statement, in the same message.
+    This runs for every statement, so it builds nothing that the common case does not need.
     """
 
-    __slots__ = ("_connection", "_kind", "_limit_ms", "_sql", "_started", "budget", "limit")
+    __slots__ = (
+        "_budget", "_config", "_connection", "_kind", "_limit_ms", "_sql", "_started", "limit",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, sql: Any, *, alone: bool = False) -> None:
         """Raises ``InsufficientTime`` or ``DeadlineExceeded`` when there is no time for it.
@@ -158,72 +161,89 @@ class Watch:
         """
         self._connection = connection
         self._sql = sql
+        self._config = config()
         self._kind = kind = kind_of(sql)
-        self.budget: TimeoutContext | None = None
-        self.limit = ""
+        self._budget: TimeoutContext | None = None
         self._limit_ms: int | None = None
+        self.limit = ""
+        self._started = monotonic()
         if kind is not Kind.HOUSEKEEPING:
             self._apply_limit(alone or kind is not Kind.QUERY)
-        self._started = monotonic()
 
     def _apply_limit(self, alone: bool) -> None:
         context = current_timeout()
         connection = self._connection
+        timeouts = self._config.timeouts
+        usual = int(timeouts.database * 1_000)
         if context is None:
             if connection.session_limit is None and connection.autocommit:
                 return
+        elif (
+            context.layer != LAYER
+            and context.limits.get(LAYER, timeouts.database) == timeouts.database
+            and context.deadline - context.reserve - self._started
+            >= max(timeouts.database, timeouts.min_database_budget)
+        ):  # time enough: the budget would be the layer's own limit, from now
+            connection.deadline = self._started + timeouts.database
+            self._limit_ms = usual
         else:
-            self.budget = budget = statement_budget(context)
+            self._budget = budget = statement_budget(context, timeouts)
             connection.deadline = budget.deadline
-            self._limit_ms = _limit_ms(budget)
+            self._limit_ms = _limit_ms(budget, timeouts, usual)
         if alone:
-            try:
-                connection.limit_separately(self._limit_ms, usual_limit())
-            except StatementOverdue as error:
-                connection.deadline = None
-                raise (self.budget.exceeded() if self.budget else error) from error
-            except BaseException:
-                connection.deadline = None
-                raise
+            self._apply_separately(usual)
         else:
-            self.limit = connection.limit_sql(self._limit_ms, usual_limit())
+            self.limit = connection.limit_sql(self._limit_ms, usual)
 
-    def done(self) -> None:
-        """The statement succeeded."""
+    def _apply_separately(self, usual: int) -> None:
+        try:
+            self._connection.limit_separately(self._limit_ms, usual)
+        except BaseException as error:
+            self._connection.deadline = None
+            if isinstance(error, StatementOverdue) and self._limit_ms is not None:
+                raise self._exceeded() from error
+            raise
+        self._started = monotonic()
+
+    def _exceeded(self) -> DeadlineExceeded:
+        if self._budget is not None:
+            return self._budget.exceeded()
+        return DeadlineExceeded(LAYER, self._config.timeouts.database)
+
+    def done(self) -> float:
+        """The statement is over; gives back the seconds it took."""
+        seconds = monotonic() - self._started
+        connection = self._connection
+        connection.deadline = None
         if self.limit:
-            self._connection.limit_applied(self.limit)
-        self._finish()
+            connection.limit_applied(self.limit)
+        if self._kind is Kind.SETTING:
+            if _LIMIT_SETTING.search(template_text(self._sql)):
+                connection.set_by_hand(limited=self._limit_ms is not None)
+        elif self._kind is Kind.HOUSEKEEPING:
+            connection.rolled_back_to_savepoint()
+        metrics.db_statement_duration.observe(seconds)
+        log = _log.get()
+        if log is not None:
+            log.add(self._sql, seconds)
+        if seconds >= self._config.database.slow_statement:
+            self._log_slow(seconds)
+        return seconds
 
     def failed(self, error: BaseException) -> DeadlineExceeded | None:
         """The statement failed with psycopg's ``error``: the deadline's error if that was it.
 
         A statement cancelled before its limit was cancelled by someone else, and is not ours.
         """
-        seconds = self._finish()
-        if self.budget is None:
+        self.limit = ""  # was rolled back together with the statement
+        seconds = self.done()
+        if self._limit_ms is None:
             return None
         if isinstance(error, StatementOverdue):
-            return self.budget.exceeded()
-        cancelled = isinstance(error, psycopg.errors.QueryCanceled)
-        if cancelled and self._limit_ms is not None and seconds * 1_000 >= self._limit_ms:
-            return self.budget.exceeded()
+            return self._exceeded()
+        if isinstance(error, psycopg.errors.QueryCanceled) and seconds * 1_000 >= self._limit_ms:
+            return self._exceeded()
         return None
-
-    def _finish(self) -> float:
-        seconds = monotonic() - self._started
-        self._connection.deadline = None
-        if self._kind is Kind.SETTING:
-            if _LIMIT_SETTING.search(template_text(self._sql)):
-                self._connection.set_by_hand(limited=self.budget is not None)
-        elif self._kind is Kind.HOUSEKEEPING:
-            self._connection.rolled_back_to_savepoint()
-        metrics.db_statement_duration.observe(seconds)
-        log = _log.get()
-        if log is not None:
-            log.add(self._sql, seconds)
-        if seconds >= config().database.slow_statement:
-            self._log_slow(seconds)
-        return seconds
 
     def _log_slow(self, seconds: float) -> None:
         metrics.db_slow_statements.inc()
@@ -234,15 +254,14 @@ class Watch:
         logger.warning("SLOW QUERY %.3f s (budget %s): %s", seconds, budget, text)
 
 
-def _limit_ms(budget: TimeoutContext) -> int:
+def _limit_ms(budget: TimeoutContext, timeouts: Timeouts, usual: int) -> int:
     """``statement_timeout`` for ``budget``; the usual limit when that is as good as reached.
 
     "As good" is ``timeouts.reserve``: what the layer above keeps to answer in. It saves a SET for
     every statement that begins some milliseconds after its budget was made.
     """
-    remaining = budget.remaining()
-    timeouts = config().timeouts
+    remaining = budget.deadline - monotonic()
     if remaining >= timeouts.database - timeouts.reserve:
-        return int(timeouts.database * 1_000)
+        return usual
     exact = int(remaining * 1_000)
     return exact - exact % _STEP if exact > _FINE else max(exact, 1)

@@ -201,16 +201,26 @@ def test_savepoints_are_respected(live_world, delivered):
         live_world.bob.save()
     touched = everything(delivered)
     assert f"tag:{live_world.blue.pk}" not in touched
-    assert {f"tag:{live_world.red.pk}", f"user:{live_world.ann.pk}", f"user:{live_world.bob.pk}"} <= touched
+    assert {
+        f"tag:{live_world.red.pk}",
+        f"user:{live_world.ann.pk}",
+        f"user:{live_world.bob.pk}",
+    } <= touched
 
 
 def test_a_sliced_update_is_refused_as_django_refuses_it(live_world):
-    with pytest.raises(TypeError, match="sliced|slice"):
+    with pytest.raises(TypeError, match="slice"):
         Note.objects.all()[:1].update(title="x")
 
 
 def test_every_model_with_a_rule_has_the_manager_that_sees_bulk_writes(live_world):
-    assert {model.__name__ for model in invalidation._rules} == {"Note", "NoteTag", "Tag", "User", "ApiToken"}
+    assert {model.__name__ for model in invalidation._rules} == {
+        "Note",
+        "NoteTag",
+        "Tag",
+        "User",
+        "ApiToken",
+    }
     for model in invalidation._rules:
         assert isinstance(model._default_manager.all(), TouchingQuerySet)
 

@@ -9,10 +9,14 @@ from pcf.cache.responses import request_digest
 from pcf.execution.dependencies import Dependencies
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
-).filter(lambda value: _is_json(value))
+).filter(lambda v: _is_json(v))
 variables = st.dictionaries(st.text(), json_values, max_size=3).filter(lambda v: _is_json(v))
 requests = st.tuples(
     st.binary(min_size=32, max_size=32),

@@ -1,7 +1,6 @@
 """What is cached, what is not, and that a hit costs no SQL."""
 
 import pytest
-
 from django.db import connection
 
 from notes.models import Note

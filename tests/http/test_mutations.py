@@ -10,7 +10,10 @@ from users.models import User
 ERRORS = "userErrors { field code message }"
 
 
-def mutate(ask, name, values, token=None, fields="note { id title content isPublic tags { name } }"):
+NOTE = "note { id title content isPublic tags { name } }"
+
+
+def mutate(ask, name, values, token=None, fields=NOTE):
     """``values`` is the input as GraphQL text."""
     answer = ask(f"mutation {{ {name}(input: {{{values}}}) {{ {fields} {ERRORS} }} }}", token)
     return answer.data[name]
@@ -21,7 +24,8 @@ def refusals(payload):
 
 
 def test_create(world, ask):
-    values = f'title: "t", content: "c", isPublic: true, tagIds: ["{world.red.pk}", "{world.blue.pk}"]'
+    tags = f'["{world.red.pk}", "{world.blue.pk}"]'
+    values = f'title: "t", content: "c", isPublic: true, tagIds: {tags}'
     payload = mutate(ask, "createNote", values, token_for(world.ann))
     stored = Note.objects.latest("id")
     assert payload == {
@@ -55,7 +59,8 @@ def test_update_changes_what_is_named(world, ask):
     assert payload["note"]["content"] == "..."
     assert len(payload["note"]["tags"]) == 2
 
-    payload = mutate(ask, "updateNote", f'id: "{key}", isPublic: true, tagIds: []', token_for(world.ann))
+    values = f'id: "{key}", isPublic: true, tagIds: []'
+    payload = mutate(ask, "updateNote", values, token_for(world.ann))
     assert payload["note"]["isPublic"] is True
     assert payload["note"]["tags"] == []
     assert Note.objects.get(pk=key).updated_at > world.private.updated_at
@@ -81,10 +86,11 @@ def test_serial_mutations_each_see_what_the_one_before_wrote(world, ask):
     key, blue = world.public.pk, world.blue.pk
     answer = ask(
         f"""mutation {{
-            a: tagNote(input: {{noteId: "{key}", tagIds: ["{blue}"]}}) {{ note {{ tags {{ name }} }} }}
-            b: untagNote(input: {{noteId: "{key}", tagIds: ["{blue}"]}}) {{ note {{ tags {{ name }} }} }}
+            a: tagNote(input: {{noteId: "{key}", tagIds: ["{blue}"]}}) {{ ...N }}
+            b: untagNote(input: {{noteId: "{key}", tagIds: ["{blue}"]}}) {{ ...N }}
             c: updateNote(input: {{id: "{key}", title: "c"}}) {{ note {{ title tags {{ name }} }} }}
-        }}""",
+        }}
+        fragment N on NotePayload {{ note {{ tags {{ name }} }} }}""",
         token_for(world.ann),
     )
     assert answer.data == {

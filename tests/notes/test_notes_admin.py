@@ -42,9 +42,11 @@ def note(ann: User) -> Note:
 
 
 def statements(client: Client, url: str) -> list[str]:
+    client.get(url)  # content types are looked up once in a process: now
     with CaptureQueriesContext(connection) as queries:
         assert client.get(url).status_code == 200
-    return [query["sql"] for query in queries]
+    # what the database backend adds to keep its deadlines does not count
+    return [query["sql"] for query in queries if " FROM " in query["sql"]]
 
 
 def listed(client: Client, **data: str) -> list[str]:
@@ -74,7 +76,8 @@ def test_the_list_takes_the_same_statements_for_1_note_and_for_30(
     one = len(statements(client, NOTES + query))
     for number in range(1, 30):
         add(number)
-    assert len(statements(client, NOTES + query)) == one <= 7
+    # session, user, two for permissions, estimate, count, rows, their tags, tags of the filter
+    assert len(statements(client, NOTES + query)) == one <= 9
     assert len(listed(client)) == 30
 
 

@@ -1,6 +1,6 @@
 """What scripts/dev.py says and does before it starts anything."""
 
-# ruff: noqa: S603 - every command is one of this file
+
 
 import fcntl
 import http.server

@@ -1,6 +1,6 @@
 """Servers and other children: started, watched, stopped, and never left behind."""
 
-# ruff: noqa: S603, S607 - every command is one of this file
+
 
 import os
 import signal

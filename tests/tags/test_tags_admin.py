@@ -38,15 +38,17 @@ def test_the_list_takes_the_same_statements_for_1_tag_and_for_30(
     client: Client, staff: User
 ) -> None:
     def statements() -> int:
+        client.get(TAGS)  # content types are looked up once in a process: now
         with CaptureQueriesContext(connection) as queries:
             assert client.get(TAGS).status_code == 200
-        return len(queries)
+        # what the database backend adds to keep its deadlines does not count
+        return sum(" FROM " in query["sql"] for query in queries)
 
     tagged("tag 0", staff, 2)
     one = statements()
     for number in range(1, 30):
         tagged(f"tag {number}", staff, 2)
-    assert statements() == one <= 4
+    assert statements() == one <= 6  # session, user, two for permissions, count, rows
 
 
 def test_tags_show_how_many_notes_carry_them_and_link_to_them(client: Client, staff: User) -> None:

@@ -63,27 +63,26 @@ class DeadlineCursor(CursorWrapper):
 
     db: "DatabaseWrapper"
 
-    def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
+    def _execute(self, sql: Any, params: Any, *_ignored: Any) -> Any:
         try:
-            return self._once(sql, params, *ignored)
+            return self._once(sql, params)
         except Error as error:
             reason = self._lost(error)
             if reason is None:
                 raise
-            return self._again(error, reason, sql, params, *ignored)
+            return self._again(error, reason, sql, params)
 
-    def _once(self, sql: Any, params: Any, *ignored: Any) -> Any:
+    def _once(self, sql: Any, params: Any) -> Any:
         if isinstance(self.cursor, psycopg.ServerCursor):
             with self._alone(sql):
-                return super()._execute(sql, params, *ignored)  # type: ignore[misc]
+                return super()._execute(sql, params)  # type: ignore[misc]
         watch = Watch(self.cursor.connection, sql)
         try:
             if watch.limit:
-                limited = with_limit(watch.limit, sql)
-                result = super()._execute(limited, params, *ignored)  # type: ignore[misc]
+                result = super()._execute(with_limit(watch.limit, sql), params)  # type: ignore[misc]
                 self.cursor.nextset()  # past the answer to the SET
             else:
-                result = super()._execute(sql, params, *ignored)  # type: ignore[misc]
+                result = super()._execute(sql, params)  # type: ignore[misc]
         except BaseException as error:
             self._failed(watch, error)
             raise
@@ -105,7 +104,7 @@ class DeadlineCursor(CursorWrapper):
             return None
         return lost_reason(error.__cause__, self.cursor.connection)
 
-    def _again(self, error: Error, reason: str, sql: Any, params: Any, *ignored: Any) -> Any:
+    def _again(self, error: Error, reason: str, sql: Any, params: Any) -> Any:
         """The connection broke: repeat a SELECT that may be, outside a transaction.
 
         At most ``database.retry_attempts`` times, inside the deadline, each on a fresh connection.
@@ -117,7 +116,7 @@ class DeadlineCursor(CursorWrapper):
                 try:
                     db.ensure_connection()
                     self.cursor = db.create_cursor()
-                    return self._once(sql, params, *ignored)
+                    return self._once(sql, params)
                 except Error as another:
                     next_reason = self._lost(another)
                     if next_reason is None:
@@ -261,7 +260,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """A connection from the pool, or a new one; raises ``InsufficientTime`` before trying."""
         context = current_timeout()
         if context is not None:
-            statement_budget(context)
+            statement_budget(context, config().timeouts)
         if self.pool:
             return super().get_new_connection(conn_params)
         level = self.settings_dict["OPTIONS"].get("isolation_level")

@@ -1,0 +1,157 @@
+"""A real gunicorn with two workers on a database of its own, seeded with the demo data."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Server:
+    """A running service."""
+
+    url: str
+    environment: dict[str, str]
+    process: "subprocess.Popen[bytes]"
+
+    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        return self._send(urllib.request.Request(self.url + path, headers=headers))
+
+    def post(self, query: str, token: str | None = None, **headers: str) -> Any:
+        """Status, headers and decoded body of a GraphQL request."""
+        headers["Content-Type"] = "application/json"
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        body = json.dumps({"query": query}).encode()
+        request = urllib.request.Request(self.url + "/graphql", body, headers)
+        status, answered, content = self._send(request)
+        return status, answered, json.loads(content)
+
+    def manage(self, *arguments: str) -> str:
+        return manage(self.environment, *arguments)
+
+    @staticmethod
+    def _send(request: urllib.request.Request) -> tuple[int, dict[str, str], bytes]:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+                return response.status, dict(response.headers), response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, dict(error.headers), error.read()
+
+
+def manage(environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def own_database() -> Iterator[str]:
+    """A database that no other test knows; its address."""
+    given = settings.DATABASES["default"]
+    name = f"e2e_{settings.RUN_ID}_{os.getpid()}"
+    where = {
+        key: value
+        for key, value in (
+            ("host", given["HOST"]),
+            ("port", given["PORT"]),
+            ("user", given["USER"]),
+            ("password", given["PASSWORD"]),
+        )
+        if value
+    }
+    with psycopg.connect(dbname="postgres", autocommit=True, **where) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    user = given["USER"] + (f":{given['PASSWORD']}" if given["PASSWORD"] else "")
+    host = given["HOST"].replace("/", "%2F")
+    try:
+        yield f"postgres://{user}@{host}:{given['PORT'] or 5432}/{name}"
+    finally:
+        with psycopg.connect(dbname="postgres", autocommit=True, **where) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def environment(own_database: str) -> dict[str, str]:
+    """What a server needs to know; time limits scaled down to seconds that a test can wait."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("PCF_", "PROMETHEUS_"))},
+        "DJANGO_SETTINGS_MODULE": "settings.development",
+        "DATABASE_URL": own_database,
+        "PCF_CACHE_PREFIX": f"{settings.PCF.cache.prefix}-e2e",
+        "PCF_TIMEOUTS_HTTP": "6",
+        "PCF_TIMEOUTS_GRAPHQL": "5",
+        "PCF_TIMEOUTS_DATABASE": "2",
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "WORKERS": "2",
+        "PYTHONWARNINGS": "default",
+    }
+
+
+def start(environment: dict[str, str]) -> Server:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    server = Server(f"http://127.0.0.1:{environment['PORT']}", environment, process)
+    for _ in range(300):
+        assert process.poll() is None, process.stderr.read().decode()
+        try:
+            if server.get("/readyz")[0] == 200:
+                return server
+        except OSError:
+            pass
+        time.sleep(0.1)
+    process.kill()
+    raise AssertionError("the server did not become ready in 30 seconds")
+
+
+def stop(server: Server) -> int:
+    """Ask it to end; its exit status."""
+    server.process.send_signal(signal.SIGTERM)
+    try:
+        server.process.communicate(timeout=30)
+    finally:
+        server.process.kill()
+    return server.process.returncode
+
+
+@pytest.fixture(scope="session")
+def server(environment: dict[str, str]) -> Iterator[Server]:
+    """The service, migrated and seeded, shared by the tests of this folder."""
+    manage(environment, "migrate", "--verbosity", "0")
+    manage(environment, "seed_demo")
+    running = start(environment)
+    yield running
+    stop(running)

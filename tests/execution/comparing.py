@@ -1,0 +1,160 @@
+"""Executing one operation in several ways, and comparing what comes out."""
+
+import asyncio
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from inspect import isawaitable
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    ExecutionContext,
+    ExecutionResult,
+    GraphQLError,
+    GraphQLSchema,
+    execute,
+    is_non_null_type,
+)
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """An operation, ready to be executed against any schema it is valid for."""
+
+    document: DocumentNode
+    operation_name: str | None = None
+    variable_values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"operation_name": self.operation_name, "variable_values": self.variable_values}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What of an error has to agree."""
+
+    message: str
+    path: Place
+    locations: tuple[tuple[int, int], ...]
+    original: str
+    extensions: str
+
+    @classmethod
+    def of(cls, error: GraphQLError) -> "Summary":
+        return cls(
+            error.message,
+            tuple(error.path or ()),
+            tuple((place.line, place.column) for place in error.locations or ()),
+            type(error.original_error).__name__,
+            repr(error.extensions),
+        )
+
+
+@dataclass
+class Possible:
+    """All errors an operation could report if none made another unreachable."""
+
+    errors: Counter[Summary] = field(default_factory=Counter)
+    non_null: set[Place] = field(default_factory=set)
+
+
+def in_event_loop(
+    schema: GraphQLSchema,
+    request: Request,
+    context_class: type[ExecutionContext] = ExecutionContext,
+) -> ExecutionResult:
+    """What graphql-core's own executor makes of resolvers that return coroutines."""
+
+    async def main() -> ExecutionResult:
+        result = execute(
+            schema, request.document, execution_context_class=context_class, **request.arguments
+        )
+        return await result if isawaitable(result) else result
+
+    with warnings.catch_warnings():
+        # graphql-core leaves coroutines alone when a non-null error makes them pointless.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return asyncio.run(main())
+
+
+def possible_errors(schema: GraphQLSchema, request: Request) -> Possible:
+    """Execute with graphql-core, but let no error propagate, so that every field is executed."""
+    possible = Possible()
+
+    class Unpropagated(ExecutionContext):
+        def handle_field_error(self, error, return_type, path):
+            self._note_type(return_type, path)
+            possible.errors[Summary.of(error)] += 1
+
+        def complete_value(self, return_type, field_nodes, info, path, result):
+            self._note_type(return_type, path)
+            return super().complete_value(return_type, field_nodes, info, path, result)
+
+        def _note_type(self, return_type, path):
+            if is_non_null_type(return_type):
+                possible.non_null.add(tuple(path.as_list()))
+
+    in_event_loop(schema, request, Unpropagated)
+    return possible
+
+
+def assert_same(actual: ExecutionResult, expected: ExecutionResult) -> None:
+    """The same data with the same order of keys, and the same errors in the same order."""
+    assert repr(actual.data) == repr(expected.data)
+    assert _summaries(actual) == _summaries(expected)
+
+
+def assert_same_but_for_timing(
+    actual: ExecutionResult, expected: ExecutionResult, possible: Possible
+) -> None:
+    """The same data, and the same errors as far as these do not depend on what came first.
+
+    Errors are grouped by the place in the data that is null because of them. A place that failed
+    itself has the same errors in both. A place that is null since a non-null one below it failed
+    has in both exactly one such error, which may be another one, and perhaps errors of nullable
+    fields that came before it, each of them possible.
+    """
+    assert repr(actual.data) == repr(expected.data)
+    actual_groups, expected_groups = _by_null(actual), _by_null(expected)
+    assert actual_groups.keys() == expected_groups.keys()
+    for place, expected_errors in expected_groups.items():
+        actual_errors = actual_groups[place]
+        if any(error.path == place for error in expected_errors):
+            assert Counter(actual_errors) == Counter(expected_errors)
+            continue
+        for errors in (actual_errors, expected_errors):
+            assert Counter(errors) <= possible.errors
+            fatal = [e for e in errors if _propagates(e.path, place, possible.non_null)]
+            assert len(fatal) == 1, fatal
+
+
+def _propagates(path: Place, null: Place, non_null: set[Place]) -> bool:
+    return all(path[:length] in non_null for length in range(len(null) + 1, len(path) + 1))
+
+
+def _summaries(result: ExecutionResult) -> list[Summary]:
+    return [Summary.of(error) for error in result.errors or ()]
+
+
+def _by_null(result: ExecutionResult) -> dict[Place, list[Summary]]:
+    groups: dict[Place, list[Summary]] = defaultdict(list)
+    for error in _summaries(result):
+        groups[_first_null(result.data, error.path)].append(error)
+    return groups
+
+
+def _first_null(data: Any, path: Iterable[str | int]) -> Place:
+    """The shortest part of the path at which the data is null."""
+    place: Place = ()
+    for key in path:
+        if data is None:
+            break
+        data = data[key]
+        place = (*place, key)
+    assert data is None
+    return place
