@@ -124,7 +124,7 @@ def load(
                 cursor.execute(statement)
         tags = _find_or_add_tags(cursor, volume)
         _Loader(cursor, volume, tags, progress).run()
-        pass
+        cursor.execute(f"ANALYZE {', '.join(TABLES)}")
         # once the transaction has committed, any cached answer may be out of date
         touch_kinds(User, ApiToken, Tag, Note, NoteTag)
 

@@ -152,11 +152,6 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
             raise PermissionDenied
         return super().user_change_password(request, id, form_url)
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        if not is_superuser(request) and queryset.filter(is_superuser=True).exists():
-            raise PermissionDenied
-        super().delete_queryset(request, queryset)
-
     def _may_manage(self, request: HttpRequest, user: User | None) -> bool:
         """Whether more than the profile of ``user`` may be changed."""
         if is_superuser(request):

@@ -14,7 +14,8 @@ the thread. Three things about it do not suit a server:
 Handlers given to ``then`` need no such care: promise turns an Exception they raise into a
 rejection. A BaseException is no rejection; it leaves the job, passes through ``drain`` and ``run``
 to whoever called them, and ends the scope on its way. Errors in handlers given to ``done`` are lost
-by promise itself: use ``then``.
+by promise itself: use ``then``. (Its second queue, ``late_queue``, is never used: ``invoke_later``,
+the way to it, raises NameError.)
 
 Batches: the first load of a loader's batch puts a job behind all jobs that wait at that moment, and
 that job puts the dispatch behind all that wait by then. So everything that was ready to run when
@@ -68,14 +69,12 @@ def promise_scope() -> Iterator[None]:
     """
     outside = (
         async_instance.normal_queue,
-        async_instance.late_queue,
         async_instance.is_tick_used,
         async_instance.have_drained_queues,
         async_instance.trampoline_enabled,
     )
     own = _JobQueue()
     async_instance.normal_queue = own
-    async_instance.late_queue = deque()
     async_instance.is_tick_used = True
     async_instance.trampoline_enabled = True
     try:
@@ -83,7 +82,6 @@ def promise_scope() -> Iterator[None]:
     finally:
         (
             async_instance.normal_queue,
-            async_instance.late_queue,
             async_instance.is_tick_used,
             async_instance.have_drained_queues,
             async_instance.trampoline_enabled,
@@ -106,12 +104,9 @@ def drain(is_done: Callable[[], bool], check: Callable[[], object] | None = None
     while not is_done():
         if check is not None:
             check()
-        if queue:
-            job = queue.popleft()
-        elif async_instance.late_queue:
-            job = async_instance.late_queue.popleft()
-        else:
+        if not queue:
             return False
+        job = queue.popleft()
         if isinstance(job, Promise):
             job._settle_promises()  # noqa: SLF001 - as async_instance.drain_queue() does, which knows no end but empty
         else:

@@ -93,6 +93,11 @@ def test_a_mutation_in_one_worker_is_seen_by_the_other(server):
                 for a in pool.map(lambda _: server.post(query), range(4))
             }
         assert seen == {str(number)}
+    gone = server.post(
+        f'mutation {{ deleteNote(input: {{id: "{key}"}}) {{ deletedId }} }}', "test-token"
+    )
+    assert gone[2]["data"]["deleteNote"]["deletedId"] == key
+    assert server.post(query)[2]["data"] == {"note": None}
 
 
 def test_probes_and_pages(server):

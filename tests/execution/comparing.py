@@ -63,10 +63,25 @@ class Possible:
     non_null: set[Place] = field(default_factory=set)
 
 
+class Awaiting(ExecutionContext):
+    """graphql-core's executor without the one mistake that 3.2.14 has in awaiting.
+
+    After an awaited ``is_type_of`` it does not await the fields: when any of these is a coroutine,
+    a coroutine is left in the data in the object's place.
+    """
+
+    def complete_object_value(self, *args: Any) -> Any:
+        completed = super().complete_object_value(*args)
+
+        async def settle() -> Any:
+            value = await completed
+            return await value if self.is_awaitable(value) else value
+
+        return settle() if self.is_awaitable(completed) else completed
+
+
 def in_event_loop(
-    schema: GraphQLSchema,
-    request: Request,
-    context_class: type[ExecutionContext] = ExecutionContext,
+    schema: GraphQLSchema, request: Request, context_class: type[ExecutionContext] = Awaiting
 ) -> ExecutionResult:
     """What graphql-core's own executor makes of resolvers that return coroutines."""
 
@@ -86,7 +101,7 @@ def possible_errors(schema: GraphQLSchema, request: Request) -> Possible:
     """Execute with graphql-core, but let no error propagate, so that every field is executed."""
     possible = Possible()
 
-    class Unpropagated(ExecutionContext):
+    class Unpropagated(Awaiting):
         def handle_field_error(self, error, return_type, path):
             self._note_type(return_type, path)
             possible.errors[Summary.of(error)] += 1

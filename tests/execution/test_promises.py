@@ -35,7 +35,6 @@ def queue_state():
     return (
         async_instance.normal_queue,
         list(async_instance.normal_queue),
-        list(async_instance.late_queue),
         async_instance.is_tick_used,
         async_instance.have_drained_queues,
         async_instance.trampoline_enabled,
@@ -81,7 +80,6 @@ def test_what_is_left_is_discarded_and_the_thread_is_as_before():
     with promise_scope():
         loader.load(1)
         Promise.resolve(1).then(done.append)
-        async_instance.invoke_later(lambda: done.append(2))
     assert queue_state() == before
     assert async_instance.normal_queue is before[0]
     assert loader.batches == []
@@ -198,13 +196,6 @@ def test_run_raises_the_reason():
 def test_run_says_when_nothing_can_settle_the_promise():
     with promise_scope(), pytest.raises(RuntimeError, match="would wait for ever"):
         run(Promise())
-
-
-def test_run_reaches_jobs_for_later():
-    with promise_scope():
-        promise = Promise()
-        async_instance.invoke_later(lambda: promise.do_resolve("late"))
-        assert run(promise) == "late"
 
 
 def test_check_is_called_between_jobs_and_ends_them():

@@ -1,7 +1,5 @@
 """What scripts/dev.py says and does before it starts anything."""
 
-
-
 import fcntl
 import http.server
 import json

@@ -1,7 +1,5 @@
 """Servers and other children: started, watched, stopped, and never left behind."""
 
-
-
 import os
 import signal
 import subprocess
