@@ -15,6 +15,7 @@ from pcf.errors import ClientError
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
+METHODS = ("GET", "HEAD", "POST")
 
 
 class BadRequest(ClientError):
@@ -131,8 +132,3 @@ def encode(result: Mapping[str, Any]) -> bytes:
         return orjson.dumps(result)
     except TypeError:
         return json.dumps(result, separators=(",", ":")).encode()
-
-
-def error_body(error: ClientError) -> bytes:
-    """The JSON of a response that is nothing but ``error``."""
-    return encode({"errors": [{"message": str(error), "extensions": error.extensions}]})

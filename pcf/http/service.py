@@ -10,8 +10,9 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSchema, print_schema
 from pcf import metrics
 from pcf.apps import config
 from pcf.cache.responses import Lookup, ResponseCache, request_digest, token_digest
+from pcf.database.retry import idempotent_reads
 from pcf.database.statements import count_queries
-from pcf.documents.document import Document, InvalidDocument, Operation
+from pcf.documents.document import Document, InvalidDocument, Operation, UnknownOperation
 from pcf.documents.store import DocumentStore
 from pcf.errors import ClientError, NotAuthenticated
 from pcf.execution.context import execute_with_promises
@@ -19,7 +20,7 @@ from pcf.execution.dependencies import Dependencies
 from pcf.execution.request import RequestContext
 from pcf.http.authentication import Credentials
 from pcf.http.errors import present
-from pcf.http.protocol import BadRequest, GraphQLRequest, GraphQLResponse, encode
+from pcf.http.protocol import METHODS, BadRequest, GraphQLRequest, GraphQLResponse, encode
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Viewer
 
@@ -27,6 +28,13 @@ HIT = "pcf; hit"
 STORED = "pcf; fwd=miss; stored"
 MISS = "pcf; fwd=miss"
 BYPASS = "pcf; fwd=bypass"
+
+STATUSES = {"UNAUTHENTICATED": 401, "SERVICE_UNAVAILABLE": 503, "TIMEOUT": 504}
+HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},  # RFC 6750 section 3
+    405: {"Allow": ", ".join(METHODS)},
+    503: {"Retry-After": "1"},
+}
 
 FindCredentials = Callable[[str], Credentials | None]
 
@@ -91,14 +99,10 @@ class GraphQLService:
                 return self._execute(journey, timeout or journey.timeout)
         except InvalidDocument as invalid:
             return _refusal(invalid.errors, 400, 200)
-        except BadRequest as error:
-            return _refusal([_as_graphql(error)], error.status, error.status)
-        except NotAuthenticated as error:
-            response = _refusal([_as_graphql(error)], 401, 401)
-            headers = {**response.headers, "WWW-Authenticate": "Bearer"}
-            return replace(response, headers=headers)
-        except ClientError as error:
+        except UnknownOperation as error:
             return _refusal([_as_graphql(error)], 400, 200)
+        except ClientError as error:
+            return refused(error)
 
     def _read_document(self, journey: _Journey) -> None:
         request = journey.request
@@ -163,15 +167,18 @@ class GraphQLService:
         request, document = journey.request, journey.document
         assert document is not None  # noqa: S101
         context = RequestContext(journey.viewer)
+        # fields of a query are free of side effects (spec section 6.2.1): reads may be repeated
+        is_query = journey.operation is not None and journey.operation.type == "query"
         try:
-            result = execute_with_promises(
-                self._schema,
-                document.node,
-                context_value=context,
-                variable_values=dict(request.variables),
-                operation_name=request.operation_name,
-                check=timeout.check,
-            )
+            with idempotent_reads(is_query):
+                result = execute_with_promises(
+                    self._schema,
+                    document.node,
+                    context_value=context,
+                    variable_values=dict(request.variables),
+                    operation_name=request.operation_name,
+                    check=timeout.check,
+                )
         except ClientError as error:  # the deadline between two steps
             result = ExecutionResult(None, [_as_graphql(error)])
         if result.errors:
@@ -209,6 +216,13 @@ def _with_errors(result: ExecutionResult, cache_status: str) -> GraphQLResponse:
     if result.data is None and all(e.path is None and e.original_error is None for e in errors):
         return GraphQLResponse(encode(content), 400, 200, headers)
     return GraphQLResponse(encode({**content, "data": result.data}), headers=headers)
+
+
+def refused(error: ClientError) -> GraphQLResponse:
+    """A response that is nothing but ``error``, with the status and headers that go with it."""
+    status = error.status if isinstance(error, BadRequest) else STATUSES.get(error.code, 400)
+    response = _refusal([_as_graphql(error)], status, status)
+    return replace(response, headers={**response.headers, **HEADERS.get(status, {})})
 
 
 def _refusal(errors: list[GraphQLError], status: int, json_status: int) -> GraphQLResponse:

@@ -8,24 +8,22 @@ from django.http.request import RawPostDataException
 from django.views.decorators.csrf import csrf_exempt
 
 from pcf.apps import config
-from pcf.errors import ClientError, NotAuthenticated
+from pcf.errors import ClientError
 from pcf.http.authentication import bearer_token
 from pcf.http.graphiql import graphiql_page, wants_html
 from pcf.http.protocol import (
     GRAPHQL_JSON,
+    METHODS,
     BadRequest,
     GraphQLRequest,
     GraphQLResponse,
-    error_body,
     make_request,
     media_type,
     parse_body,
     parse_query_string,
 )
-from pcf.http.service import BYPASS, GraphQLService
+from pcf.http.service import GraphQLService, refused
 from pcf.timeouts import current_timeout
-
-METHODS = ("GET", "HEAD", "POST")
 
 
 def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., Any]:
@@ -41,12 +39,8 @@ def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., An
             return graphiql_page(request)
         try:
             response = make_service().answer(_read(request), _timeout(request))
-        except BadRequest as error:
-            response = _refused(error, error.status)
-        except NotAuthenticated as error:
-            response = _refused(error, 401)
         except ClientError as error:
-            response = _refused(error, 400)
+            response = refused(error)
         return _to_django(response, media_type(accept))
 
     return view
@@ -92,15 +86,6 @@ def _body(request: HttpRequest) -> bytes:
         raise BadRequest("The body could not be read") from error
 
 
-def _refused(error: ClientError, status: int) -> GraphQLResponse:
-    headers = {"Cache-Status": BYPASS}
-    if status == 401:  # noqa: PLR2004
-        headers["WWW-Authenticate"] = "Bearer"
-    if status == 405:  # noqa: PLR2004
-        headers["Allow"] = ", ".join(METHODS)
-    return GraphQLResponse(error_body(error), status, status, headers)
-
-
 def _to_django(response: GraphQLResponse, media: str) -> HttpResponse:
     status = response.status if media == GRAPHQL_JSON else response.json_status
     answer = HttpResponse(
@@ -111,6 +96,4 @@ def _to_django(response: GraphQLResponse, media: str) -> HttpResponse:
     )
     answer["Vary"] = "Accept, Authorization"
     answer["Cache-Control"] = "private, no-cache"
-    if status == 405:  # noqa: PLR2004
-        answer["Allow"] = ", ".join(METHODS)
     return answer

@@ -26,7 +26,8 @@ def second(make_wrapper):
     return make
 
 
-def test_waiting_for_a_connection_ends_with_the_deadline(wrapper, second, one, configure):
+def test_waiting_for_a_connection_ends_with_the_deadline(make_wrapper, second, one, configure):
+    wrapper = make_wrapper(pool={"min_size": 1, "max_size": 1, "timeout": 86_400})
     configure("timeouts", min_database_budget=0.1)
     one(wrapper, "SELECT 1")
     with under(0.3), pytest.raises(DeadlineExceeded) as raised:
@@ -92,21 +93,26 @@ def test_a_connection_idle_for_long_is_asked(proxied, proxy, one):
     assert proxy.round_trips - before == 2
 
 
-def test_a_frozen_idle_connection_is_replaced(proxied, proxy, one, monkeypatch):
+def test_frozen_idle_connections_are_replaced(make_wrapper, second, proxy, one, monkeypatch):
     monkeypatch.setattr("pcf.database.pool.CHECK_LIMIT", 0.1)
     monkeypatch.setattr("pcf.database.connection.HOUSEKEEPING", 0.1)
+    address = {"HOST": "127.0.0.1", "PORT": proxy.port}
+    wrapper = make_wrapper(pool={"min_size": 2, "max_size": 2}, **address)
+    another = second(wrapper)
     with under(30):
-        one(proxied, "SELECT 1")
-        connection = proxied.connection
-        proxied.close()
-        connection.last_used -= 60
+        one(wrapper, "SELECT 1")
+        one(another, "SELECT 1")
+        old = [wrapper.connection, another.connection]
+        wrapper.close()
+        another.close()
+        old[0].last_used -= 60  # is asked, and does not answer
         proxy.freeze()
         thaw = threading.Timer(0.3, proxy.flowing.set)
         thaw.start()
-        assert one(proxied, "SELECT 1") == (1,)
-        assert proxied.connection is not connection
+        assert one(wrapper, "SELECT 1") == (1,)
+        assert wrapper.connection not in old
         thaw.join()
-    assert connection.closed
+    assert all(connection.closed for connection in old)
 
 
 def test_a_server_that_is_away_is_waited_for(proxied, proxy, one):

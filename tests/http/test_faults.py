@@ -1,0 +1,135 @@
+"""Faults injected for real: Redis away, connections cut, a pool that is exhausted."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+
+import psycopg
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection
+
+from notes.models import Note
+from pcf.cache.gate import gate
+from tests.conftest import token_for
+
+NOTES = "{ notes { title } }"
+
+
+@pytest.fixture
+def redis_away(settings, monkeypatch):
+    """From now on Redis refuses connections; call the result to have it back."""
+    settings.CACHES = {
+        **settings.CACHES,
+        "away": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"},
+    }
+    cache = replace(settings.PCF.cache, breaker_failures=1_000)
+    settings.PCF = replace(settings.PCF, cache=cache)
+    monkeypatch.setattr(gate(), "_alias", "away")
+    yield lambda: monkeypatch.setattr(gate(), "_alias", "default")
+    gate()._failures = 0
+
+
+def test_without_redis_everything_is_answered_from_postgresql(live_world, ask, redis_away):
+    token = token_for(live_world.ann)
+    for _ in range(2):
+        answer = ask(NOTES, token)
+        assert answer.cache_status == "pcf; fwd=bypass"
+        assert len(answer.data["notes"]) == 2
+    created = ask('mutation { createNote(input: {title: "t"}) { note { title } } }', token)
+    assert created.data["createNote"]["note"] == {"title": "t"}
+    assert len(ask(NOTES, token).data["notes"]) == 3
+
+
+def test_nothing_older_than_a_write_is_served_when_redis_is_back(
+    live_world, ask, settings, monkeypatch
+):
+    assert len(ask(NOTES).data["notes"]) == 1
+    settings.CACHES = {
+        **settings.CACHES,
+        "away": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"},
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(gate(), "_alias", "away")
+        Note.objects.create(title="meanwhile", author=live_world.ann, is_public=True)
+    gate()._recovered()
+    answer = ask(NOTES)
+    assert answer.cache_status == "pcf; fwd=miss; stored"
+    assert len(answer.data["notes"]) == 2
+
+
+def test_health_says_that_redis_is_away_and_readiness_stays(live_world, client, redis_away):
+    assert client.get("/readyz").status_code == 200
+    health = client.get("/health")
+    assert (health.status_code, health.json()["status"]) == (200, "degraded")
+    assert health.json()["checks"]["cache"]["ok"] is False
+
+
+def terminate_backends():
+    """End every other connection to the test database, as a restart or a fail-over does."""
+    where = django_settings.DATABASES["default"]
+    names = {
+        "host": where["HOST"],
+        "port": where["PORT"],
+        "user": where["USER"],
+        "password": where["PASSWORD"],
+    }
+    given = {key: value for key, value in names.items() if value}
+    with psycopg.connect(dbname="postgres", autocommit=True, **given) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            [connection.settings_dict["NAME"]],
+        )
+
+
+def test_a_query_survives_the_loss_of_its_connections(live_world, ask, monkeypatch):
+    """The connection breaks between two levels of one query; the read is repeated."""
+    from notes.loaders import TagsByNote
+
+    load = TagsByNote.load_batch
+    cut = []
+
+    def cut_first(loader, keys):
+        if not cut:
+            cut.append(keys)
+            terminate_backends()
+        return load(loader, keys)
+
+    monkeypatch.setattr(TagsByNote, "load_batch", cut_first)
+    answer = ask("{ notes { title tags { name } } }")
+    assert cut
+    assert answer.data == {"notes": [{"title": "public of ann", "tags": [{"name": "red"}]}]}
+
+
+def test_a_mutation_that_lost_its_connection_is_not_repeated(live_world, ask, monkeypatch):
+    from notes import mutations
+
+    token = token_for(live_world.ann)
+    calls = []
+    original = mutations._tags
+
+    def cut(tag_ids):
+        calls.append(tag_ids)
+        terminate_backends()
+        return original(tag_ids)
+
+    monkeypatch.setattr(mutations, "_tags", cut)
+    tag = live_world.red.pk
+    answer = ask(
+        f'mutation {{ createNote(input: {{title: "t", tagIds: ["{tag}"]}}) {{ note {{ id }} }} }}',
+        token,
+    )
+    assert answer.codes == ["SERVICE_UNAVAILABLE"]
+    assert len(calls) == 1
+    monkeypatch.undo()
+    assert not Note.objects.filter(title="t").exists()
+
+
+def test_an_exhausted_pool_is_an_answer_and_over_when_it_is_over(live_world, ask):
+    pool = connection.pool
+    with ExitStack() as held:
+        connection.close()
+        for _ in range(pool.max_size):
+            held.callback(pool.putconn, pool.getconn())
+        answer = ask(NOTES, **{"X-Request-Timeout": "1.2", "Cache-Control": "no-store"})
+        assert answer.codes in (["SERVICE_UNAVAILABLE"], ["TIMEOUT"])
+    assert ask(NOTES).data["notes"]
