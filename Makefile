@@ -6,7 +6,7 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format requirements load clean
+.PHONY: help run test check format requirements bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -26,8 +26,8 @@ format: ## put the source into its usual form
 requirements: ## pin requirements.in and requirements-dev.in again, with hashes
 	@$(DEV) requirements
 
-load: ## load test of a running service: make load ARGS="..."
-	@exec bash scripts/load-test.sh $(ARGS)
+bench: ## what requests cost inside the process, on servers of its own
+	@$(DEV) exec -- .venv/bin/python benchmarks/service.py
 
 clean: ## remove what tools left behind; keeps .venv and the development database
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles
