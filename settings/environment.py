@@ -60,10 +60,8 @@ def database_settings(*, pool_size: int) -> dict[str, Any]:
         "max_waiting": 4 * pool_size,
         "max_lifetime": 1_800.0,
         "max_idle": 300.0,
-        "reconnect_timeout": 30.0,
     }
     database["OPTIONS"] = options
-
     return database
 
 
