@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from promise import Promise
 from promise.promise import async_instance
@@ -42,10 +42,10 @@ _MACHINERY = (
 
 
 class _JobQueue(deque[Any]):
-    """The queue of a scope: a job that arrives waits for ``drain``, in every case.
+    """The queue of a scope: a job that arrives finds the tick in use, and so waits for ``drain``.
 
-    promise declares the tick unused whenever ``Promise.get()`` has emptied the queue; from then on
-    jobs would run at once again.
+    Saying so once would not do: ``Promise.get()`` declares the tick unused when it has emptied
+    the queue, and from then on jobs would run at once again.
     """
 
     def append(self, job: Any, /) -> None:
@@ -75,7 +75,6 @@ def promise_scope() -> Iterator[None]:
     )
     own = _JobQueue()
     async_instance.normal_queue = own
-    async_instance.is_tick_used = True
     async_instance.trampoline_enabled = True
     try:
         yield
@@ -86,7 +85,7 @@ def promise_scope() -> Iterator[None]:
             async_instance.have_drained_queues,
             async_instance.trampoline_enabled,
         ) = outside
-        own.clear()
+        own.clear()  # an exception's frames may hold the queue for longer
 
 
 def is_thenable(value: object) -> bool:
@@ -123,22 +122,23 @@ def run(value: Any, check: Callable[[], object] | None = None) -> Any:
     """
     if not isinstance(value, Promise):
         return value
-    if not drain(lambda: not value.is_pending, check):
-        raise RuntimeError(
-            "This would wait for ever: the promise is pending and no promise job is left. Was it"
-            " made, or its loader used, in a promise_scope that has ended or is set aside?"
-        )
+    _wait_for(value, check)
     if value.is_fulfilled:
         return value.value
-    return _raise(value.reason)
-
-
-def _raise(reason: Exception) -> NoReturn:
+    reason = value.reason
     free_frames(reason)
     try:
         raise reason
     finally:
-        del reason  # the traceback holds this frame
+        del reason, value  # the traceback holds this frame
+
+
+def _wait_for(promise: Promise, check: Callable[[], object] | None) -> None:
+    if not drain(lambda: not promise.is_pending, check):
+        raise RuntimeError(
+            "This would wait for ever: the promise is pending and no promise job is left. Was it"
+            " made, or its loader used, in a promise_scope that has ended or is set aside?"
+        )
 
 
 def free_frames(*errors: BaseException | None) -> None:

@@ -11,11 +11,8 @@ errors has to agree.
 ``PCF_FUZZ_EXAMPLES`` sets the number of examples of each test.
 """
 
-import gc
 import os
-from collections.abc import Iterator
 
-import pytest
 from graphql import GraphQLSchema, execute_sync, parse, validate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -32,8 +29,6 @@ from tests.execution.outcomes import AsCoroutine, AsPromise, AtOnce
 from tests.execution.strategies import Operation, operations, worlds
 from tests.execution.world import World
 
-pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-
 EXAMPLES = int(os.environ.get("PCF_FUZZ_EXAMPLES", "150"))
 
 fuzz = settings(
@@ -46,13 +41,6 @@ fuzz = settings(
         HealthCheck.function_scoped_fixture,
     ],
 )
-
-
-@pytest.fixture(autouse=True)
-def _collect_coroutines() -> Iterator[None]:
-    """What graphql-core never awaited is found here, where its warnings are expected."""
-    yield
-    gc.collect()
 
 
 @st.composite

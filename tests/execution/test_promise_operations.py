@@ -90,6 +90,23 @@ def test_graphql_cores_own_functions_take_the_context_class():
     assert result.data == {"a": 1}
 
 
+def test_resolvers_are_told_that_promises_are_what_is_waited_for():
+    async def coroutine():
+        """Never awaited."""
+
+    def resolve(info):
+        made = coroutine()
+        answers = [info.is_awaitable(value) for value in (Promise(), made, 1)]
+        made.close()
+        return answers
+
+    schema = build_schema("type Query { a: [Boolean] }")
+    result = graphql_sync(
+        schema, "{ a }", {"a": resolve}, execution_context_class=PromiseExecutionContext
+    )
+    assert result.data == {"a": [True, False, False]}
+
+
 def test_graphene_takes_the_context_class():
     class Query(graphene.ObjectType):
         names = graphene.List(graphene.String, first=graphene.Int(default_value=2))
