@@ -52,6 +52,20 @@ loader_batch_size = Histogram(
 loader_loads = Counter("dataloader_loads_total", "Keys asked of a loader", ("loader",))
 loader_batches = Counter("dataloader_batches_total", "Batches a loader dispatched", ("loader",))
 
+PLAN_FALLBACKS = (
+    "middleware",
+    "context_class",
+    "is_awaitable",
+    "condition",
+    "root_type",
+    "recursion",
+)
+plan_fallbacks = Counter(
+    "plan_fallbacks_total",
+    "Operations run without a plan, by what could not be compiled",
+    ("reason",),
+)
+
 cache_hits = Counter("response_cache_hits_total", "Responses served from the cache")
 cache_misses = Counter("response_cache_misses_total", "Responses not found in the cache")
 cache_bypasses = Counter(

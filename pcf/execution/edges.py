@@ -6,6 +6,7 @@ from typing import Any
 import graphene
 from graphql import GraphQLResolveInfo
 
+from pcf.execution.loaders import Loader, Loaders
 from pcf.execution.paging import page_arguments, parse_page
 
 
@@ -34,7 +35,7 @@ class Edge(graphene.Field):
         self.key = key
         self.many = many
         self.paged = first is not None
-        self._read_key = attrgetter(key)
+        self.read_key = attrgetter(key)
         of_type: Any = type_
         if many:
             of_type = graphene.List(graphene.NonNull(type_))
@@ -55,11 +56,22 @@ class Edge(graphene.Field):
 
         Raises InvalidArgument for a page that cannot be.
         """
-        key = self._read_key(parent)
+        key = self.read_key(parent)
         if key is None:
-            return [] if self.many else None
+            return self.absent()
+        return self.find_loader(info.context, arguments).load(key)
+
+    def absent(self) -> list[Any] | None:
+        """The neighbours of a parent without a key."""
+        return [] if self.many else None
+
+    def find_loader(self, context: Any, arguments: dict[str, Any]) -> Loader:
+        """The loader for the field's arguments.
+
+        Raises InvalidArgument for a page that cannot be.
+        """
+        loaders: Loaders = context.loaders
         if not self.paged:
-            return info.context.loaders.get(self.loader).load(key)
+            return loaders.get(self.loader)
         page = parse_page(arguments["first"], arguments.get("after"))
-        loader = info.context.loaders.get(self.loader, first=page.first, after=page.after)
-        return loader.load(key)
+        return loaders.get(self.loader, first=page.first, after=page.after)

@@ -4,8 +4,8 @@ When a batch fails, every load of that batch is rejected with its error and forg
 load asks again; the fields that waited become errors, the rest of the response stays.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, ClassVar
 
 from django.utils.module_loading import import_string
@@ -37,6 +37,8 @@ class Loader(DataLoader):
         self.viewer = viewer
         self.dependencies = dependencies
         self.arguments = arguments
+        self._values: dict[Hashable, Any] = {}  # what levels have loaded
+        self._levels: dict[Hashable, list[_Level]] = {}  # that wait, by the keys they wait for
         name = type(self).__name__
         self._batch_size = metrics.loader_batch_size.labels(name)
         self._batches = metrics.loader_batches.labels(name)
@@ -58,6 +60,89 @@ class Loader(DataLoader):
         self.dependencies.add(self.dependency, keys)
         found = self.load_batch(keys)
         return Promise.resolve([found[key] if key in found else self.absent() for key in keys])
+
+    def load_level(self, keys: Sequence[Hashable]) -> Promise:
+        """One promise of the values of ``keys``, in their order, each given once.
+
+        As ``load_many``, but without a promise for every key. What was loaded or primed before is
+        not asked again, what waits for the next batch already is asked once, and the rest joins
+        that batch. A key that fails is an Exception among the values; the level is not rejected.
+        """
+        level = _Level(keys)
+        for key in keys:
+            if key in self._values:
+                level.set(key, self._values[key])
+            elif key in self._promise_cache:
+                promise = self._promise_cache[key]
+                promise.then(partial(level.set, key), partial(level.set, key))
+            elif key in self._levels:
+                self._levels[key].append(level)
+            else:
+                self._levels[key] = [level]
+                settle = partial(self._settle, key)
+                self.do_resolve_reject(key, settle, settle)
+        return level.promise
+
+    def load(self, key: Hashable = None) -> Promise:
+        """As DataLoader's, knowing what levels have loaded and wait for."""
+        if key in self._values:
+            return Promise.resolve(self._values[key])
+        if key in self._levels:
+            return self.load_level([key]).then(_only)
+        return super().load(key)
+
+    def _settle(self, key: Hashable, value: Any) -> None:
+        """The value of a key, or its error, which the next load is not to find."""
+        if not isinstance(value, Exception):
+            self._values[key] = value
+        for level in self._levels.pop(key, ()):
+            level.set(key, value)
+
+    def clear(self, key: Hashable) -> "Loader":
+        """Forget the value of ``key``."""
+        self._values.pop(key, None)
+        super().clear(key)
+        return self
+
+    def clear_all(self) -> "Loader":
+        """Forget all values."""
+        self._values.clear()
+        super().clear_all()
+        return self
+
+    def prime(self, key: Hashable, value: Any) -> "Loader":
+        """Set the value of ``key``, unless it is known already."""
+        if key not in self._values and key not in self._levels:
+            super().prime(key, value)
+        return self
+
+
+class _Level:
+    """The keys of one level, and the promise of their values."""
+
+    __slots__ = ("_keys", "_resolve", "_values", "promise")
+
+    def __init__(self, keys: Sequence[Hashable]) -> None:
+        self._keys = keys
+        self._values: dict[Hashable, Any] = {}
+        self.promise = Promise(self._begin)
+        if not keys:
+            self._resolve([])
+
+    def _begin(self, resolve: Callable[[list[Any]], None], _reject: object) -> None:
+        self._resolve = resolve
+
+    def set(self, key: Hashable, value: Any) -> None:
+        """Note the value or the error of a key; the last one settles the promise."""
+        self._values[key] = value
+        if len(self._values) == len(self._keys):
+            self._resolve([self._values[key] for key in self._keys])
+
+
+def _only(values: list[Any]) -> Any:
+    if isinstance(values[0], Exception):
+        raise values[0]
+    return values[0]
 
 
 class ListLoader(Loader):

@@ -35,9 +35,13 @@ from promise.promise import async_instance
 _MACHINERY = (
     "promise.",
     "graphql.execution.",
+    "pcf.execution.completion",
     "pcf.execution.context",
+    "pcf.execution.execute",
     "pcf.execution.places",
     "pcf.execution.promises",
+    "pcf.execution.run",
+    "pcf.execution.waits",
 )
 
 
