@@ -120,7 +120,7 @@ class ItemColumn:
         return ItemColumn(self.lists, self.starts, [members[position] for position in positions])
 
     def _locate(self, index: int) -> tuple[int, int]:
-        """Which list, and where in it. Empty lists begin where the next one does: the last counts."""
+        """Which list, and where in it; an empty list begins where the one after it does."""
         member = self.members[index]
         which = bisect_right(self.starts, member) - 1
         return which, member - self.starts[which]

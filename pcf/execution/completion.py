@@ -68,28 +68,35 @@ class Completer:
         shape = column.shape
         if odd == [NoneType] and shape.nullable and kinds - {NoneType} <= shape.as_is:
             return values
-        present: list[int] = []
-        waiting: list[int] = []
-        for index, value in enumerate(values):
-            if isinstance(value, _ODD):
-                if isinstance(value, Promise) and value.is_pending:
-                    waiting.append(index)
-                    continue
-                value = values[index] = _settled(value)  # noqa: PLW2901
-            if isinstance(value, Exception):
-                self._failures.add(column, index, value)
-            elif value is not None and value is not Undefined:
-                present.append(index)
-            elif not shape.nullable:
-                self._failures.add(column, index, _null_error(column))
+        present, waiting = self._sort_out(column, values)
         if waiting:
             promises = [values[index] for index in waiting]
             self._waits.add(Wait(column.part(waiting), promises, promises, self.fill))
-        if present:
-            there = [values[index] for index in present]
-            part = self._complete_present(column.part(present), there, set(map(type, there)))
-            return _spread(part, present, len(values))
-        return [None] * len(values)
+        if not present:
+            return [None] * len(values)
+        there = [values[index] for index in present]
+        part = self._complete_present(column.part(present), there, set(map(type, there)))
+        return _spread(part, present, len(values))
+
+    def _sort_out(self, column: Column, values: list[Any]) -> tuple[list[int], list[int]]:
+        """Which values are present, and which are promises to wait for; the others are done with.
+
+        Puts the outcomes of promises that are settled into ``values``.
+        """
+        present: list[int] = []
+        waiting: list[int] = []
+        for index, value in enumerate(values):
+            if isinstance(value, Promise) and value.is_pending:
+                waiting.append(index)
+                continue
+            values[index] = settled = _settled(value)
+            if isinstance(settled, Exception):
+                self._failures.add(column, index, settled)
+            elif settled is not None and settled is not Undefined:
+                present.append(index)
+            elif not column.shape.nullable:
+                self._failures.add(column, index, _null_error(column))
+        return present, waiting
 
     def _complete_present(self, column: Column, values: list[Any], kinds: set[type]) -> list[Any]:
         """Complete values none of which is null, an error or a promise."""

@@ -22,7 +22,7 @@ from pcf.execution.run import Run
 _operations = Operations()  # immutable plans, shared by the requests of a process
 
 
-def execute(
+def execute(  # noqa: PLR0917 - graphql-core's signature, to be called in its place
     schema: GraphQLSchema,
     document: DocumentNode,
     root_value: Any = None,

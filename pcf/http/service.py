@@ -15,7 +15,7 @@ from pcf.database.statements import count_queries
 from pcf.documents.document import Document, InvalidDocument, Operation, UnknownOperation
 from pcf.documents.store import DocumentStore
 from pcf.errors import ClientError, NotAuthenticated
-from pcf.execution.context import execute_with_promises
+from pcf.execution.execute import execute
 from pcf.execution.dependencies import Dependencies
 from pcf.execution.request import RequestContext
 from pcf.http.authentication import Credentials
@@ -171,7 +171,7 @@ class GraphQLService:
         is_query = journey.operation is not None and journey.operation.type == "query"
         try:
             with idempotent_reads(is_query):
-                result = execute_with_promises(
+                result = execute(
                     self._schema,
                     document.node,
                     context_value=context,
