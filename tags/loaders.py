@@ -1,8 +1,10 @@
 """Loaders of tags."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pcf.execution.loaders import Loader
+from pcf.execution.rows import find
 from tags.models import Tag
 
 
@@ -10,10 +12,11 @@ class TagById(Loader):
     """Tags by primary key."""
 
     dependency = "tag"
+    model = Tag
 
-    def load_batch(self, keys: Sequence[int]) -> dict[int, Tag]:
+    def load_batch(self, keys: Sequence[int]) -> Mapping[int, Any]:
         """All of ``keys`` that exist."""
-        return Tag.objects.in_bulk(keys)
+        return find(Tag.objects.all(), keys, self.columns)
 
 
 class TagByName(Loader):

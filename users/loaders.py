@@ -1,8 +1,10 @@
 """Loaders of users."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pcf.execution.loaders import Loader
+from pcf.execution.rows import find
 from users.models import User
 
 
@@ -10,8 +12,8 @@ class UserById(Loader):
     """Users by primary key."""
 
     dependency = "user"
+    model = User
 
-    def load_batch(self, keys: Sequence[int]) -> dict[int, User]:
+    def load_batch(self, keys: Sequence[int]) -> Mapping[int, Any]:
         """All of ``keys`` that exist."""
-        found: dict[int, User] = User.objects.in_bulk(keys)
-        return found
+        return find(User.objects.all(), keys, self.columns)

@@ -8,6 +8,7 @@ from graphql import GraphQLResolveInfo
 
 from pcf.execution.edges import Edge
 from pcf.execution.paging import page_arguments, parse_id, parse_page
+from pcf.execution.rows import needs
 from users.models import User
 from users.policy import may_see_email
 
@@ -32,6 +33,7 @@ class UserType(DjangoObjectType):
         fields = ("id", "name", "created_at")
 
     @staticmethod
+    @needs("id", "email")
     def resolve_email(user: User, info: GraphQLResolveInfo) -> str | None:
         """The address when the policy allows it."""
         return user.email if may_see_email(info.context.viewer, user.id) else None

@@ -65,13 +65,18 @@ class Edge(graphene.Field):
         """The neighbours of a parent without a key."""
         return [] if self.many else None
 
-    def find_loader(self, context: Any, arguments: dict[str, Any]) -> Loader:
-        """The loader for the field's arguments.
+    def find_loader(
+        self, context: Any, arguments: dict[str, Any], columns: tuple[str, ...] | None = None
+    ) -> Loader:
+        """The loader for the field's arguments; of light rows where ``columns`` are enough.
 
         Raises InvalidArgument for a page that cannot be.
         """
         loaders: Loaders = context.loaders
-        if not self.paged:
-            return loaders.get(self.loader)
-        page = parse_page(arguments["first"], arguments.get("after"))
-        return loaders.get(self.loader, first=page.first, after=page.after)
+        page: dict[str, int] = {}
+        if self.paged:
+            asked = parse_page(arguments["first"], arguments.get("after"))
+            page = {"first": asked.first, "after": asked.after}
+        if columns is None:
+            return loaders.get(self.loader, **page)
+        return loaders.get_light(self.loader, columns, **page)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
 
+from django.db.models import Model
 from django.utils.module_loading import import_string
 from promise import Promise
 from promise.dataloader import DataLoader
@@ -29,14 +30,22 @@ class Loader(DataLoader):
     """
 
     dependency: ClassVar[str]
+    model: ClassVar[type[Model] | None] = None
+    """Of what the values are, if ``load_batch`` heeds ``columns``: None means instances of this
+    model, otherwise light rows (``pcf.execution.rows``) with these columns will do."""
 
     def __init__(
-        self, viewer: Viewer, dependencies: Dependencies, arguments: Mapping[str, Any]
+        self,
+        viewer: Viewer,
+        dependencies: Dependencies,
+        arguments: Mapping[str, Any],
+        columns: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(max_batch_size=config().loaders.max_batch_size)
         self.viewer = viewer
         self.dependencies = dependencies
         self.arguments = arguments
+        self.columns = columns
         self._values: dict[Hashable, Any] = {}  # what levels have loaded
         self._levels: dict[Hashable, list[_Level]] = {}  # that wait, by the keys they wait for
         name = type(self).__name__
@@ -165,11 +174,25 @@ class Loaders:
 
     def get(self, name: str, **arguments: Hashable) -> Loader:
         """The loader called ``name`` (``"notes.NotesByAuthor"``) for these arguments."""
-        key = (name, *sorted(arguments.items()))
+        return self._get(name, arguments, None)
+
+    def get_light(self, name: str, columns: tuple[str, ...], **arguments: Hashable) -> Loader:
+        """As ``get``, for whoever reads ``columns`` only: light rows will do.
+
+        Where there is a loader of instances already, it is that one, which may know them.
+        """
+        if (name, None, *sorted(arguments.items())) in self._made:
+            return self._get(name, arguments, None)
+        return self._get(name, arguments, columns)
+
+    def _get(
+        self, name: str, arguments: Mapping[str, Hashable], columns: tuple[str, ...] | None
+    ) -> Loader:
+        key = (name, columns, *sorted(arguments.items()))
         loader = self._made.get(key)
         if loader is None:
             loader_class = find_loader(name)
-            loader = loader_class(self._viewer, self._dependencies, arguments)
+            loader = loader_class(self._viewer, self._dependencies, arguments, columns)
             self._made[key] = loader
         return loader
 

@@ -1,7 +1,7 @@
 """The plans of operations, remembered for as long as they are used."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +18,8 @@ from graphql import (
 )
 
 from pcf.execution.plan import Compiler, FieldPlan, variables_in
+from pcf.execution.projection import loader_columns
+from pcf.execution.rows import Columns
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -60,13 +62,22 @@ class Unplanned(Exception):
 
 
 class Plan:
-    """An operation with fixed conditions: its root type and the fields to begin with."""
+    """An operation with fixed conditions: its root type and the fields to begin with.
 
-    __slots__ = ("fields", "root_type")
+    ``columns`` are what its loaders have to fetch, where that is less than everything.
+    """
 
-    def __init__(self, root_type: GraphQLObjectType, fields: tuple[FieldPlan, ...]) -> None:
+    __slots__ = ("columns", "fields", "root_type")
+
+    def __init__(
+        self,
+        root_type: GraphQLObjectType,
+        fields: tuple[FieldPlan, ...],
+        columns: Mapping[str, Columns],
+    ) -> None:
         self.root_type = root_type
         self.fields = fields
+        self.columns = columns
 
 
 class Operation:
@@ -104,7 +115,8 @@ class Operation:
         conditions = dict(zip(self._conditions, values, strict=True))
         compiler = Compiler(self._schema, self._fragments, conditions)
         try:
-            return Plan(root_type, compiler.root_fields(root_type, self._operation))
+            fields = compiler.root_fields(root_type, self._operation)
+            return Plan(root_type, fields, loader_columns(self._schema, fields))
         except RecursionError:
             raise Unplanned("recursion") from None
 

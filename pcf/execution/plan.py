@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from graphene.types.resolver import attr_resolver, dict_or_attr_resolver
+from graphene_django import DjangoObjectType
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
@@ -44,6 +45,7 @@ from graphql.execution.execute import get_field_def
 from graphql.execution.values import get_argument_values
 
 from pcf.execution.edges import Edge
+from pcf.execution.reading import REQUIRED
 
 
 class Kind(Enum):
@@ -140,6 +142,9 @@ class FieldPlan:
         resolve = self.resolve
         if self.definition is TypeNameMetaFieldDef:
             self.read = Read.TYPENAME
+        elif resolve is DjangoObjectType.resolve_id:
+            self.attribute, self.default = "pk", REQUIRED
+            self.read = Read.ATTRIBUTE
         elif isinstance(resolve, partial) and resolve.func in (
             dict_or_attr_resolver,
             attr_resolver,

@@ -11,6 +11,8 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
+REQUIRED = object()
+
 _NEVER_CALLABLE = frozenset(
     {
         str,
@@ -32,8 +34,11 @@ _NEVER_CALLABLE = frozenset(
 
 
 def read_attribute(parents: Sequence[Any], name: str, default: Any) -> list[Any]:
-    """As graphene's default resolver: a dictionary's entry or an attribute."""
-    if any(issubclass(kind, dict) for kind in set(map(type, parents))):
+    """As graphene's default resolver: a dictionary's entry or an attribute.
+
+    With REQUIRED for a default it is ``parent.name``, which has to be there.
+    """
+    if default is not REQUIRED and any(issubclass(kind, dict) for kind in set(map(type, parents))):
         values = []
         for parent in parents:
             values += (
@@ -76,8 +81,8 @@ def _attributes(parents: Sequence[Any], name: str, default: Any) -> list[Any]:
     while True:
         try:
             values += remaining  # keeps what was read before an error, and can go on after it
-        except AttributeError:
-            values.append(default)
+        except AttributeError as error:
+            values.append(error if default is REQUIRED else default)
         except Exception as error:  # noqa: BLE001 - an error of the field
             values.append(error)
         else:

@@ -149,7 +149,8 @@ class Run:
         if edge is None or arguments is None:
             return False
         try:
-            loader = edge.find_loader(self._context.context_value, arguments)
+            columns = self._plan.columns.get(edge.loader)
+            loader = edge.find_loader(self._context.context_value, arguments, columns)
             keys = [edge.read_key(parent) for parent in parents]
             wanted = dict.fromkeys(keys)
             wanted.pop(None, None)

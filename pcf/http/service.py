@@ -15,8 +15,8 @@ from pcf.database.statements import count_queries
 from pcf.documents.document import Document, InvalidDocument, Operation, UnknownOperation
 from pcf.documents.store import DocumentStore
 from pcf.errors import ClientError, NotAuthenticated
-from pcf.execution.execute import execute
 from pcf.execution.dependencies import Dependencies
+from pcf.execution.execute import execute
 from pcf.execution.request import RequestContext
 from pcf.http.authentication import Credentials
 from pcf.http.errors import present
