@@ -110,13 +110,13 @@ class Run:
         resolve = field.resolve or self._context.field_resolver
         values = []
         for index, parent in enumerate(parents):
-            if index % _ROWS_BETWEEN_CHECKS == _ROWS_BETWEEN_CHECKS - 1:
-                self._check()
             values.append(self._call(column, index, resolve, parent))
         return values
 
     def _call(self, column: FieldColumn, index: int, function: Any, *parent: Any) -> Any:
         """What a resolver returns; an Exception that it raises is as good as one it returns."""
+        if index % _ROWS_BETWEEN_CHECKS == _ROWS_BETWEEN_CHECKS - 1:
+            self._check()
         field = column.field
         info = self._completer.info(column, index)
         try:
