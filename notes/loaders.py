@@ -7,7 +7,7 @@ from notes.models import Note, NoteTag
 from notes.policy import visible_notes
 from pcf.database.lateral import OuterKey
 from pcf.execution.loaders import ListLoader, Loader
-from pcf.execution.rows import find, find_lists, row_class
+from pcf.execution.rows import AnyOf, find, find_lists, row_class
 from tags.models import Tag
 
 
@@ -60,7 +60,7 @@ class TagsByNote(ListLoader):
 
     def load_batch(self, keys: Sequence[int]) -> Mapping[int, list[Any]]:
         """The tags of every note in ``keys``."""
-        links = NoteTag.objects.filter(note_id__in=keys).order_by("note_id", "tag_id")
+        links = NoteTag.objects.filter(AnyOf("note_id", keys)).order_by("note_id", "tag_id")
         found: dict[int, list[Any]] = {}
         if self.columns is None:
             for link in links.select_related("tag"):

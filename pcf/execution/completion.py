@@ -258,10 +258,13 @@ class Completer:
         function = getattr(object_type.is_type_of, "__func__", None)
         if function is not DjangoObjectType.is_type_of.__func__:
             return False
-        for index, value in enumerate(values):
-            known = object_type.name, type(value)
-            if known in self._confirmed or isinstance(value, Row):  # rows are made for the type
+        kinds = list(map(type, values))
+        for kind in set(kinds):
+            known = object_type.name, kind
+            if known in self._confirmed or issubclass(kind, Row):  # rows are made for the type
                 continue
+            index = kinds.index(kind)
+            value = values[index]
             try:
                 answer = object_type.is_type_of(value, self.info(column, index))  # type: ignore[misc]
             except Exception:  # noqa: BLE001 - asked again, and reported, one by one

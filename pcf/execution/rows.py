@@ -9,7 +9,8 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, ClassVar, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import BooleanField, F, Func, Model, QuerySet
+from django.db.models.sql.compiler import SQLCompiler
 
 from pcf.database.lateral import lateral, lateral_rows
 
@@ -56,6 +57,21 @@ def needs(*columns: str) -> Callable[[Resolver], Resolver]:
     return declare
 
 
+class AnyOf(Func):
+    """``column = ANY(keys)``: one parameter, where ``column IN (...)`` has one for each key."""
+
+    def __init__(self, column: str, keys: Iterable[Any]) -> None:
+        super().__init__(F(column), output_field=BooleanField())
+        self.keys = list(keys)
+
+    def as_sql(self, compiler: SQLCompiler, connection: Any, **_: Any) -> tuple[str, Any]:  # type: ignore[override]
+        """The condition and its parameters."""
+        column = self.get_source_expressions()[0]
+        sql, params = compiler.compile(column)
+        key_type = column.output_field.rel_db_type(connection)
+        return f"{sql} = ANY(%s::{key_type}[])", (*params, self.keys)
+
+
 def find(
     queryset: "QuerySet[Any, Any]", keys: Sequence[Any], columns: Columns | None, key: str = "pk"
 ) -> Mapping[Any, Any]:
@@ -68,7 +84,7 @@ def find(
         return found
     model: type[Model] = queryset.model
     make = row_class(model, columns)
-    rows = queryset.filter(**{f"{key}__in": keys}).order_by().values_list(*columns, key)
+    rows = queryset.filter(AnyOf(key, keys)).order_by().values_list(*columns, key)
     return {row[-1]: make(row) for row in rows}
 
 
