@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
@@ -23,7 +24,8 @@ import django
 django.setup()
 
 from django.db import connection
-from graphql import DocumentNode, ExecutionResult, parse
+from graphql import DocumentNode, ExecutionResult, build_schema, parse
+from promise import Promise
 
 from pcf.execution.context import execute_with_promises
 from pcf.execution.execute import execute
@@ -112,8 +114,45 @@ def compare(title: str, ways: dict[str, Callable[[], bytes]], rounds: int) -> No
         print(f"  {name:12} {median:9.3f} ms   {ratios}")
 
 
+def report_unit_costs(rounds: int) -> None:
+    """Microseconds for a leaf field and for a promise, beyond what the objects cost."""
+    sdl = "type Query { items: [Item!]! } type Item { " + "".join(
+        f"f{number}: String " for number in range(10)
+    )
+    toy = build_schema(sdl + "}")
+    count, leaves = 1_000, range(10)
+    plain = [{f"f{number}": "text" for number in leaves} for _ in range(count)]
+    promised = [{"f0": lambda _: Promise.resolve("text")} for _ in range(count)]
+    loads: dict[str, tuple[str, list[dict[str, Any]]]] = {
+        "objects": ("{ items { __typename } }", plain),
+        "objects with 10 leaves": ("{ items { " + " ".join(plain[0]) + " } }", plain),
+        "objects with a resolver": (
+            "{ items { f0 } }",
+            [{"f0": lambda _: "text"} for _ in range(count)],
+        ),
+        "objects with a settled promise": ("{ items { f0 } }", promised),
+        "objects with a promise": (
+            "{ items { f0 } }",
+            [{"f0": lambda _: Promise.resolve(None).then(lambda _: "text")} for _ in range(count)],
+        ),
+    }
+    print(f"{count:,} objects, microseconds each")
+    for name, (text, items) in loads.items():
+        document, root = parse(text), {"items": items}
+        by_way = []
+        for run in (execute_with_promises, execute):
+            durations = []
+            for _ in range(rounds):
+                started = perf_counter()
+                run(toy, document, root_value=root)
+                durations.append((perf_counter() - started) * 1e6 / count)
+            by_way.append(statistics.median(durations))
+        print(f"  {name:31} promises {by_way[0]:8.2f}   plan {by_way[1]:8.2f}")
+
+
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    report_unit_costs(rounds)
     for first in (10, 100):
         graph = parse(GRAPH.format(first))
         ways = {
