@@ -43,6 +43,7 @@ def test_metrics_add_up_over_the_workers(server):
         assert "db_query_count_bucket" in text
         return float(re.search(r"^response_cache_hits_total (\S+)", text, re.MULTILINE)[1])
 
+    server.post("{ tags { id notes { id } } }", **{"Cache-Control": "no-store"})
     server.post("{ tags { id } }")
     before = hits()
     with ThreadPoolExecutor(8) as pool:
