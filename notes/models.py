@@ -34,6 +34,7 @@ class Note(models.Model):
     class Meta:
         """Indexes: an author's notes by id; public notes by id for viewers without an account."""
 
+        base_manager_name = "objects"  # related managers write through it
         ordering = ("id",)
         indexes = [
             models.Index(fields=("author", "id"), name="notes_note_author_id"),
@@ -66,6 +67,7 @@ class NoteTag(models.Model):
     class Meta:
         """Both directions are looked up in order, so both have an index that holds the answer."""
 
+        base_manager_name = "objects"  # related managers write through it
         constraints = [
             models.UniqueConstraint(fields=("note", "tag"), name="notes_notetag_note_tag"),
         ]

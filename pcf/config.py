@@ -31,8 +31,10 @@ class Timeouts:
             raise ConfigError(message)
         if not 0 < self.cache < self.graphql:
             raise ConfigError("timeouts.cache must lie between 0 and timeouts.graphql seconds")
-        if min(self.reserve, self.min_database_budget) < 0:
-            raise ConfigError("timeouts.reserve and timeouts.min_database_budget must be >= 0 s")
+        if not 0 <= self.min_database_budget < self.database:
+            raise ConfigError("timeouts.min_database_budget must be 0 to timeouts.database seconds")
+        if not 0 <= self.reserve < self.http - self.graphql:
+            raise ConfigError("timeouts.reserve must be 0 to timeouts.http - graphql seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class Cache:
             raise ConfigError("cache.default_ttl must be >= 0 and cache.token_ttl >= 1 seconds")
         if min(self.max_dependencies, self.max_body_bytes, self.breaker_failures) < 1:
             raise ConfigError("cache limits must be at least 1")
+        if self.breaker_seconds < 0 or not self.prefix:
+            raise ConfigError("cache: breaker_seconds >= 0, prefix not empty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ class Documents:
 
     def __post_init__(self) -> None:
         limits = (self.remembered, self.max_tokens, self.max_depth, self.max_complexity)
-        if min(limits) < 1:
+        if min(*limits, self.max_body_bytes) < 1:
             raise ConfigError("limits of documents must be at least 1")
 
 
@@ -94,6 +98,8 @@ class Database:
     backoff_max: float = 1.0  # seconds
 
     def __post_init__(self) -> None:
+        if self.slow_statement < 0:
+            raise ConfigError("database.slow_statement must be >= 0 seconds")
         if self.retry_attempts < 0 or not 0 < self.backoff_initial <= self.backoff_max:
             raise ConfigError("database: retry_attempts >= 0, 0 < backoff_initial <= backoff_max")
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from settings.environment import database_settings, engine_config, env, redis_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -11,7 +13,8 @@ PCF = engine_config()
 
 SECRET_KEY = env.str("SECRET_KEY", "")
 DEBUG = False
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", [])
+_hosts: list[str] = env.list("ALLOWED_HOSTS", [])
+ALLOWED_HOSTS = [host.strip() for host in _hosts if host.strip()]
 
 ROOT_URLCONF = "pcf.urls"
 WSGI_APPLICATION = "pcf.wsgi.application"
@@ -60,6 +63,8 @@ TEMPLATES = [
 ]
 
 THREADS = env.int("THREADS", 8)
+if THREADS < 1:
+    raise ImproperlyConfigured("THREADS must be at least 1")
 DATABASES: dict[str, Any] = {"default": database_settings(pool_size=THREADS + 2)}
 
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -93,7 +98,7 @@ PROMETHEUS_EXPORT_MIGRATIONS = False  # would open a connection in every process
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = PCF.documents.max_body_bytes
 
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO")
+LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -1,6 +1,7 @@
 """Reading the environment: typed values with clear errors."""
 
 import dataclasses
+import os
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,14 @@ from pcf.config import Config, ConfigError
 
 env = Env()
 
+# of scripts/dev.py, gunicorn.conf.py and the tests
+OTHER_VARIABLES = (
+    "PCF_SERVICES",
+    "PCF_TEST_RUN_ID",
+    "PCF_FUZZ_EXAMPLES",
+    "PCF_METRICS_FOLDER_OF",
+)
+
 
 def engine_config(**sections: dict[str, Any]) -> Config:
     """The engine's configuration: defaults, then ``sections``, then ``PCF_<SECTION>_<FIELD>``.
@@ -22,16 +31,23 @@ def engine_config(**sections: dict[str, Any]) -> Config:
     """
     readers: dict[Any, Any] = {int: env.int, float: env.float, bool: env.bool, str: env.str}
     built: dict[str, Any] = {}
+    known = set(OTHER_VARIABLES)
     try:
         for section in dataclasses.fields(Config):
             section_type = section.default_factory
             values = dict(sections.get(section.name, {}))
             for knob in dataclasses.fields(section_type):  # type: ignore[arg-type]
                 variable = f"PCF_{section.name}_{knob.name}".upper()
+                known.add(variable)
                 value = readers[knob.type](variable, None)
                 if value is not None:
                     values[knob.name] = value
             built[section.name] = section_type(**values)  # type: ignore[operator]
+        unknown = sorted(
+            name for name in os.environ if name.startswith("PCF_") and name not in known
+        )
+        if unknown:
+            raise ImproperlyConfigured(f"there is no setting {', '.join(unknown)}")
         return Config(**built)
     except (EnvError, ConfigError) as error:
         raise ImproperlyConfigured(str(error)) from error
@@ -67,6 +83,8 @@ def database_settings(*, pool_size: int) -> dict[str, Any]:
 
 def redis_settings(config: Config, url: str) -> dict[str, Any]:
     """``CACHES`` for django-redis at ``url``; socket limits in seconds come from ``config``."""
+    if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
+        raise ImproperlyConfigured("REDIS_URL must be a redis://, rediss:// or unix:// address")
     return {
         "default": {
             "BACKEND": "django_redis.cache.RedisCache",

@@ -8,13 +8,18 @@ from settings.environment import engine_config, env
 PCF = engine_config(documents={"introspection": False})
 
 MIN_SECRET_LENGTH = 50
+MIN_SECRET_CHARACTERS = 5  # different ones
 
 for _name in ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL"):
     if not env.str(_name, ""):
         raise ImproperlyConfigured(f"production needs {_name} in the environment")
-if len(SECRET_KEY) < MIN_SECRET_LENGTH or SECRET_KEY.startswith("development-only-"):
+if (
+    len(SECRET_KEY) < MIN_SECRET_LENGTH
+    or len(set(SECRET_KEY)) < MIN_SECRET_CHARACTERS
+    or SECRET_KEY.startswith(("development-only-", "test-", "django-insecure-"))
+):
     raise ImproperlyConfigured(f"SECRET_KEY must be {MIN_SECRET_LENGTH} random characters or more")
-if "*" in ALLOWED_HOSTS:
+if not ALLOWED_HOSTS or {"*", "."} & set(ALLOWED_HOSTS):
     raise ImproperlyConfigured("ALLOWED_HOSTS must name the hosts, not *")
 if env.bool("DEBUG", False):
     raise ImproperlyConfigured("DEBUG cannot be on in production")

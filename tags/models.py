@@ -15,6 +15,7 @@ class Tag(models.Model):
     class Meta:
         """A tag has a name."""
 
+        base_manager_name = "objects"  # related managers write through it
         ordering = ("id",)
         constraints = [
             models.CheckConstraint(condition=~models.Q(name=""), name="tags_tag_name_not_empty"),

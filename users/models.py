@@ -36,6 +36,7 @@ class User(AbstractUser):
     class Meta:
         """Names are never blank, also for writers that bypass forms."""
 
+        base_manager_name = "objects"  # related managers write through it
         ordering = ("id",)
         constraints = [
             models.CheckConstraint(condition=~models.Q(name=""), name="users_user_name_not_empty"),
@@ -63,6 +64,7 @@ class ApiToken(models.Model):
     class Meta:
         """A token has a name and a whole digest."""
 
+        base_manager_name = "objects"  # related managers write through it
         ordering = ("id",)
         verbose_name = "API token"
         constraints = [

@@ -118,10 +118,11 @@ def _before_save(sender: type[models.Model], instance: Any, using: str, **_: Any
     if instance.pk is None:
         return
     stored = sender._base_manager.using(using).filter(pk=instance.pk)  # noqa: SLF001
-    before = _rules[sender].touched(list(stored), False)
     if connections[using].in_atomic_block:
-        touch(before, using)
+        # locked, so that nobody moves it on between this look and the write
+        touch(_rules[sender].touched(list(stored.select_for_update()), False), using)
     else:
+        before = _rules[sender].touched(list(stored), False)
         instance._state.pcf_touched_before = before  # noqa: SLF001
 
 
@@ -133,8 +134,14 @@ def _after_save(sender: type[models.Model], instance: Any, using: str, **_: Any)
     touch(touched, using)
 
 
-def _before_delete(sender: type[models.Model], instance: Any, using: str, **_: Any) -> None:
-    touch(_rules[sender].touched([instance], True), using)
+def _before_delete(
+    sender: type[models.Model], instance: Any, using: str, origin: Any = None, **_: Any
+) -> None:
+    """What a row touches that is about to go; what goes with it was loaded just now."""
+    rows = [instance]
+    if origin is instance:  # it may be old, or not all there
+        rows += sender._base_manager.using(using).filter(pk=instance.pk)  # noqa: SLF001
+    touch(_rules[sender].touched(rows, True), using)
 
 
 class TouchingQuerySet(models.QuerySet[Any]):
@@ -149,7 +156,8 @@ class TouchingQuerySet(models.QuerySet[Any]):
         with transaction.atomic(using=self.db, savepoint=False):
             matching = stored.filter(pk__in=self.order_by().values("pk"))
             before = list(matching.select_for_update()[: LARGE_WRITE + 1])
-            if len(before) > LARGE_WRITE:
+            moves = {"pk", self.model._meta.pk.name} & set(kwargs)  # noqa: SLF001
+            if len(before) > LARGE_WRITE or moves:
                 touch_kinds(self.model, using=self.db)
                 return super().update(**kwargs)
             keys = [row.pk for row in before]
@@ -163,10 +171,14 @@ class TouchingQuerySet(models.QuerySet[Any]):
         """As Django's, and invalidates what the new rows touch."""
         with transaction.atomic(using=self.db, savepoint=False):
             created = super().bulk_create(objs, *args, **kwargs)
-            if len(created) > LARGE_WRITE:
+            if len(created) > LARGE_WRITE or kwargs.get("update_conflicts"):
                 touch_kinds(self.model, using=self.db)
-            else:
-                touch(_rules[self.model].touched(created, False), self.db)
+                return created
+            touched = _rules[self.model].touched(created, False)
+            for kind, keys in touched.items():
+                if None in keys:  # with ignore_conflicts PostgreSQL does not tell the new keys
+                    touched.add_kind(kind)
+            touch(touched, self.db)
             return created
 
 

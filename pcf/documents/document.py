@@ -77,7 +77,9 @@ def prepare(schema: GraphQLSchema, text: str, limits: Documents) -> Document:
         node = parse(text, max_tokens=limits.max_tokens)
         measures = measure(node, limits)
     except GraphQLError as error:
-        error.extensions = error.extensions or {"code": "GRAPHQL_PARSE_FAILED"}
+        too_large = "more than" in error.message or "too deeply" in error.message
+        code = "DOCUMENT_TOO_LARGE" if too_large else "GRAPHQL_PARSE_FAILED"
+        error.extensions = error.extensions or {"code": code}
         raise InvalidDocument([error]) from error
     except ClientError as error:
         raise InvalidDocument([GraphQLError(str(error), extensions=error.extensions)]) from error

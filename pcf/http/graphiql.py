@@ -1,17 +1,17 @@
 """GraphiQL: the page that a browser gets from the GraphQL address, and who counts as a browser."""
 
-import re
 import secrets
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
 
+from pcf.http.negotiation import quality_values
+
 HTML = "text/html"
 JSON = ("application/json", "application/graphql-response+json")
 
 # RFC 9110 12.4.2: at most three decimals, between 0 and 1.
-QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 NONCE_BYTES = 16
 
@@ -57,28 +57,8 @@ def wants_html(accept: str) -> bool:
     A tie is no preference: a client that takes anything (``*/*``, or no header at all) gets JSON.
     Parameters other than ``q`` are not looked at; a range whose ``q`` is malformed is ignored.
     """
-    ranges = _ranges(accept)
+    ranges = quality_values(accept)
     return _quality(HTML, ranges) > max(_quality(media_type, ranges) for media_type in JSON)
-
-
-def _ranges(accept: str) -> dict[str, float]:
-    """Each media range of the header, in lower case, with its weight from 0 to 1."""
-    ranges: dict[str, float] = {}
-    for element in accept.lower().split(","):
-        name, *parameters = (part.strip() for part in element.split(";"))
-        weight = _weight(parameters)
-        if name and weight is not None:
-            ranges[name] = max(weight, ranges.get(name, 0.0))
-    return ranges
-
-
-def _weight(parameters: list[str]) -> float | None:
-    """The weight among ``parameters``: 1 when none is there, None when it is malformed."""
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name == "q":
-            return float(value) if QVALUE.fullmatch(value) else None
-    return 1.0
 
 
 def _quality(media_type: str, ranges: dict[str, float]) -> float:

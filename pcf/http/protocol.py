@@ -12,10 +12,12 @@ from urllib.parse import parse_qsl
 import orjson
 
 from pcf.errors import ClientError
+from pcf.http.negotiation import quality_values
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
 METHODS = ("GET", "HEAD", "POST")
+MAX_VARIABLE_DEPTH = 32
 
 
 class BadRequest(ClientError):
@@ -60,7 +62,10 @@ class GraphQLResponse:
 
 def media_type(accept: str | None) -> str:
     """Which of the two media types the answer has: the newer one only for those who ask for it."""
-    return GRAPHQL_JSON if accept and GRAPHQL_JSON in accept else JSON
+    if not accept or GRAPHQL_JSON not in accept:
+        return JSON
+    ranges = quality_values(accept)
+    return GRAPHQL_JSON if ranges.get(GRAPHQL_JSON, 0) >= ranges.get(JSON, 0) else JSON
 
 
 def parse_body(content_type: str, body: bytes) -> dict[str, Any]:
@@ -69,9 +74,9 @@ def parse_body(content_type: str, body: bytes) -> dict[str, Any]:
     Raises BadRequest: 415 for another media type or charset than JSON in UTF-8, 400 for a body
     that is not a JSON object.
     """
-    media, _, parameters = content_type.partition(";")
-    charset = parameters.strip().lower().replace('"', "")
-    if media.strip().lower() != JSON or charset not in {"", "charset=utf-8"}:
+    media, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = {p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset=")}
+    if media != JSON or not charsets <= {"utf-8", "utf8"}:
         raise BadRequest("The Content-Type must be application/json in UTF-8", status=415)
     try:
         parameters_read = orjson.loads(body)
@@ -121,9 +126,26 @@ def make_request(parameters: Mapping[str, Any], **how: Any) -> GraphQLRequest:
     extensions = parameters.get("extensions")
     if extensions is not None and not isinstance(extensions, dict):
         raise BadRequest("'extensions' must be an object")
+    if _depth(variables) > MAX_VARIABLE_DEPTH:
+        raise BadRequest(f"'variables' may nest {MAX_VARIABLE_DEPTH} levels deep at most")
     return GraphQLRequest(
         query=query, variables=variables or {}, operation_name=operation_name or None, **how
     )
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects nest in ``value``; level by level, so without recursion."""
+    depth = 0
+    level = [value] if isinstance(value, dict | list) else []
+    while level:
+        depth += 1
+        children = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        level = [child for child in children if isinstance(child, dict | list)]
+    return depth
 
 
 def encode(result: Mapping[str, Any]) -> bytes:

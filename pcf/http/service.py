@@ -29,7 +29,12 @@ STORED = "pcf; fwd=miss; stored"
 MISS = "pcf; fwd=miss"
 BYPASS = "pcf; fwd=bypass"
 
-STATUSES = {"UNAUTHENTICATED": 401, "SERVICE_UNAVAILABLE": 503, "TIMEOUT": 504}
+STATUSES = {
+    "UNAUTHENTICATED": 401,
+    "INTERNAL_SERVER_ERROR": 500,
+    "SERVICE_UNAVAILABLE": 503,
+    "TIMEOUT": 504,
+}
 HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},  # RFC 6750 section 3
     405: {"Allow": ", ".join(METHODS)},
@@ -85,7 +90,6 @@ class GraphQLService:
             operation.type if operation else "none",
             metrics.complexity_bucket(operation.measure.complexity if operation else None),
         ).observe(perf_counter() - started)
-        metrics.http_responses.labels(str(response.status)).inc()
         return response
 
     def _answer(self, journey: _Journey) -> GraphQLResponse:

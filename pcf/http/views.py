@@ -1,16 +1,20 @@
 """The Django side of /graphql: an HttpRequest in, an HttpResponse out."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.request import RawPostDataException
 from django.views.decorators.csrf import csrf_exempt
 
+from pcf import metrics
 from pcf.apps import config
 from pcf.errors import ClientError
 from pcf.http.authentication import bearer_token
 from pcf.http.graphiql import graphiql_page, wants_html
+from pcf.http.logs import request_id
 from pcf.http.protocol import (
     GRAPHQL_JSON,
     METHODS,
@@ -24,6 +28,10 @@ from pcf.http.protocol import (
 )
 from pcf.http.service import GraphQLService, refused
 from pcf.timeouts import current_timeout
+
+MAX_SILENCE = 5.0  # seconds between two pieces of a body
+
+logger = logging.getLogger("pcf.http")
 
 
 def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., Any]:
@@ -41,6 +49,9 @@ def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., An
             response = make_service().answer(_read(request), _timeout(request))
         except ClientError as error:
             response = refused(error)
+        except Exception:
+            logger.exception("unexpected error outside of execution")
+            response = refused(InternalError("Internal server error"))
         return _to_django(response, media_type(accept))
 
     return view
@@ -50,7 +61,7 @@ def _is_for_graphiql(request: HttpRequest, accept: str | None) -> bool:
     return (
         config().features.graphiql
         and request.method == "GET"
-        and "query" not in request.GET
+        and "query=" not in request.META.get("QUERY_STRING", "")
         and wants_html(accept or "")
     )
 
@@ -77,13 +88,49 @@ def _read(request: HttpRequest) -> GraphQLRequest:
 
 def _body(request: HttpRequest) -> bytes:
     limit = config().documents.max_body_bytes
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdigit() or int(length) > limit:
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if not length.isdigit():
+        raise BadRequest("The request needs a Content-Length", status=411)
+    if int(length) > limit:
         raise BadRequest(f"The body may have {limit} bytes at most", status=413)
     try:
-        return request.body
+        with _impatient(request):
+            body = request.body
     except (OSError, RawPostDataException) as error:
-        raise BadRequest("The body could not be read") from error
+        raise BadRequest("The body could not be read", status=408) from error
+    if len(body) != int(length):
+        raise BadRequest("The body is shorter than its Content-Length")
+    return body
+
+
+@contextmanager
+def _impatient(request: HttpRequest) -> Iterator[None]:
+    """Bound each wait for a piece of the body by MAX_SILENCE and by what is left.
+
+    gunicorn reads bodies in the thread that answers: a client that stops sending must not keep it.
+    One that sends a byte now and then still can; a buffering proxy in front keeps such away.
+    """
+    connection = request.META.get("gunicorn.socket")
+    if connection is None:
+        yield
+        return
+    before = connection.gettimeout()
+    connection.settimeout(min(MAX_SILENCE, max(0.001, _timeout(request).remaining())))
+    try:
+        yield
+    finally:
+        connection.settimeout(before)
+
+
+class InternalError(ClientError):
+    """Something went wrong that is not the client's doing; the log has the rest."""
+
+    code = "INTERNAL_SERVER_ERROR"
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """The code, and the id under which the log has the rest."""
+        return {"code": self.code, "requestId": request_id.get()}
 
 
 def _to_django(response: GraphQLResponse, media: str) -> HttpResponse:
@@ -94,6 +141,7 @@ def _to_django(response: GraphQLResponse, media: str) -> HttpResponse:
         content_type=f"{media}; charset=utf-8",
         headers=response.headers,
     )
+    metrics.http_responses.labels(str(status)).inc()
     answer["Vary"] = "Accept, Authorization"
     answer["Cache-Control"] = "private, no-cache"
     return answer

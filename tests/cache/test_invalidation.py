@@ -244,3 +244,40 @@ def test_flushing_a_type_or_a_row(live_world, ask):
     with pytest.raises(LookupError, match="ApiToken, Note, NoteTag, Tag, User"):
         flush_type("Nope")
     assert gate().flush() == 1
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda w: w.bob.notes.add(w.public),
+        lambda w: w.bob.notes.set([w.public, w.other]),
+        lambda w: Note._base_manager.filter(pk=w.public.pk).update(author=w.bob),
+    ],
+)
+def test_related_managers_that_move_rows(live_world, delivered, write):
+    write(live_world)
+    assert {
+        f"notes-by-author:{live_world.ann.pk}",
+        f"notes-by-author:{live_world.bob.pk}",
+    } <= everything(delivered)
+
+
+def test_deleting_an_instance_that_is_old_or_not_all_there(live_world, delivered):
+    old = Note.objects.get(pk=live_world.public.pk)
+    Note.objects.filter(pk=old.pk).update(author=live_world.bob)
+    delivered.clear()
+    old.delete()
+    assert f"notes-by-author:{live_world.bob.pk}" in everything(delivered)
+
+
+def test_bulk_creation_with_conflicts_is_coarse_where_keys_are_not_known(live_world, delivered):
+    Tag.objects.bulk_create([Tag(name="new")], ignore_conflicts=True)
+    assert "tag!" in everything(delivered)
+    delivered.clear()
+    Tag.objects.bulk_create(
+        [Tag(pk=live_world.red.pk, name="crimson")],
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=["name"],
+    )
+    assert everything(delivered) == {"tag!", "tag-name!", "tags!"}

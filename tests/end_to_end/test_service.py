@@ -43,6 +43,7 @@ def test_metrics_add_up_over_the_workers(server):
         assert "db_query_count_bucket" in text
         return float(re.search(r"^response_cache_hits_total (\S+)", text, re.MULTILINE)[1])
 
+    server.post("{ tags { id notes { id } } }", **{"Cache-Control": "no-store"})
     server.post("{ tags { id } }")
     before = hits()
     with ThreadPoolExecutor(8) as pool:
@@ -128,3 +129,30 @@ def test_a_stopping_server_finishes_what_it_has_begun(server, environment):
             pass
         assert stop(other) == 0
         assert slow.result()[2] == {"data": {"slowQuery": 1.5}}
+
+
+def test_a_body_shorter_than_its_length_is_refused(server):
+    body = b'{"query": "{ me { id } }"}'
+    head = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    port = int(server.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(head + b"Content-Length: 99\r\n\r\n" + body)
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_clients_that_stop_sending_do_not_keep_the_workers(server):
+    """More of them than there are threads: each is let go after MAX_SILENCE."""
+    port = int(server.url.rpartition(":")[2])
+    head = (
+        b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99"
+    )
+    silent = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(20)]
+    try:
+        for client in silent:
+            client.sendall(head + b"\r\n\r\n{")
+        assert server.get("/livez")[0] == 200
+        assert silent[0].recv(100).startswith(b"HTTP/1.1 408")
+    finally:
+        for client in silent:
+            client.close()

@@ -170,3 +170,36 @@ def test_metrics_name_what_operators_look_for(world, http):
         'graphql_request_duration_seconds_bucket{complexity_bucket="simple"',
     ):
         assert name in text
+
+
+def nested(depth, leaf=1):
+    for _ in range(depth):
+        leaf = [leaf]
+    return leaf
+
+
+@pytest.mark.parametrize(("depth", "status"), [(31, 200), (32, 400), (900, 400)])
+def test_variables_nest_32_levels_at_most(http, depth, status):
+    """The object of variables is the first level."""
+    response = post(http, {"query": ME, "variables": {"a": nested(depth)}})
+    assert response.status_code == status
+    assert response["Content-Type"].startswith("application/json")
+
+
+def test_a_body_without_a_length_is_refused(http):
+    chunked = http.generic(
+        "POST", "/graphql", b"", content_type="application/json", CONTENT_LENGTH=""
+    )
+    assert chunked.status_code == 411
+
+
+def test_what_nobody_expected_is_still_a_graphql_answer(http, monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("pcf.http.service.GraphQLService._look_up", broken)
+    response = post(http, {"query": ME})
+    assert response.status_code == 500
+    assert response.json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
+    assert b"secret" not in response.content
+    assert "secret" in caplog.text
