@@ -31,8 +31,8 @@ class Timeouts:
             raise ConfigError(message)
         if not 0 < self.cache < self.graphql:
             raise ConfigError("timeouts.cache must lie between 0 and timeouts.graphql seconds")
-        if not 0 <= self.min_database_budget < self.database:
-            raise ConfigError("timeouts.min_database_budget must be 0 to timeouts.database seconds")
+        if not 0 <= self.min_database_budget < self.graphql:
+            raise ConfigError("timeouts.min_database_budget must be 0 to timeouts.graphql seconds")
         if not 0 <= self.reserve < self.http - self.graphql:
             raise ConfigError("timeouts.reserve must be 0 to timeouts.http - graphql seconds")
 
