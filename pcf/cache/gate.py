@@ -42,6 +42,9 @@ class Gate:
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What ``script`` returns. Raises CacheUnavailable; takes ``timeouts.cache`` at most."""
+        timeout = current_timeout()
+        if timeout is not None and timeout.remaining() < config().timeouts.cache:
+            raise CacheUnavailable  # the rest of the time belongs to the answer
         self._deliver_owed()
         return self._send(script, *arguments)
 
@@ -53,7 +56,7 @@ class Gate:
         """Advance the generations of ``dependencies`` and remove what depends on them.
 
         Returns the number of entries removed. When Redis fails the invalidation is owed and
-        CacheUnavailable is raised.
+        CacheUnavailable is raised. The request's deadline does not count: the write is committed.
         """
         settings = config().cache
         names = write_names(dependencies, settings.max_dependencies)
@@ -101,9 +104,6 @@ class Gate:
     def _send(self, script: str, *arguments: Any) -> Any:
         if self._shut_until and monotonic() < self._shut_until:
             raise CacheUnavailable
-        timeout = current_timeout()
-        if timeout is not None and timeout.remaining() < config().timeouts.cache:
-            raise CacheUnavailable  # the rest of the time belongs to the answer
         try:
             result = _registered(self._alias, script)(args=arguments)
         except (RedisError, OSError) as error:

@@ -167,11 +167,21 @@ class TouchingQuerySet(models.QuerySet[Any]):
             touch(rule.touched(list(stored.filter(pk__in=keys)), False), self.db)
             return changed
 
-    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+    def bulk_create(
+        self,
+        objs: Iterable[Any],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        *fields: Any,
+        **field_names: Any,
+    ) -> list[Any]:
         """As Django's, and invalidates what the new rows touch."""
         with transaction.atomic(using=self.db, savepoint=False):
-            created = super().bulk_create(objs, *args, **kwargs)
-            if len(created) > LARGE_WRITE or kwargs.get("update_conflicts"):
+            created = super().bulk_create(
+                objs, batch_size, ignore_conflicts, update_conflicts, *fields, **field_names
+            )
+            if len(created) > LARGE_WRITE or update_conflicts:
                 touch_kinds(self.model, using=self.db)
                 return created
             touched = _rules[self.model].touched(created, False)

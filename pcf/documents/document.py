@@ -36,11 +36,12 @@ class UnknownOperation(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a document: its type (``query``, ``mutation``, ...) and measure."""
+    """One operation of a document: its type (``query``, ``mutation``, ...), measure, variables."""
 
     name: str | None
     type: str
     measure: Measure
+    variables: frozenset[str] = frozenset()  # the names that it declares
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,16 @@ def prepare(schema: GraphQLSchema, text: str, limits: Documents) -> Document:
         digest=hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(),
         node=node,
         operations={
-            _name(definition): Operation(_name(definition), definition.operation.value, result)
+            _name(definition): Operation(
+                _name(definition), definition.operation.value, result, _variables(definition)
+            )
             for definition, result in measures
         },
     )
+
+
+def _variables(definition: OperationDefinitionNode) -> frozenset[str]:
+    return frozenset(v.variable.name.value for v in definition.variable_definitions or ())
 
 
 def _name(definition: OperationDefinitionNode) -> str | None:

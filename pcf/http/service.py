@@ -129,8 +129,11 @@ class GraphQLService:
         elif request.no_store:
             reason = "no-store"
         else:
+            # what the operation does not declare cannot change its answer
+            given = request.variables
+            declared = {name: given[name] for name in given if name in operation.variables}
             journey.digest = request_digest(
-                self._fingerprint, document.digest, operation.name, request.variables
+                self._fingerprint, document.digest, operation.name, declared
             )
         if config().cache.enabled and (journey.token or journey.digest):
             journey.lookup = self._cache.look_up(journey.token, journey.digest)

@@ -275,9 +275,6 @@ def test_bulk_creation_with_conflicts_is_coarse_where_keys_are_not_known(live_wo
     assert "tag!" in everything(delivered)
     delivered.clear()
     Tag.objects.bulk_create(
-        [Tag(pk=live_world.red.pk, name="crimson")],
-        update_conflicts=True,
-        unique_fields=["id"],
-        update_fields=["name"],
+        [Tag(pk=live_world.red.pk, name="crimson")], None, False, True, ["name"], ["id"]
     )
     assert everything(delivered) == {"tag!", "tag-name!", "tags!"}

@@ -9,6 +9,7 @@ from django_redis import get_redis_connection
 from pcf.cache.gate import CacheUnavailable, Gate, gate
 from pcf.cache.responses import ResponseCache
 from pcf.execution.dependencies import Dependencies
+from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Viewer
 
 ANN = Viewer(1)
@@ -231,3 +232,12 @@ def test_an_invalidation_that_failed_is_owed_and_delivered_first(cache, settings
 
     flaky._alias = reachable
     assert ResponseCache(flaky).look_up(None, "d").entry is None
+
+
+def test_an_invalidation_is_delivered_however_little_of_the_request_is_left(cache):
+    lookup = cache.look_up(None, "d")
+    store(cache, lookup, ANONYMOUS, "d", b"old", depends_on("note:1"))
+    with activate(TimeoutContext.start("http", 0.0)):
+        assert cache.look_up(None, "d") is None  # the rest of the time belongs to the answer
+        gate().invalidate(depends_on("note:1"))
+    assert stored_body(cache, "d") is None

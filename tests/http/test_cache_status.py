@@ -35,6 +35,11 @@ def test_variables_and_operation_names_are_part_of_the_key(live_world, ask):
     assert ask(query, variables={"first": 1}).cache_status == "pcf; hit"
 
 
+def test_variables_that_are_not_declared_are_not(live_world, ask):
+    assert ask(NOTES, variables={"junk": 1}).cache_status == "pcf; fwd=miss; stored"
+    assert ask(NOTES, variables={"junk": 2}).cache_status == "pcf; hit"
+
+
 def test_no_store_neither_reads_nor_writes(live_world, ask):
     no_store = {"Cache-Control": "no-store"}
     assert statuses(ask, query=NOTES, **no_store) == ["pcf; fwd=bypass"] * 2
