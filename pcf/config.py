@@ -80,11 +80,12 @@ class Documents:
     max_tokens: int = 5_000
     max_depth: int = 15
     max_complexity: int = 1_000  # selected fields, fragments expanded
+    max_items: int = 100_000  # of all lists of one response together
     introspection: bool = True
 
     def __post_init__(self) -> None:
         limits = (self.remembered, self.max_tokens, self.max_depth, self.max_complexity)
-        if min(*limits, self.max_body_bytes) < 1:
+        if min(*limits, self.max_body_bytes, self.max_items) < 1:
             raise ConfigError("limits of documents must be at least 1")
 
 

@@ -18,6 +18,12 @@ class ClientError(Exception):
         return {"code": self.code}
 
 
+class ResponseTooLarge(ClientError):
+    """The lists of a response would have more items together than a response may have."""
+
+    code = "RESPONSE_TOO_LARGE"
+
+
 class InvalidArgument(ClientError):
     """An argument is of the right type but not a value that the field accepts."""
 

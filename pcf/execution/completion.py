@@ -15,6 +15,7 @@ from graphql.pyutils import Undefined, inspect, is_iterable
 from graphql.pyutils.undefined import UndefinedType
 from promise import Promise
 
+from pcf.errors import ResponseTooLarge
 from pcf.execution.columns import Batch, Column, ItemColumn
 from pcf.execution.failures import Failures
 from pcf.execution.plan import Kind
@@ -39,9 +40,16 @@ class Completer:
     """Completes the values of one operation."""
 
     def __init__(
-        self, context: ExecutionContext, failures: Failures, waits: Waits, batches: Batches
+        self,
+        context: ExecutionContext,
+        failures: Failures,
+        waits: Waits,
+        batches: Batches,
+        max_items: int | None = None,
     ) -> None:
+        """``max_items``: how many items all lists may have together, None for any number."""
         self._context = context
+        self._items_left = max_items
         self._failures = failures
         self._waits = waits
         self._batches = batches
@@ -153,6 +161,10 @@ class Completer:
                     self._failures.add(column, index, error)
             lists.append(items)
         starts = list(accumulate(map(len, lists), initial=0))
+        if self._items_left is not None:
+            self._items_left -= starts[-1]  # counted before anything is made for them
+            if self._items_left < 0:
+                raise ResponseTooLarge("The response would have too many items; ask for fewer")
         items = list(chain.from_iterable(lists))
         completed = self.complete(ItemColumn(column, starts, range(len(items))), items)
         return [completed[start:end] for start, end in pairwise(starts)]

@@ -34,13 +34,15 @@ def execute(  # noqa: PLR0917 - graphql-core's signature, to be called in its pl
     middleware: Middleware = None,
     *,
     check: Callable[[], object] | None = None,
+    max_items: int | None = None,
     operations: Operations = _operations,
 ) -> ExecutionResult:
     """Execute a validated document; returns what graphql-core's ``execute`` would, never later.
 
     Resolvers may return promises. ``check`` is called at every field of a level, every few hundred
-    calls of a resolver and between promise jobs; what it raises is raised. So are TypeError for
-    arguments that are none and exceptions that are no Exception. Middleware wraps every single
+    calls of a resolver and between promise jobs; what it raises is raised. With more than
+    ``max_items`` items in all lists together ResponseTooLarge is raised before they are completed.
+    So are TypeError for arguments that are none and exceptions that are no Exception. Middleware wraps every single
     call of a resolver, so with it nothing can be done at once: it runs without a plan.
     """
     options: dict[str, Any] = {
@@ -71,7 +73,7 @@ def execute(  # noqa: PLR0917 - graphql-core's signature, to be called in its pl
             check=check,
             **options,
         )
-    run = Run(plan, context, check)
+    run = Run(plan, context, check, max_items)
     if in_scope():
         data, errors = run.execute()
     else:

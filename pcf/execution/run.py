@@ -33,7 +33,11 @@ class Run:
     """One execution of a plan. ``context`` is what graphql-core knows of the operation."""
 
     def __init__(
-        self, plan: Plan, context: ExecutionContext, check: Callable[[], object] | None
+        self,
+        plan: Plan,
+        context: ExecutionContext,
+        check: Callable[[], object] | None,
+        max_items: int | None = None,
     ) -> None:
         self._plan = plan
         self._context = context
@@ -41,7 +45,7 @@ class Run:
         self._failures = Failures()
         self._waits = Waits(check)
         self._batches: deque[Batch] = deque()
-        self._completer = Completer(context, self._failures, self._waits, self._batches)
+        self._completer = Completer(context, self._failures, self._waits, self._batches, max_items)
         self._arguments: dict[FieldPlan, dict[str, Any] | None] = {}
 
     def execute(self) -> tuple[dict[str, Any] | None, list[GraphQLError]]:

@@ -185,6 +185,7 @@ class GraphQLService:
                     variable_values=dict(request.variables),
                     operation_name=request.operation_name,
                     check=timeout.check,
+                    max_items=config().documents.max_items,
                 )
         except ClientError as error:  # the deadline between two steps
             result = ExecutionResult(None, [_as_graphql(error)])

@@ -1,5 +1,7 @@
 """The queries of the schema over HTTP: what they answer, and to whom."""
 
+from dataclasses import replace
+
 import pytest
 
 from notes.models import Note
@@ -159,8 +161,6 @@ def test_unexpected_errors_are_masked(world, ask, monkeypatch, caplog):
 
 
 def test_a_slow_statement_ends_at_the_database_limit(live_world, ask, settings):
-    from dataclasses import replace
-
     limits = replace(settings.PCF.timeouts, database=0.2, min_database_budget=0.0)
     settings.PCF = replace(settings.PCF, timeouts=limits)
     answer = ask("{ slowQuery(delay: 30) me { id } }")
@@ -180,8 +180,6 @@ def test_a_client_may_ask_for_less_time(world, ask):
 
 @pytest.mark.parametrize("delay", [-1, 61])
 def test_slow_query_has_bounds_and_a_switch(world, ask, settings, delay):
-    from dataclasses import replace
-
     assert ask(f"{{ slowQuery(delay: {delay}) }}").codes == ["BAD_USER_INPUT"]
     features = replace(settings.PCF.features, slow_query=False)
     settings.PCF = replace(settings.PCF, features=features)
@@ -194,3 +192,13 @@ def test_many_users_many_notes(world, ask):
     answer = ask("{ notes(first: 100) { title tags { name } author { name } } }")
     assert [tag["name"] for tag in answer.data["notes"][-1]["tags"]] == ["red", "blue"]
     assert answer.data["notes"][-1]["author"] == {"name": "u4"}
+
+
+@pytest.mark.parametrize(("limit", "codes"), [(4, []), (3, ["RESPONSE_TOO_LARGE"])])
+def test_the_lists_of_a_response_are_bounded_together(world, ask, settings, limit, codes):
+    """Three users and one public note."""
+    documents = replace(settings.PCF.documents, max_items=limit)
+    settings.PCF = replace(settings.PCF, documents=documents)
+    answer = ask("{ users { notes { title } } }")
+    assert answer.codes == codes
+    assert (answer.content["data"] is None) == bool(codes)
