@@ -42,8 +42,9 @@ def execute(  # noqa: PLR0917 - graphql-core's signature, to be called in its pl
     Resolvers may return promises. ``check`` is called at every field of a level, every few hundred
     calls of a resolver and between promise jobs; what it raises is raised. With more than
     ``max_items`` items in all lists together ResponseTooLarge is raised before they are completed.
-    So are TypeError for arguments that are none and exceptions that are no Exception. Middleware wraps every single
-    call of a resolver, so with it nothing can be done at once: it runs without a plan.
+    TypeError for arguments that are none and exceptions that are no Exception are raised, too.
+    Middleware wraps every single call of a resolver, so with it nothing can be done at once: it
+    runs without a plan.
     """
     options: dict[str, Any] = {
         "root_value": root_value,
