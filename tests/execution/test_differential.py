@@ -32,7 +32,6 @@ from tests.execution.world import World
 EXAMPLES = int(os.environ.get("PCF_FUZZ_EXAMPLES", "150"))
 
 fuzz = settings(
-    derandomize="PCF_FUZZ_EXAMPLES" not in os.environ,  # the same worlds every time, unless asked
     max_examples=EXAMPLES,
     deadline=None,
     database=None,
