@@ -4,7 +4,10 @@
 engine reads it through ``pcf.apps.config()``.
 """
 
+import re
 from dataclasses import dataclass, field
+
+ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
 
 class ConfigError(ValueError):
@@ -90,6 +93,28 @@ class Documents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """Limits of one HTTP request and of its answer, and who may ask from a browser."""
+
+    max_variables_bytes: int = 100_000  # of the JSON of all variables of a request
+    max_variables_depth: int = 32  # lists and objects within each other; "variables" is the first
+    max_batch: int = 0  # requests in one body; 0 switches batching off
+    max_response_bytes: int = 10_000_000  # of the JSON of one answer
+    cors_origins: tuple[str, ...] = ()  # e.g. https://app.example.org; "*" for every origin
+    cors_max_age: int = 7_200  # seconds that a browser remembers a preflight
+
+    def __post_init__(self) -> None:
+        limits = (self.max_variables_bytes, self.max_variables_depth, self.max_response_bytes)
+        if min(limits) < 1 or min(self.max_batch, self.cors_max_age) < 0:
+            raise ConfigError("limits of requests must be at least 1; max_batch and ages 0 or more")
+        for origin in self.cors_origins:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"requests.cors_origins: {origin!r} is no origin such as https://example.org"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
     """Statements, retries and the pool."""
 
@@ -122,6 +147,7 @@ class Config:
     loaders: Loaders = field(default_factory=Loaders)
     cache: Cache = field(default_factory=Cache)
     documents: Documents = field(default_factory=Documents)
+    requests: Requests = field(default_factory=Requests)
     database: Database = field(default_factory=Database)
     features: Features = field(default_factory=Features)
 

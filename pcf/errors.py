@@ -18,6 +18,25 @@ class ClientError(Exception):
         return {"code": self.code}
 
 
+class LimitExceeded(ClientError):
+    """A request goes beyond one of the limits.
+
+    ``limit`` is the limit's name (one of ``pcf.metrics.LIMITS``), ``allowed`` its value.
+    """
+
+    code = "LIMIT_EXCEEDED"
+
+    def __init__(self, limit: str, allowed: float, message: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.allowed = allowed
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """The code, and which limit it is."""
+        return {"code": self.code, "limit": self.limit, "allowed": self.allowed}
+
+
 class ResponseTooLarge(ClientError):
     """The lists of a response would have more items together than a response may have."""
 

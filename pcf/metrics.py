@@ -44,6 +44,10 @@ request_duration = Histogram(
 request_errors = Counter(
     "graphql_errors_total", "Errors in GraphQL responses by extensions.code", ("code",)
 )
+LIMITS = ("batch", "body", "variables_bytes", "variables_depth")
+limit_refusals = Counter(
+    "graphql_limit_refusals_total", "Requests that went beyond a limit, by limit", ("limit",)
+)
 http_responses = Counter("graphql_http_responses_total", "GraphQL responses by status", ("status",))
 
 loader_batch_size = Histogram(

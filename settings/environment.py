@@ -29,7 +29,13 @@ def engine_config(**sections: dict[str, Any]) -> Config:
 
     Raises ImproperlyConfigured when a value has the wrong type or values contradict each other.
     """
-    readers: dict[Any, Any] = {int: env.int, float: env.float, bool: env.bool, str: env.str}
+    readers: dict[Any, Any] = {
+        int: env.int,
+        float: env.float,
+        bool: env.bool,
+        str: env.str,
+        tuple[str, ...]: _names,
+    }
     built: dict[str, Any] = {}
     known = set(OTHER_VARIABLES)
     try:
@@ -51,6 +57,12 @@ def engine_config(**sections: dict[str, Any]) -> Config:
         return Config(**built)
     except (EnvError, ConfigError) as error:
         raise ImproperlyConfigured(str(error)) from error
+
+
+def _names(variable: str, default: None) -> tuple[str, ...] | None:
+    """The texts between the commas of a variable, ``default`` when it is not set."""
+    values: list[str] | None = env.list(variable, default)
+    return None if values is None else tuple(v.strip() for v in values if v.strip())
 
 
 def database_settings(*, pool_size: int) -> dict[str, Any]:

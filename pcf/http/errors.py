@@ -6,15 +6,17 @@ from typing import Any
 from graphql import GraphQLError
 
 from pcf import metrics
-from pcf.errors import ClientError
+from pcf.errors import ClientError, LimitExceeded
 from pcf.http.logs import request_id
 from pcf.timeouts import DeadlineExceeded
 
 logger = logging.getLogger("pcf.http")
 
 CODES = (
+    "BATCH_TOO_LARGE",
     "BAD_REQUEST",
     "BAD_USER_INPUT",
+    "BODY_TOO_LARGE",
     "DOCUMENT_TOO_LARGE",
     "GRAPHQL_PARSE_FAILED",
     "GRAPHQL_VALIDATION_FAILED",
@@ -24,6 +26,7 @@ CODES = (
     "SERVICE_UNAVAILABLE",
     "TIMEOUT",
     "UNAUTHENTICATED",
+    "VARIABLES_TOO_LARGE",
 )
 
 
@@ -36,6 +39,8 @@ def present(error: GraphQLError) -> dict[str, Any]:
     extensions = dict(error.extensions or {})
     if isinstance(original, ClientError):
         extensions = {**original.extensions, **extensions}
+        if isinstance(original, LimitExceeded):
+            metrics.limit_refusals.labels(metrics.bounded(original.limit, metrics.LIMITS)).inc()
         if isinstance(original, DeadlineExceeded):
             metrics.timeouts.labels(original.layer).inc()
             logger.warning("time limit reached at %s: %s", _path(error), original)

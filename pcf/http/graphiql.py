@@ -6,12 +6,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
 
-from pcf.http.negotiation import quality_values
+from pcf.http.negotiation import quality, quality_values
 
 HTML = "text/html"
 JSON = ("application/json", "application/graphql-response+json")
-
-# RFC 9110 12.4.2: at most three decimals, between 0 and 1.
 
 NONCE_BYTES = 16
 
@@ -58,13 +56,4 @@ def wants_html(accept: str) -> bool:
     Parameters other than ``q`` are not looked at; a range whose ``q`` is malformed is ignored.
     """
     ranges = quality_values(accept)
-    return _quality(HTML, ranges) > max(_quality(media_type, ranges) for media_type in JSON)
-
-
-def _quality(media_type: str, ranges: dict[str, float]) -> float:
-    """The weight of ``media_type``: that of the most specific range that matches it, or 0."""
-    main_type = media_type.partition("/")[0]
-    for media_range in (media_type, f"{main_type}/*", "*/*"):
-        if media_range in ranges:
-            return ranges[media_range]
-    return 0.0
+    return quality(HTML, ranges) > max(quality(media_type, ranges) for media_type in JSON)

@@ -6,18 +6,21 @@ https://graphql.github.io/graphql-over-http/draft/
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 
-from pcf.errors import ClientError
-from pcf.http.negotiation import quality_values
+from pcf.apps import config
+from pcf.errors import ClientError, LimitExceeded
+from pcf.http.negotiation import UTF8, quality, quality_values
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
 METHODS = ("GET", "HEAD", "POST")
-MAX_VARIABLE_DEPTH = 32
+PARAMETERS = ("query", "operationName", "variables", "extensions")
+MAX_QUERY_PARAMETERS = 20  # in the address of a GET request
 
 
 class BadRequest(ClientError):
@@ -60,31 +63,107 @@ class GraphQLResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class BodyTooLarge(LimitExceeded):
+    """The body of the HTTP request has too many bytes."""
+
+    code = "BODY_TOO_LARGE"
+
+
+class BatchTooLarge(LimitExceeded):
+    """The body holds more requests than may come together."""
+
+    code = "BATCH_TOO_LARGE"
+
+
+class VariablesTooLarge(LimitExceeded):
+    """The variables have too many bytes or nest too deeply."""
+
+    code = "VARIABLES_TOO_LARGE"
+
+
+@lru_cache(maxsize=256)
 def media_type(accept: str | None) -> str:
-    """Which of the two media types the answer has: the newer one only for those who ask for it."""
-    if not accept or GRAPHQL_JSON not in accept:
+    """Which of the two media types the answer has.
+
+    The newer one for those who name it and do not prefer the other; ``application/json`` for
+    everyone else, also without the header. Raises BadRequest (406) when neither is accepted.
+    """
+    if not accept:
         return JSON
     ranges = quality_values(accept)
-    return GRAPHQL_JSON if ranges.get(GRAPHQL_JSON, 0) >= ranges.get(JSON, 0) else JSON
+    newer, older = quality(GRAPHQL_JSON, ranges), quality(JSON, ranges)
+    if newer and (not older or (GRAPHQL_JSON in ranges and newer >= older)):
+        return GRAPHQL_JSON
+    if older:
+        return JSON
+    raise BadRequest(f"The answer can be {GRAPHQL_JSON} or {JSON}, in UTF-8", status=406)
 
 
-def parse_body(content_type: str, body: bytes) -> dict[str, Any]:
-    """The parameters in a POST body.
+def check_content_type(content_type: str, content_encoding: str) -> None:
+    """Only JSON in UTF-8, not compressed, is read. Raises BadRequest (415).
 
-    Raises BadRequest: 415 for another media type or charset than JSON in UTF-8, 400 for a body
-    that is not a JSON object.
+    A browser sends this media type to another origin only after a preflight, so no page can make
+    one send a POST that counts.
     """
     media, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charsets = {p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset=")}
-    if media != JSON or not charsets <= {"utf-8", "utf8"}:
+    if media != JSON or not charsets <= UTF8:
         raise BadRequest("The Content-Type must be application/json in UTF-8", status=415)
+    if content_encoding.strip().lower() not in {"", "identity"}:
+        raise BadRequest("The body must not have a Content-Encoding", status=415)
+
+
+def parse_body(content_type: str, body: bytes, content_encoding: str = "") -> Any:
+    """The parameters in a POST body, a dictionary; a list of them where batching is on.
+
+    Raises BadRequest: 415 for what ``check_content_type`` refuses, 400 for a body that is not a
+    JSON object or names a parameter twice. Raises BatchTooLarge.
+    """
+    check_content_type(content_type, content_encoding)
     try:
-        parameters_read = orjson.loads(body)
+        parameters = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest("The body is not valid JSON") from error
-    if not isinstance(parameters_read, dict):
+    if isinstance(parameters, list):
+        return _check_batch(parameters)
+    if not isinstance(parameters, dict):
         raise BadRequest("The body must be a JSON object")
-    return parameters_read
+    _refuse_repeated(body)
+    return parameters
+
+
+def _check_batch(batch: list[Any]) -> list[Any]:
+    limit = config().requests.max_batch
+    if not limit:
+        raise BadRequest("The body must be a JSON object; batching is off")
+    if not batch or not all(isinstance(parameters, dict) for parameters in batch):
+        raise BadRequest("A batch must be JSON objects, one at least")
+    if len(batch) > limit:
+        raise BatchTooLarge("batch", limit, f"A batch may have {limit} requests at most")
+    return batch
+
+
+def _refuse_repeated(body: bytes) -> None:
+    """Refuse a parameter that is given twice: two readers may take different ones (RFC 8259, 4).
+
+    Only a body in which a name occurs more than once, or could in another spelling, is read again.
+    """
+    if b"\\u00" not in body and all(body.count(name) < 2 for name in _QUOTED):  # noqa: PLR2004
+        return
+
+    def unique(pairs: list[tuple[str, Any]]) -> list[str]:
+        return [name for name, _ in pairs]  # of the outermost object: it is closed last
+
+    try:  # numbers stay text: nobody reads them here, and huge ones cost time
+        names = json.loads(body, object_pairs_hook=unique, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("The body nests too deeply") from error
+    repeated = [name for name in PARAMETERS if names.count(name) > 1]
+    if repeated:
+        raise BadRequest(f"'{repeated[0]}' is given more than once")
+
+
+_QUOTED = tuple(f'"{name}"'.encode() for name in PARAMETERS)
 
 
 def parse_query_string(query_string: str) -> dict[str, Any]:
@@ -93,11 +172,21 @@ def parse_query_string(query_string: str) -> dict[str, Any]:
     Raises BadRequest.
     """
     try:
-        parameters: dict[str, Any] = dict(
-            parse_qsl(query_string, keep_blank_values=True, max_num_fields=20)
+        pairs = parse_qsl(
+            query_string.encode("latin-1").decode(),  # WSGI's text is bytes in disguise (PEP 3333)
+            keep_blank_values=True,
+            max_num_fields=MAX_QUERY_PARAMETERS,
+            errors="strict",
         )
+    except UnicodeError as error:
+        raise BadRequest("The query string is not UTF-8") from error
     except ValueError as error:
         raise BadRequest("The query string has too many parameters") from error
+    parameters: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in parameters and name in PARAMETERS:
+            raise BadRequest(f"'{name}' is given more than once")
+        parameters[name] = value
     for name in ("variables", "extensions"):
         if parameters.get(name):
             try:
@@ -112,7 +201,7 @@ def parse_query_string(query_string: str) -> dict[str, Any]:
 def make_request(parameters: Mapping[str, Any], **how: Any) -> GraphQLRequest:
     """Check the parameters of a request; ``how`` are the fields that come from HTTP headers.
 
-    Raises BadRequest when one has the wrong type or there is no query.
+    Raises BadRequest when one has the wrong type or there is no query, and VariablesTooLarge.
     """
     query = parameters.get("query")
     if not isinstance(query, str) or not query.strip():
@@ -126,11 +215,25 @@ def make_request(parameters: Mapping[str, Any], **how: Any) -> GraphQLRequest:
     extensions = parameters.get("extensions")
     if extensions is not None and not isinstance(extensions, dict):
         raise BadRequest("'extensions' must be an object")
-    if _depth(variables) > MAX_VARIABLE_DEPTH:
-        raise BadRequest(f"'variables' may nest {MAX_VARIABLE_DEPTH} levels deep at most")
+    if variables:
+        _check_variables(variables)
     return GraphQLRequest(
         query=query, variables=variables or {}, operation_name=operation_name or None, **how
     )
+
+
+def _check_variables(variables: dict[str, Any]) -> None:
+    limits = config().requests
+    if _depth(variables) > limits.max_variables_depth:
+        limit = limits.max_variables_depth
+        raise VariablesTooLarge(
+            "variables_depth", limit, f"'variables' may nest {limit} levels deep at most"
+        )
+    limit = limits.max_variables_bytes
+    if len(encode(variables)) > limit:
+        raise VariablesTooLarge(
+            "variables_bytes", limit, f"'variables' may have {limit} bytes of JSON at most"
+        )
 
 
 def _depth(value: Any) -> int:

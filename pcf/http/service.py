@@ -30,6 +30,7 @@ MISS = "pcf; fwd=miss"
 BYPASS = "pcf; fwd=bypass"
 
 STATUSES = {
+    "BODY_TOO_LARGE": 413,
     "UNAUTHENTICATED": 401,
     "INTERNAL_SERVER_ERROR": 500,
     "SERVICE_UNAVAILABLE": 503,
@@ -38,6 +39,7 @@ STATUSES = {
 HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},  # RFC 6750 section 3
     405: {"Allow": ", ".join(METHODS)},
+    415: {"Accept-Encoding": "identity"},  # RFC 9110 section 12.5.3
     503: {"Retry-After": "1"},
 }
 

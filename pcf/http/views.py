@@ -7,20 +7,26 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.request import RawPostDataException
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
 from pcf import metrics
 from pcf.apps import config
 from pcf.errors import ClientError
 from pcf.http.authentication import bearer_token
+from pcf.http.batch import answer_batch
+from pcf.http.cors import cors_headers, preflight_headers, varies_by_origin
 from pcf.http.graphiql import graphiql_page, wants_html
 from pcf.http.logs import request_id
 from pcf.http.protocol import (
     GRAPHQL_JSON,
+    JSON,
     METHODS,
     BadRequest,
+    BodyTooLarge,
     GraphQLRequest,
     GraphQLResponse,
+    check_content_type,
     make_request,
     media_type,
     parse_body,
@@ -30,6 +36,7 @@ from pcf.http.service import GraphQLService, refused
 from pcf.timeouts import current_timeout
 
 MAX_SILENCE = 5.0  # seconds between two pieces of a body
+_ABOUT = ("Type", "Encoding")  # of the content
 
 logger = logging.getLogger("pcf.http")
 
@@ -43,18 +50,48 @@ def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., An
     @csrf_exempt
     def view(request: HttpRequest) -> HttpResponse:
         accept = request.headers.get("Accept")
+        if request.method == "OPTIONS":
+            return _preflight(request)
         if _is_for_graphiql(request, accept):
             return graphiql_page(request)
+        media = JSON
         try:
-            response = make_service().answer(_read(request), _timeout(request))
+            media = media_type(accept)
+            response = _answer(make_service(), request)
         except ClientError as error:
             response = refused(error)
         except Exception:
             logger.exception("unexpected error outside of execution")
             response = refused(InternalError("Internal server error"))
-        return _to_django(response, media_type(accept))
+        return _to_django(request, response, media)
 
     return view
+
+
+def refusal(request: HttpRequest, error: ClientError) -> HttpResponse:
+    """The answer to a request that is refused before it reaches the view."""
+    return _to_django(request, refused(error), JSON)
+
+
+def _answer(service: GraphQLService, request: HttpRequest) -> GraphQLResponse:
+    asked = _read(request)
+    if isinstance(asked, list):
+        return answer_batch(service.answer, asked, _timeout(request))
+    return service.answer(asked, _timeout(request))
+
+
+def _preflight(request: HttpRequest) -> HttpResponse:
+    """What a browser asks before it sends a request to another origin; 405 for all others."""
+    headers = preflight_headers(
+        request.headers.get("Origin"), request.headers.get("Access-Control-Request-Method")
+    )
+    if headers is None:
+        error = BadRequest("GraphQL is served to GET and POST", status=405)
+        return refusal(request, error)
+    response = HttpResponse(status=204, headers={**headers})
+    patch_vary_headers(response, ("Origin", "Access-Control-Request-Method"))
+    del response["Content-Type"]
+    return response
 
 
 def _is_for_graphiql(request: HttpRequest, accept: str | None) -> bool:
@@ -70,8 +107,11 @@ def _timeout(request: HttpRequest) -> Any:
     return current_timeout() or request.timeout  # type: ignore[attr-defined]
 
 
-def _read(request: HttpRequest) -> GraphQLRequest:
-    """The GraphQL request in an HTTP request. Raises BadRequest and NotAuthenticated."""
+def _read(request: HttpRequest) -> GraphQLRequest | list[GraphQLRequest]:
+    """The GraphQL request in an HTTP request; several where they came as a batch.
+
+    Raises BadRequest, NotAuthenticated and LimitExceeded.
+    """
     if request.method not in METHODS:
         raise BadRequest("GraphQL is served to GET and POST", status=405)
     how: dict[str, Any] = {
@@ -79,9 +119,12 @@ def _read(request: HttpRequest) -> GraphQLRequest:
         "no_store": "no-store" in request.headers.get("Cache-Control", "").lower(),
     }
     if request.method == "POST":
-        return make_request(
-            parse_body(request.headers.get("Content-Type", ""), _body(request)), **how
-        )
+        media, encoding = (request.headers.get(f"Content-{what}", "") for what in _ABOUT)
+        check_content_type(media, encoding)  # before the body is waited for
+        asked = parse_body(media, _body(request), encoding)
+        if isinstance(asked, list):
+            return [make_request(parameters, **how) for parameters in asked]
+        return make_request(asked, **how)
     parameters = parse_query_string(request.META.get("QUERY_STRING", ""))
     return make_request(parameters, queries_only=True, **how)
 
@@ -92,7 +135,7 @@ def _body(request: HttpRequest) -> bytes:
     if not length.isdigit():
         raise BadRequest("The request needs a Content-Length", status=411)
     if int(length) > limit:
-        raise BadRequest(f"The body may have {limit} bytes at most", status=413)
+        raise BodyTooLarge("body", limit, f"The body may have {limit} bytes at most")
     try:
         with _impatient(request):
             body = request.body
@@ -133,15 +176,15 @@ class InternalError(ClientError):
         return {"code": self.code, "requestId": request_id.get()}
 
 
-def _to_django(response: GraphQLResponse, media: str) -> HttpResponse:
+def _to_django(request: HttpRequest, response: GraphQLResponse, media: str) -> HttpResponse:
     status = response.status if media == GRAPHQL_JSON else response.json_status
     answer = HttpResponse(
         response.body,
         status=status,
         content_type=f"{media}; charset=utf-8",
-        headers=response.headers,
+        headers={**response.headers, **cors_headers(request.headers.get("Origin"))},
     )
     metrics.http_responses.labels(str(status)).inc()
-    answer["Vary"] = "Accept, Authorization"
+    answer["Vary"] = "Accept, Authorization" + (", Origin" if varies_by_origin() else "")
     answer["Cache-Control"] = "private, no-cache"
     return answer

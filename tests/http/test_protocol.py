@@ -52,11 +52,125 @@ def test_other_methods_are_refused(http, method):
         ("application/json", "application/json"),
         (NEWER, NEWER),
         (f"{NEWER}, application/json;q=0.9", NEWER),
+        (f"{NEWER}; charset=utf-8, application/json; charset=utf-8", NEWER),
+        (f"{NEWER}, */*", NEWER),
+        (f"{NEWER};q=0.5, */*", "application/json"),
+        (f"application/json;q=0, {NEWER};q=0.1", NEWER),
+        ("application/json;q=0, application/*", NEWER),
+        ("application/*;q=0.1, text/html", "application/json"),
+        ("APPLICATION/JSON", "application/json"),
     ],
 )
 def test_the_media_type_follows_accept(http, accept, media):
     headers = {"Accept": accept} if accept else {}
     assert post(http, {"query": ME}, **headers)["Content-Type"] == f"{media}; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/plain",
+        "application/xml",
+        "*/*;q=0",
+        f"{NEWER};q=0, application/json;q=0",
+        "application/json; charset=latin-1",
+        "application/json;q=x",
+        "nonsense",
+    ],
+)
+def test_without_an_acceptable_media_type_nothing_is_done(http, accept):
+    answer = post(http, {"query": ME}, Accept=accept)
+    assert answer.status_code == 406
+    assert answer.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+    assert "data" not in answer.json()
+
+
+@pytest.mark.parametrize("parameter", ["operationName", "variables", "extensions"])
+def test_null_is_as_good_as_nothing(http, parameter):
+    assert post(http, {"query": ME, parameter: None}).json() == {"data": {"me": None}}
+
+
+@pytest.mark.parametrize("wrong", [0, 1.5, True, [], "text"])
+@pytest.mark.parametrize("parameter", ["query", "operationName", "variables", "extensions"])
+def test_parameters_have_types(http, parameter, wrong):
+    if wrong == "text" and parameter in {"query", "operationName"}:
+        wrong = {}
+    answer = post(http, {"query": ME, parameter: wrong})
+    assert answer.status_code == 400
+    assert parameter in answer.json()["errors"][0]["message"]
+
+
+def test_other_members_of_the_body_are_ignored(http):
+    assert post(http, {"query": ME, "other": [1], "extensions": {"x": 1}}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"query": "{ me { id } }", "query": "{ users { id } }"}',
+        '{"query": "{ me { id } }", "\\u0071uery": "{ users { id } }"}',
+        '{"query": "{ me { id } }", "variables": {}, "variables": {}}',
+        '{"operationName": "a", "query": "query a { me { id } }", "operationName": "b"}',
+    ],
+)
+def test_a_parameter_given_twice_is_refused(http, body):
+    answer = post(http, body)
+    assert answer.status_code == 400
+    assert "more than once" in answer.json()["errors"][0]["message"]
+
+
+def test_names_of_parameters_may_stand_elsewhere(http):
+    body = {"query": ME, "variables": {"query": 1, "variables": {"query": "query"}, "é": 2}}
+    assert post(http, body).status_code == 200
+    deep = '{"query": "{ me { id } }", "variables": ' + '{"query":' * 900 + "1" + "}" * 901
+    assert post(http, deep).status_code == 400
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "gzip, identity", "x"])
+def test_compressed_bodies_are_refused_unread(http, encoding):
+    answer = post(http, b"\x1f\x8b", **{"Content-Encoding": encoding})
+    assert answer.status_code == 415
+    assert answer["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    "query_string",
+    [
+        "query={me{id}}&query={users{id}}",
+        "query={me{id}}&variables={}&variables={}",
+        "query=%ff",
+        "query={me{id}}&variables=[1]",
+        "query={me{id}}&variables={",
+        "query={me{id}}&extensions=1",
+        "query",
+        "&".join(["query={me{id}}", *("x=1",) * 20]),
+    ],
+)
+def test_query_strings_that_are_none(http, query_string):
+    answer = http.get("/graphql?" + query_string, headers={"Accept": NEWER})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+
+
+def test_text_of_all_the_world_comes_and_goes_as_utf8(http):
+    for text in ("Ünïcödé 🏃", "\u202e"):
+        query = 'query ($t: String) { notes(tag: $t) { id } a: __type(name: "é") { name } }'
+        variables = json.dumps({"t": text}, ensure_ascii=False)
+        answer = http.get("/graphql", {"query": query, "variables": variables})
+        assert answer.json() == {"data": {"notes": [], "a": None}}
+    assert http.get("/graphql?query={é}").json()["errors"][0]["extensions"]["code"].startswith("G")
+
+
+def test_get_needs_a_query_operation_also_when_there_are_others(http):
+    both = "query A { me { id } } mutation B { __typename }"
+    assert http.get("/graphql", {"query": both, "operationName": "A"}).status_code == 200
+    assert http.get("/graphql", {"query": both, "operationName": "B"}).status_code == 405
+    assert http.get("/graphql", {"query": ME, "operationName": ""}).status_code == 200
+
+
+def test_head_is_get_without_a_body(http):
+    answer = http.head("/graphql", {"query": ME})
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +214,13 @@ def test_only_json_in_utf8_is_read(http, content_type):
 
 def test_a_body_over_the_limit_is_refused_unread(http, settings):
     limit = settings.PCF.documents.max_body_bytes
-    assert post(http, b" " * (limit + 1)).status_code == 413
+    refused = post(http, b" " * (limit + 1))
+    assert refused.status_code == 413
+    assert refused.json()["errors"][0]["extensions"] == {
+        "code": "BODY_TOO_LARGE",
+        "limit": "body",
+        "allowed": limit,
+    }
     assert post(http, b" " * limit).status_code == 400
 
 
@@ -188,7 +308,7 @@ def test_variables_nest_32_levels_at_most(http, depth, status):
 
 def test_a_body_without_a_length_is_refused(http):
     chunked = http.generic(
-        "POST", "/graphql", b"", content_type="application/json", CONTENT_LENGTH=""
+        "POST", "/graphql", b"{}", content_type="application/json", CONTENT_LENGTH=""
     )
     assert chunked.status_code == 411
 

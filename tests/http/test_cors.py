@@ -1,0 +1,109 @@
+"""Browsers: which origins may ask, and that nothing else can be made to."""
+
+from dataclasses import replace
+
+import pytest
+from django.test import Client
+
+from pcf.config import ConfigError, Requests
+
+APP = "https://app.example.org"
+ASK = {
+    "Origin": APP,
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type",
+}
+
+
+@pytest.fixture
+def http(db):
+    return Client()
+
+
+def allow(settings, *origins):
+    settings.PCF = replace(
+        settings.PCF, requests=replace(settings.PCF.requests, cors_origins=origins)
+    )
+
+
+def post(http, **headers):
+    body = '{"query": "{ me { id } }"}'
+    return http.post("/graphql", body, content_type="application/json", headers=headers)
+
+
+def test_without_a_list_no_origin_may_read(http):
+    answer = post(http, Origin=APP)
+    assert answer.status_code == 200
+    assert not any(name.startswith("Access-Control") for name in answer.headers)
+    assert "Origin" not in answer["Vary"]
+    assert http.options("/graphql", headers=ASK).status_code == 405
+
+
+def test_an_origin_on_the_list_may_read(http, settings):
+    allow(settings, APP)
+    answer = post(http, Origin=APP)
+    assert answer["Access-Control-Allow-Origin"] == APP
+    assert "Cache-Status" in answer["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Credentials" not in answer
+    assert answer["Vary"] == "Accept, Authorization, Origin"
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example.org", APP + ".evil.org", "null", APP + ":1"]
+)
+def test_other_origins_may_not(http, settings, origin):
+    allow(settings, APP)
+    answer = post(http, Origin=origin)
+    assert "Access-Control-Allow-Origin" not in answer
+    assert "Origin" in answer["Vary"]
+    assert http.options("/graphql", headers={**ASK, "Origin": origin}).status_code == 405
+
+
+def test_refusals_can_be_read_too(http, settings):
+    allow(settings, APP)
+    answer = post(http, Origin=APP, Authorization="Bearer wrong")
+    assert (answer.status_code, answer["Access-Control-Allow-Origin"]) == (401, APP)
+
+
+def test_a_preflight_says_what_is_allowed(http, settings):
+    allow(settings, APP)
+    answer = http.options("/graphql", headers=ASK)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer["Access-Control-Allow-Origin"] == APP
+    assert answer["Access-Control-Allow-Methods"] == "GET, POST"
+    assert "Authorization" in answer["Access-Control-Allow-Headers"]
+    assert answer["Access-Control-Max-Age"] == "7200"
+    assert "Origin" in answer["Vary"]
+    assert http.options("/graphql", headers={"Origin": APP}).status_code == 405
+
+
+def test_every_origin_may_be_allowed(http, settings):
+    allow(settings, "*")
+    assert post(http, Origin="https://x.org")["Access-Control-Allow-Origin"] == "*"
+    assert "Origin" not in post(http, Origin="https://x.org")["Vary"]
+
+
+@pytest.mark.parametrize("origin", ["example.org", "https://example.org/", "https://*.org", ""])
+def test_what_is_no_origin_is_a_wrong_setting(origin):
+    with pytest.raises(ConfigError):
+        Requests(cors_origins=(origin,))
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""],
+)
+def test_what_a_page_can_send_without_a_preflight_is_not_read(http, content_type):
+    """The three media types of a form (Fetch, section 2.2.2), and none at all."""
+    body = '{"query": "mutation { __typename }"}'
+    answer = http.generic("POST", "/graphql", body, content_type=content_type)
+    assert answer.status_code == 415
+
+
+def test_a_foreign_host_is_refused_in_the_language_of_the_address(http, settings):
+    settings.ALLOWED_HOSTS = ["localhost"]
+    answer = post(http, Host="evil.example.org")
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+    assert post(http, Host="localhost").status_code == 200
+    assert http.get("/admin/login/", headers={"Host": "evil.example.org"}).status_code == 400
