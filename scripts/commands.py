@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from scripts.environment import compile_requirements, ensure_venv
@@ -22,13 +23,18 @@ def with_servers(
     supervisor: Supervisor,
     action: Callable[[Project, dict[str, str]], int],
     extra: Mapping[str, str] | None = None,
+    *,
+    durable: bool = False,
 ) -> int:
-    """Return what action returns, called with throw-away servers and an environment naming them."""
+    """Return what action returns, called with throw-away servers and an environment naming them.
+
+    With ``durable`` PostgreSQL waits for its disk as it does in production.
+    """
     project = Project(ROOT, ensure_venv(ROOT, supervisor), supervisor)
     with throwaway(server_account()) as folder:
         try:
             env = project.environment() | provide_servers(
-                project, folder, None, connections=CONNECTIONS
+                project, folder, None, connections=CONNECTIONS, durable=durable
             )
             # Part of the names of test databases and cache keys, so that runs on one server do
             # not meet.
@@ -51,7 +57,7 @@ def services(supervisor: Supervisor) -> int:
     return with_servers(supervisor, wait)
 
 
-def execute(supervisor: Supervisor, command: Sequence[str]) -> int:
+def execute(supervisor: Supervisor, command: Sequence[str], *, durable: bool = False) -> int:
     """Run a command and return its exit status, 128 + signal when a signal ended it."""
 
     def call(project: Project, env: dict[str, str]) -> int:
@@ -61,7 +67,7 @@ def execute(supervisor: Supervisor, command: Sequence[str]) -> int:
             raise Failure(f"{command[0]}: {error.strerror}") from error
         return 128 - status if status < 0 else status
 
-    return with_servers(supervisor, call)
+    return with_servers(supervisor, call, durable=durable)
 
 
 def test(supervisor: Supervisor, arguments: Sequence[str]) -> int:
@@ -137,9 +143,11 @@ def main(arguments: Sequence[str]) -> int:
         "format": format_source,
         "requirements": requirements,
     }
+    durable = name == "exec" and rest[:1] == ["--durable"]
+    rest = rest[1:] if durable else rest
     if rest[:1] == ["--"]:
         rest = rest[1:]
-    with_arguments = {"test": test, "exec": execute}
+    with_arguments = {"test": test, "exec": partial(execute, durable=durable)}
     if name in without_arguments and not rest:
         command = without_arguments[name]
     elif name == "test" or (name == "exec" and rest):

@@ -5,7 +5,8 @@
     python3 scripts/dev.py check            everything that is checked without running the tests
     python3 scripts/dev.py format           put the source into its usual form
     python3 scripts/dev.py services         throw-away servers; prints their addresses; until Ctrl-C
-    python3 scripts/dev.py exec -- COMMAND  one command with throw-away servers
+    python3 scripts/dev.py exec -- COMMAND  one command with throw-away servers; with --durable
+                                            before --, PostgreSQL waits for its disk as it should
     python3 scripts/dev.py requirements     pin requirements*.in again
 
 Exit status: 0 when the work is done, or when run or services were asked to stop; what the command

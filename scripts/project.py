@@ -34,12 +34,13 @@ class Project:
 
 
 def provide_servers(
-    project: Project, folder: Path, data: Path | None, *, connections: int
+    project: Project, folder: Path, data: Path | None, *, connections: int, durable: bool = False
 ) -> dict[str, str]:
     """Start servers for what DATABASE_URL and REDIS_URL leave open and return both addresses.
 
-    PostgreSQL keeps its cluster in data, durably, or without data in folder, as fast as it can.
-    Redis keeps nothing. Raises Failure when a server is missing or does not start.
+    PostgreSQL keeps its cluster in data, durably, or without data in folder, as fast as it can
+    unless ``durable``. Redis keeps nothing. Raises Failure when a server is missing or does not
+    start.
     """
     account = server_account()
     search = Search(
@@ -55,7 +56,7 @@ def provide_servers(
             project.supervisor,
             postgres_programs,
             home,
-            durable=data is not None,
+            durable=durable or data is not None,
             connections=connections,
         )
         project.say(

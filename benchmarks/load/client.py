@@ -1,0 +1,307 @@
+"""One process of the generator: sends when it is time, whatever became of the requests before.
+
+Sockets and epoll instead of an HTTP library: what the generator needs is taken from the server
+beside it. Linux only.
+"""
+
+import re
+import select
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import CLOCK_MONOTONIC, clock_gettime, process_time
+
+CACHES = ("none", "hit", "miss")  # of a sample
+OUTCOMES = ("ok", "timeout", "connection")  # the first ones; a client adds what servers answer
+MAX_OUTCOMES = 64
+MAX_CONNECT = 2.0  # seconds
+MICROSECONDS = 26  # bits of a sample's duration: 67 seconds
+RECEIVE = 1 << 18  # bytes
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)")
+_STATUS = re.compile(rb"\r\ncache-status:[^\r]*; *hit")
+_CODE = re.compile(rb'"code": *"([A-Z_]{1,40})"')
+_OK = b"200"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When this process sends: every ``of``-th of a constant rate, from its ``index``-th on."""
+
+    start: float  # of the clock that all processes share
+    rate: float  # requests a second of all processes together
+    seconds: float
+    index: int = 0
+    of: int = 1
+
+    def times(self) -> Iterator[float]:
+        """The intended time of each request."""
+        for number in range(self.index, round(self.rate * self.seconds), self.of):
+            yield self.start + number / self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What became of one request; ``second`` is that of its intended time."""
+
+    second: int
+    kind: int
+    cache: int  # index into CACHES
+    outcome: int  # index into the outcomes of its process
+    micros: int  # from the intended time to the last byte of the answer
+
+    def pack(self) -> int:
+        """All of it in one number of 64 bits."""
+        return pack(self.second, self.kind, self.cache, self.outcome, self.micros)
+
+
+def pack(second: int, kind: int, cache: int, outcome: int, micros: int) -> int:
+    """A sample as one number: 20 bits for the second, 8, 2, 6, and 26 for microseconds."""
+    high = (second << 16) | (kind << 8) | (cache << 6) | outcome
+    return (high << MICROSECONDS) | min(micros, (1 << MICROSECONDS) - 1)
+
+
+def unpack(number: int) -> Sample:
+    """The sample that was packed."""
+    high = number >> MICROSECONDS
+    micros = number & ((1 << MICROSECONDS) - 1)
+    return Sample(high >> 16, (high >> 8) & 255, (high >> 6) & 3, high & 63, micros)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a client did since its last batch."""
+
+    samples: list[int]
+    lateness: list[int]  # microseconds between intended and real sending, where a way was free
+    outcomes: list[str]  # of all batches so far
+    waiting: int  # requests that are on their way or wait for a connection
+    processor: float  # seconds of processor time of this process so far
+
+
+def clock() -> float:
+    """Seconds of the clock that all processes of a machine share."""
+    return clock_gettime(CLOCK_MONOTONIC)
+
+
+class _Connection:
+    __slots__ = ("fd", "first", "head", "intended", "kind", "missing", "sock")
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.sock = socket.create_connection(address, timeout=MAX_CONNECT)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.setblocking(False)
+        self.fd = self.sock.fileno()
+        self.intended = 0.0  # 0 while idle
+        self.kind = 0
+        self.head = b""
+        self.first = b""
+        self.missing = -1  # bytes of the body; -1 until the head is complete
+
+
+class Client:
+    """Sends a schedule over at most ``connections`` kept connections, the longest idle first.
+
+    When all of them are busy, requests wait here and their waiting counts: durations begin at the
+    intended time. One that is not answered ``timeout`` seconds after it counts as ``timeout``.
+    ``report`` is called about once a second with what was done since.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        requests: Iterator[tuple[int, bytes]],
+        report: Callable[[Batch], None],
+        *,
+        connections: int,
+        timeout: float,
+        control: int | None = None,
+    ) -> None:
+        self._address = address
+        self._requests = requests
+        self._report = report
+        self._limit = connections
+        self._timeout = timeout
+        self._control = control  # a descriptor; anything to read there ends the run
+        self._outcomes = list(OUTCOMES)
+        self._samples: list[int] = []
+        self._lateness: list[int] = []
+        self._idle: deque[_Connection] = deque()
+        self._open: dict[int, _Connection] = {}
+        self._backlog: deque[tuple[float, int, bytes]] = deque()
+        self._epoll = select.epoll()
+        self._start = 0.0
+
+    def run(self, schedule: Schedule) -> None:
+        """Send everything and wait for the answers. Raises OSError when nobody listens."""
+        self._start = schedule.start
+        for _ in range(self._limit):
+            self._idle.append(self._connect())
+        if self._control is not None:
+            self._epoll.register(self._control, select.EPOLLIN)
+        try:
+            self._loop(schedule.times())
+        finally:
+            for connection in self._open.values():
+                connection.sock.close()
+            self._epoll.close()
+
+    def _loop(self, times: Iterator[float]) -> None:
+        due = next(times, None)
+        look = self._start + 1.0
+        wait, poll, epoll_fd = select.select, self._epoll.poll, [self._epoll.fileno()]
+        while due is not None or self._backlog or len(self._idle) < len(self._open):
+            now = clock()
+            while due is not None and due <= now:
+                self._send_at(due, now)
+                due = next(times, None)
+                now = clock()
+            if now >= look:
+                self._look_around(now)
+                look = now + 1.0
+            pause = look - now if due is None else min(due, look) - now
+            # epoll counts milliseconds, select microseconds
+            if pause > 0 and not wait(epoll_fd, (), (), pause)[0]:
+                continue
+            for fd, _ in poll(0):
+                if fd == self._control:
+                    due, times = None, iter(())
+                    self._backlog.clear()
+                    self._epoll.unregister(fd)
+                else:
+                    self._receive(self._open[fd])
+        self._look_around(clock())
+
+    def _send_at(self, due: float, now: float) -> None:
+        kind, data = next(self._requests)
+        if not self._idle and len(self._open) < self._limit:
+            try:
+                self._idle.append(self._connect())
+            except OSError:
+                self._sample(due, kind, 0, 2, now)
+                return
+        if self._idle and not self._backlog:
+            self._lateness.append(int((now - due) * 1e6))
+            self._send(self._idle.popleft(), due, kind, data)
+        else:
+            self._backlog.append((due, kind, data))
+
+    def _connect(self) -> _Connection:
+        connection = _Connection(self._address)
+        self._open[connection.fd] = connection
+        self._epoll.register(connection.fd, select.EPOLLIN)
+        return connection
+
+    def _send(self, connection: _Connection, due: float, kind: int, data: bytes) -> None:
+        connection.intended, connection.kind = due, kind
+        connection.missing, connection.first = -1, b""
+        try:
+            sent = connection.sock.send(data)
+        except OSError:
+            sent = 0
+        if sent < len(data):  # a request fits into any socket's buffer, unless nobody reads
+            self._lost(connection, 2)
+
+    def _receive(self, connection: _Connection) -> None:
+        try:
+            data = connection.sock.recv(RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lost(connection, 2)
+            return
+        if connection.missing < 0:
+            data = connection.first + data
+            connection.first = data
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            connection.head = data[: end + 2].lower()
+            length = _LENGTH.search(connection.head)
+            if length is None:  # chunked: not what this generator reads
+                self._lost(connection, self._number("no Content-Length"))
+                return
+            connection.missing = end + 4 + int(length[1]) - len(data)
+        else:
+            connection.missing -= len(data)
+        if connection.missing <= 0 and connection.intended:
+            self._complete(connection, data)
+
+    def _complete(self, connection: _Connection, last: bytes) -> None:
+        now = clock()
+        first, head = connection.first, connection.head
+        outcome = 0
+        if first[9:12] != _OK or b'"errors":[' in first or b'"errors":[' in last:
+            outcome = self._number(_failure(first[9:12], first))
+        elif b'"userErrors":[{' in first:
+            outcome = self._number(_failure(b"user error", first))
+        cache = 0
+        if b"\r\ncache-status:" in head:
+            cache = 1 if _STATUS.search(head) else 2
+        self._sample(connection.intended, connection.kind, cache, outcome, now)
+        connection.intended = 0.0
+        connection.first = b""
+        if b"\r\nconnection: close" in head:
+            self._drop(connection)
+        else:
+            self._idle.append(connection)
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        while self._backlog and self._idle:
+            self._send(self._idle.popleft(), *self._backlog.popleft())
+
+    def _lost(self, connection: _Connection, outcome: int) -> None:
+        """A connection ended; what was on its way over it failed."""
+        if connection.intended:
+            self._sample(connection.intended, connection.kind, 0, outcome, clock())
+        else:
+            self._idle.remove(connection)
+        self._drop(connection)
+
+    def _drop(self, connection: _Connection) -> None:
+        self._epoll.unregister(connection.fd)
+        connection.sock.close()
+        del self._open[connection.fd]
+
+    def _sample(self, due: float, kind: int, cache: int, outcome: int, now: float) -> None:
+        second = max(0, int(due - self._start))
+        self._samples.append(pack(second, kind, cache, outcome, int((now - due) * 1e6)))
+
+    def _number(self, name: str) -> int:
+        """The number of an outcome; new names are added as long as there is room."""
+        if name not in self._outcomes:
+            if len(self._outcomes) == MAX_OUTCOMES:
+                return MAX_OUTCOMES - 1
+            self._outcomes.append(name)
+        return self._outcomes.index(name)
+
+    def _look_around(self, now: float) -> None:
+        """Give up what waits too long, replace lost connections that are waited for, report."""
+        oldest = now - self._timeout
+        for connection in list(self._open.values()):
+            if connection.intended and connection.intended < oldest:
+                self._lost(connection, 1)
+        while self._backlog and self._backlog[0][0] < oldest:
+            due, kind, _ = self._backlog.popleft()
+            self._sample(due, kind, 0, 1, now)
+        try:
+            while self._backlog and not self._idle and len(self._open) < self._limit:
+                self._idle.append(self._connect())
+                self._send_waiting()
+        except OSError:
+            pass  # they go on waiting, up to their timeout
+        busy = len(self._open) - len(self._idle) + len(self._backlog)
+        self._report(
+            Batch(self._samples, self._lateness, list(self._outcomes), busy, process_time())
+        )
+        self._samples, self._lateness = [], []
+
+
+def _failure(status: bytes, answer: bytes) -> str:
+    """What an answer with errors is counted as: its status and the first code it names."""
+    code = _CODE.search(answer)
+    return " ".join(part.decode("latin-1") for part in (status, code[1] if code else b"") if part)

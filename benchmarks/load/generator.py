@@ -1,0 +1,150 @@
+"""The generator: client processes that share one schedule, and what they report."""
+
+import gc
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+
+from benchmarks.load.client import Batch, Client, Schedule, clock
+from benchmarks.load.mix import Mix, Requests, World
+from benchmarks.load.results import Results
+
+A_PROCESS = 6_000  # requests a second that one process is trusted with
+LEAD = 0.5  # seconds from the fork to the first request
+TICK = 0.25  # seconds
+
+
+class GeneratorError(Exception):
+    """The generator itself could not do its work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where requests go."""
+
+    host: str
+    port: int
+    path: str
+
+    @property
+    def url(self) -> str:
+        """As a person writes it."""
+        return f"http://{self.host}:{self.port}{self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How much is sent."""
+
+    rate: float  # requests a second
+    seconds: float
+    warm_up: float = 0.0  # seconds at the same rate before those
+    connections: int = 64
+    timeout: float = 10.0  # seconds
+    processes: int = 0  # 0: as many as the rate needs
+    seed: str = "1"
+
+    @property
+    def whole(self) -> float:
+        """Seconds with the warm-up."""
+        return self.seconds + self.warm_up
+
+    @property
+    def count_processes(self) -> int:
+        """Client processes."""
+        return self.processes or max(1, min(8, round(self.rate / A_PROCESS + 0.499)))
+
+
+def _child(
+    channel: Connection, target: Target, load: Load, mix: Mix, world: World, schedule: Schedule
+) -> None:
+    """A client process: reports batches and ends; a message to it ends it earlier."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)  # the parent decides, and its end ends the channel
+    gc.disable()  # nothing here makes cycles, and a pause would be measured as the server's
+    address = (target.host, target.port, target.path)
+    requests = Requests(mix, world, address, f"{load.seed}/{schedule.index}")
+    client = Client(
+        (target.host, target.port),
+        iter(requests),
+        channel.send,
+        connections=max(1, load.connections // schedule.of),
+        timeout=load.timeout,
+        control=channel.fileno(),
+    )
+    try:
+        client.run(schedule)
+    except OSError as error:
+        channel.send(f"{target.url}: {error.strerror or error}")
+    except (BrokenPipeError, EOFError):
+        pass
+    os._exit(0)
+
+
+def generate(
+    target: Target,
+    load: Load,
+    mix: Mix,
+    world: World,
+    *,
+    tick: Callable[[Results, float], bool],
+) -> Results:
+    """Send ``load`` and return what came of it.
+
+    ``tick`` is called a few times a second with the results so far and the seconds since the
+    start; when it returns False, nothing more is sent. Raises GeneratorError when a client fails.
+    """
+    context = multiprocessing.get_context("fork")
+    results = Results(mix.kinds, int(load.warm_up))
+    start = clock() + LEAD
+    channels: dict[Connection, tuple[int, multiprocessing.process.BaseProcess]] = {}
+    of = load.count_processes
+    try:
+        for index in range(of):
+            schedule = Schedule(start, load.rate, load.whole, index, of)
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_child, args=(theirs, target, load, mix, world, schedule), daemon=True
+            )
+            process.start()
+            theirs.close()
+            channels[ours] = (index, process)
+        _collect(channels, results, start, load, tick)
+    finally:
+        for _, process in channels.values():
+            process.kill()
+            process.join()
+    return results
+
+
+def _collect(
+    channels: dict[Connection, tuple[int, multiprocessing.process.BaseProcess]],
+    results: Results,
+    start: float,
+    load: Load,
+    tick: Callable[[Results, float], bool],
+) -> None:
+    living = set(channels)
+    deadline = start + load.whole + load.timeout + 10.0
+    stopped = False
+    while living:
+        for channel in wait(list(living), TICK):
+            assert isinstance(channel, Connection)  # noqa: S101
+            try:
+                message = channel.recv()
+            except (EOFError, OSError):
+                living.discard(channel)
+                continue
+            if not isinstance(message, Batch):
+                raise GeneratorError(str(message))
+            results.take(channels[channel][0], message)
+        if not tick(results, clock() - start) and not stopped:
+            stopped = True
+            deadline = clock() + load.timeout + 2.0
+            for channel in living:
+                channel.send("stop")
+        if clock() > deadline:
+            raise GeneratorError("a client process did not end in time")

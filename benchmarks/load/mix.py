@@ -1,0 +1,189 @@
+"""The mix: which requests are sent, how often, by whom, and with which variables."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+from typing import Any
+
+GROUPS = ("detail", "list", "nested", "write")
+VIEWERS = ("any", "token")
+DRAWN = ("$user", "$note", "$tag", "$user-cursor", "$note-cursor", "$own-note", "$text")
+PAGES = 20  # different pages of a list that are asked for
+CHUNK = 512  # requests chosen at once: choosing many costs less than choosing one many times
+
+
+class MixError(ValueError):
+    """A mix that cannot be sent; the message names what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a run is judged by; seconds and shares."""
+
+    p99: float
+    limit_p99: float
+    success: float
+    hit_rate: float
+    batch_efficiency: float
+    memory_growth: float
+    lateness: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of request."""
+
+    name: str
+    group: str
+    weight: float
+    document: str
+    viewer: str = "any"
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it changes data; writes need a token."""
+        return self.group == "write"
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """All of mix.toml."""
+
+    kinds: tuple[Kind, ...]
+    anonymous: float
+    tokens: int
+    exponent: float
+    targets: Targets
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What there is to be asked for: ids as texts, tags by name, each token's own notes."""
+
+    users: list[str]
+    notes: list[str]
+    tags: list[str]
+    own_notes: dict[str, list[str]]  # by token; all tokens are its keys
+
+
+def read_mix(path: Path) -> Mix:
+    """The mix in ``path``. Raises MixError."""
+    try:
+        content = tomllib.loads(path.read_text())
+        viewers, targets = content["viewers"], Targets(**content["targets"])
+        kinds = tuple(Kind(**entry) for entry in content["requests"])
+        mix = Mix(
+            kinds,
+            float(viewers["anonymous"]),
+            int(viewers["tokens"]),
+            float(content["popularity"]["exponent"]),
+            targets,
+        )
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        raise MixError(f"{path}: {error}") from error
+    for kind in kinds:
+        if kind.group not in GROUPS or kind.viewer not in VIEWERS or not kind.weight > 0:
+            raise MixError(f"{path}: {kind.name}: group {GROUPS}, viewer {VIEWERS}, weight > 0")
+        if kind.is_write and kind.viewer != "token":
+            raise MixError(f"{path}: {kind.name}: a write needs viewer = 'token'")
+        unknown = [text for text in _texts(kind.variables) if text[:1] == "$" and text not in DRAWN]
+        if unknown:
+            raise MixError(f"{path}: {kind.name}: {unknown[0]} is none of {' '.join(DRAWN)}")
+    if not kinds or not 0 <= mix.anonymous <= 1 or mix.tokens < 0:
+        raise MixError(f"{path}: needs requests, anonymous of 0 to 1 and tokens of 0 or more")
+    return mix
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+class _Popular:
+    """Items of which the first is drawn most often, by Zipf's law."""
+
+    def __init__(self, items: list[Any], exponent: float) -> None:
+        self.items = items
+        self.weights = list(accumulate(1 / rank**exponent for rank in range(1, len(items) + 1)))
+
+    def draw(self, random: Random) -> Any:
+        return random.choices(self.items, cum_weights=self.weights)[0]
+
+
+class Requests:
+    """An endless sequence of requests as bytes, the same for the same seed.
+
+    Without tokens everybody is anonymous, and kinds that need a viewer are left out.
+    """
+
+    def __init__(self, mix: Mix, world: World, address: tuple[str, int, str], seed: str) -> None:
+        self._random = Random(seed)
+        self._seed = seed
+        self._sent = 0
+        tokens = list(world.own_notes)
+        self._numbers = [n for n, k in enumerate(mix.kinds) if tokens or k.viewer == "any"]
+        if not self._numbers:
+            raise MixError("every request of the mix needs a token, and there are none")
+        self._kinds = mix.kinds
+        self._weights = list(accumulate(mix.kinds[n].weight for n in self._numbers))
+        self._anonymous = mix.anonymous if tokens else 1.0
+        self._own_notes = world.own_notes
+        shuffled = Random(seed.split("/", maxsplit=1)[0])
+        popular = {
+            "$user": world.users,
+            "$note": world.notes,
+            "$tag": world.tags,
+        }
+        self._tokens = _Popular(tokens, mix.exponent) if tokens else None
+        self._drawn = {
+            name: _Popular(shuffled.sample(items, len(items)), mix.exponent)
+            for name, items in popular.items()
+        }
+        for name, items in (("$user-cursor", world.users), ("$note-cursor", world.notes)):
+            step = max(1, len(items) // PAGES)
+            self._drawn[name] = _Popular([None, *items[step - 1 :: step]], mix.exponent)
+        host, port, path = address
+        self._head = (
+            f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
+            "Accept: application/json\r\nX-Forwarded-Proto: https\r\n"
+        )
+        self._documents = [json.dumps(kind.document) for kind in mix.kinds]
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """The number of the kind, and the bytes of the HTTP request."""
+        while True:
+            numbers = self._random.choices(self._numbers, cum_weights=self._weights, k=CHUNK)
+            for number in numbers:
+                yield number, self._build(number)
+
+    def _build(self, number: int) -> bytes:
+        kind = self._kinds[number]
+        token = None
+        if self._tokens and (kind.viewer == "token" or self._random.random() >= self._anonymous):
+            token = self._tokens.draw(self._random)
+        self._sent += 1
+        body = '{"query":' + self._documents[number]
+        if kind.variables:
+            body += ',"variables":' + json.dumps(self._fill(kind.variables, token))
+        body += "}"
+        credentials = f"Authorization: Bearer {token}\r\n" if token else ""
+        return f"{self._head}{credentials}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+    def _fill(self, value: Any, token: str | None) -> Any:
+        if isinstance(value, dict):
+            return {name: self._fill(inner, token) for name, inner in value.items()}
+        if not isinstance(value, str) or value[:1] != "$":
+            return value
+        if value == "$text":
+            return f"Load {self._seed} {self._sent}"
+        if value == "$own-note":
+            return self._random.choice(self._own_notes[token or ""])
+        return self._drawn[value].draw(self._random)

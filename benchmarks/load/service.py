@@ -1,0 +1,191 @@
+"""The service under load: one of our own, or one that is running; and what can be asked of it."""
+
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from benchmarks.load.generator import Target
+from benchmarks.load.mix import World
+from benchmarks.load.observe import listeners
+from scripts.project import ROOT
+from scripts.services import free_port
+from scripts.supervise import Failure, Supervisor
+
+LOCAL = ("127.0.0.1", "localhost")
+PAGE = 100  # rows
+MOST_USERS, MOST_NOTES = 1_000, 5_000  # ids that are asked for at most
+READY = 60.0  # seconds
+GRACE = 40.0  # seconds; more than gunicorn's own
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where it is, who may ask, and its worker processes (none when they are elsewhere)."""
+
+    target: Target
+    tokens: list[str]
+    workers: list[int]
+    description: str
+
+    @property
+    def base_url(self) -> str:
+        """Without the path."""
+        return f"http://{self.target.host}:{self.target.port}"
+
+
+def running(url: str, tokens: list[str], *, remote: bool) -> Service:
+    """A service that is there already. Raises Failure for an address that is not to be loaded."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise Failure(f"{url}: the address of a service looks like http://127.0.0.1:8080/graphql")
+    if parts.hostname not in LOCAL and not remote:
+        raise Failure(
+            f"{url} is not this machine. A load test of a machine that is yours: --remote"
+        )
+    path = parts.path if parts.path not in ("", "/") else "/graphql"
+    target = Target(parts.hostname, parts.port or 80, path)
+    return Service(target, tokens, listeners(target.host, target.port), target.url)
+
+
+@contextlib.contextmanager
+def own(supervisor: Supervisor, tokens: int) -> Iterator[Service]:
+    """A service with production settings on a database of its own, gone afterwards."""
+    import psycopg  # noqa: PLC0415 - not needed for a service that is running
+
+    given = os.environ.get("DATABASE_URL", "")
+    name = f"pcf_load_{os.getpid()}"
+    with psycopg.connect(given, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    try:
+        with tempfile.TemporaryDirectory(prefix="pcf-load-") as folder:
+            yield from _serve(supervisor, Path(folder), given, name, tokens)
+    finally:
+        supervisor.stop()
+        with psycopg.connect(given, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _serve(
+    supervisor: Supervisor, folder: Path, given: str, database: str, tokens: int
+) -> Iterator[Service]:
+    port = free_port()
+    metrics = folder / "metrics"
+    metrics.mkdir()
+    env = dict(os.environ) | {
+        "DJANGO_SETTINGS_MODULE": "settings.production",
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "ALLOWED_HOSTS": ",".join(LOCAL),
+        "DATABASE_URL": urlunsplit(urlsplit(given)._replace(path=f"/{database}")),
+        "PCF_CACHE_PREFIX": database,
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+    }
+    supervisor.say("migrating and seeding a database for the load test")
+    log, prepared = folder / "prepare.log", folder / "tokens"
+    with log.open("wb") as output:
+        argv = [sys.executable, "-m", "benchmarks.load.prepare", str(tokens), str(prepared)]
+        # without the workers' metrics folder: this process is none of them
+        alone = {key: env[key] for key in env if key != "PROMETHEUS_MULTIPROC_DIR"}
+        if supervisor.call(argv, env=alone, cwd=ROOT, output=output):
+            raise Failure(f"the data could not be prepared:\n{log.read_text()}")
+        static = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
+        if supervisor.call(static, env=alone, cwd=ROOT):
+            raise Failure("collectstatic failed")
+    supervisor.start(
+        "gunicorn",
+        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"],
+        env=env,
+        cwd=ROOT,
+        log=folder / "gunicorn.log",
+        stop_signal=signal.SIGTERM,
+        hurry_signal=signal.SIGINT,
+        grace=GRACE,
+    )
+    target = Target("127.0.0.1", port, "/graphql")
+    supervisor.wait_until(
+        lambda: _is_ready(target), timeout=READY, what=f"{target.url} being ready"
+    )
+    description = (
+        f"its own, {env.get('WORKERS') or 2} workers with {env.get('THREADS') or 8} threads, "
+        f"production settings, {_version()}"
+    )
+    tokens_made = prepared.read_text().split()
+    yield Service(target, tokens_made, listeners(target.host, port), description)
+
+
+def _version() -> str:
+    """The commit that is checked out; nothing outside a repository."""
+    with contextlib.suppress(OSError):
+        argv = ["git", "describe", "--always", "--dirty"]
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+        return f"commit {done.stdout.strip() or 'unknown'}"
+    return "commit unknown"
+
+
+def _is_ready(target: Target) -> bool:
+    connection = http.client.HTTPConnection(target.host, target.port, timeout=5)
+    try:
+        connection.request("GET", "/readyz", headers={"X-Forwarded-Proto": "https"})
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def explore(service: Service) -> World:
+    """Find out over GraphQL what there is to ask for. Raises Failure when it does not answer."""
+    target = service.target
+    connection = http.client.HTTPConnection(target.host, target.port, timeout=30)
+    try:
+        users = _pages(connection, target.path, "users", MOST_USERS)
+        notes = _pages(connection, target.path, "notes", MOST_NOTES)
+        tags = _ask(connection, target.path, "{ tags(first: 100) { name } }")["tags"]
+        own_notes = {}
+        for token in service.tokens:
+            me = _ask(connection, target.path, "{ me { notes(first: 100) { id } } }", token)["me"]
+            if me and me["notes"]:
+                own_notes[token] = [note["id"] for note in me["notes"]]
+    except (OSError, http.client.HTTPException, KeyError, ValueError) as error:
+        raise Failure(f"{target.url} cannot be asked what it has: {error!r}") from error
+    finally:
+        connection.close()
+    if not users or not notes or not tags:
+        raise Failure(f"{target.url} has no users, notes or tags to ask for")
+    return World(users, notes, [tag["name"] for tag in tags], own_notes)
+
+
+def _pages(connection: http.client.HTTPConnection, path: str, field: str, most: int) -> list[str]:
+    ids: list[str] = []
+    while len(ids) < most:
+        after = f', after: "{ids[-1]}"' if ids else ""
+        rows = _ask(connection, path, f"{{ {field}(first: {PAGE}{after}) {{ id }} }}")[field]
+        ids += [row["id"] for row in rows]
+        if len(rows) < PAGE:
+            break
+    return ids[:most]
+
+
+def _ask(
+    connection: http.client.HTTPConnection, path: str, query: str, token: str | None = None
+) -> Any:
+    headers = {"Content-Type": "application/json", "X-Forwarded-Proto": "https"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    connection.request("POST", path, json.dumps({"query": query}), headers)
+    answer = json.loads(connection.getresponse().read())
+    if answer.get("errors"):
+        raise ValueError(answer["errors"][0]["message"])
+    return answer["data"]

@@ -1,0 +1,467 @@
+"""The load generator: what it sends, when, what it counts, and what it says about it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.load import observe
+from benchmarks.load.checks import judge, verdict
+from benchmarks.load.client import Batch, Client, Sample, Schedule, clock, pack, unpack
+from benchmarks.load.constant import ANSWER, serve
+from benchmarks.load.generator import Load
+from benchmarks.load.histogram import Histogram
+from benchmarks.load.mix import Kind, MixError, Requests, World, read_mix
+from benchmarks.load.report import Document, write
+from benchmarks.load.results import Results
+from benchmarks.load.run import Outcome, Seen
+from benchmarks.load.service import listeners
+
+ROOT = Path(__file__).resolve().parents[2]
+MIX = ROOT / "benchmarks" / "load" / "mix.toml"
+WORLD = World(["1", "2", "3"], ["4", "5"], ["red", "blue"], {"secret": ["4"]})
+ADDRESS = ("127.0.0.1", 80, "/graphql")
+
+
+@pytest.fixture
+def mix():
+    return read_mix(MIX)
+
+
+@pytest.fixture
+def generous(tmp_path):
+    """The mix with targets that any machine meets."""
+    text = re.sub(r"(p99|lateness) = \S+", r"\1 = 60.0", MIX.read_text())
+    path = tmp_path / "mix.toml"
+    path.write_text(text.replace("success = 0.999", "success = 0.5"))
+    return path
+
+
+# --- percentiles
+
+
+@given(st.lists(st.integers(0, 10**8), min_size=1), st.floats(0, 100))
+def test_percentiles_are_those_of_the_sorted_values_to_three_digits(values, percent):
+    histogram = Histogram()
+    for value in values:
+        histogram.record(value)
+
+    rank = max(1, -int(-(len(values) * percent / 100 - 1e-9) // 1))
+    true = sorted(values)[rank - 1]
+    assert true <= histogram.percentile(percent) <= true + true / 1024
+    assert histogram.mean == pytest.approx(sum(values) / len(values))
+
+
+def test_histograms_add_up():
+    parts = [Histogram() for _ in range(3)]
+    for value in range(3_000):
+        parts[value % 3].record(value)
+
+    whole = Histogram.of(parts)
+    assert whole.count == 3_000
+    assert whole.percentiles(50, 99, 100) == [1_499, 2_969, 2_999]  # to 1 in 1,024 above 2,047
+
+
+@given(
+    st.integers(0, 2**20 - 1),
+    st.integers(0, 255),
+    st.integers(0, 2),
+    st.integers(0, 63),
+    st.integers(0, 2**26 - 1),
+)
+def test_a_sample_survives_its_packing(second, kind, cache, outcome, micros):
+    number = pack(second, kind, cache, outcome, micros)
+
+    assert number < 2**64
+    assert unpack(number) == Sample(second, kind, cache, outcome, micros)
+
+
+# --- the mix
+
+
+def take(requests, count):
+    return [request for request, _ in zip(requests, range(count), strict=False)]
+
+
+def test_the_same_seed_sends_the_same_requests(mix):
+    def sequence(seed):
+        return take(iter(Requests(mix, WORLD, ADDRESS, seed)), 200)
+
+    assert sequence("1/0") == sequence("1/0")
+    assert sequence("1/0") != sequence("2/0")
+    assert sequence("1/0") != sequence("1/1")  # another process of the same run
+
+
+def test_requests_are_whole_http_with_drawn_variables(mix):
+    for number, data in take(iter(Requests(mix, WORLD, ADDRESS, "1/0")), 500):
+        head, _, body = data.partition(b"\r\n\r\n")
+        content = json.loads(body)
+        kind = mix.kinds[number]
+        assert f"Content-Length: {len(body)}".encode() in head
+        assert content["query"] == kind.document
+        assert "$" not in json.dumps(content.get("variables"))
+        assert set(content.get("variables", {})) == set(kind.variables)
+        assert b"Bearer secret" in head or kind.viewer == "any"
+
+
+def test_weights_decide_how_often(mix):
+    kinds = Counter(
+        mix.kinds[number].name
+        for number, _ in take(iter(Requests(mix, WORLD, ADDRESS, "1/0")), 20_000)
+    )
+    weight = sum(kind.weight for kind in mix.kinds)
+    for kind in mix.kinds:
+        expected = 20_000 * kind.weight / weight
+        assert abs(kinds[kind.name] - expected) < 6 * expected**0.5 + 1
+
+
+def test_without_tokens_nobody_writes(mix):
+    world = World(WORLD.users, WORLD.notes, WORLD.tags, {})
+    sent = take(iter(Requests(mix, world, ADDRESS, "1/0")), 1_000)
+
+    assert not [number for number, _ in sent if mix.kinds[number].viewer == "token"]
+    assert not [data for _, data in sent if b"Authorization" in data]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("weight = 34", "weight = 0", "weight > 0"),
+        ('"$note"', '"$nothing"', r"\$nothing is none of"),
+        ('group = "list"', 'group = "lists"', "group"),
+        ("[targets]", "[target]", "targets"),
+        ('viewer = "token"\nweight = 0.6', "weight = 0.6", "a write needs"),
+    ],
+)
+def test_a_wrong_mix_is_refused(tmp_path, old, new, message):
+    path = tmp_path / "mix.toml"
+    assert old in MIX.read_text()
+    path.write_text(MIX.read_text().replace(old, new))
+
+    with pytest.raises(MixError, match=message):
+        read_mix(path)
+
+
+# --- the client
+
+
+def _answer(status, body):
+    return b"HTTP/1.1 %s X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+def serve_constant(delay=0.0, answer=ANSWER):
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    threading.Thread(target=serve, args=(listener, delay, answer), daemon=True).start()
+    return listener.getsockname()
+
+
+def endless(kinds=1):
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+    number = 0
+    while True:
+        yield number % kinds, request
+        number += 1
+
+
+def load(address, *, rate=200.0, seconds=1.0, connections=4, timeout=20.0):
+    """The samples and names of outcomes of one client."""
+    batches: list[Batch] = []
+    client = Client(address, endless(), batches.append, connections=connections, timeout=timeout)
+    client.run(Schedule(clock() + 0.05, rate, seconds))
+    names = batches[-1].outcomes
+    return [unpack(number) for batch in batches for number in batch.samples], names
+
+
+def test_every_request_of_the_schedule_is_sent_and_counted_once():
+    schedules = [Schedule(100.0, 30.0, 2.0, index, 3) for index in range(3)]
+    times = sorted(when for schedule in schedules for when in schedule.times())
+    assert times == pytest.approx([100.0 + number / 30 for number in range(60)])
+
+    samples, names = load(serve_constant())
+    assert len(samples) == 200
+    assert {names[sample.outcome] for sample in samples} == {"ok"}
+    assert {sample.cache for sample in samples} == {1}
+
+
+def test_durations_hold_the_servers_delay():
+    samples, _ = load(serve_constant(delay=0.03), rate=50)
+
+    histogram = Histogram()
+    for sample in samples:
+        histogram.record(sample.micros)
+    assert histogram.count == 50
+    assert histogram.percentile(0) >= 30_000
+
+
+def test_requests_that_had_to_wait_count_their_waiting():
+    """One connection and 100 ms an answer: the n-th of 40 sent at once ends after n x 100 ms."""
+    samples, _ = load(serve_constant(delay=0.1), rate=400, seconds=0.05, connections=1)
+
+    durations = sorted(sample.micros for sample in samples)
+    assert len(durations) == 20
+    # the last was meant to be sent 47.5 ms after the first
+    assert all(micros >= (n + 1) * 100_000 - 47_500 for n, micros in enumerate(durations))
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (_answer(b"503", b""), "503"),
+        (_answer(b"200", b'{"errors":[{"extensions":{"code":"TIMEOUT"}}]}'), "200 TIMEOUT"),
+        (_answer(b"200", b'{"userErrors":[{"code":"TAKEN"}]}'), "user error TAKEN"),
+        (b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n", "no Content-Length"),
+    ],
+)
+def test_failures_are_counted_by_what_they_are(answer, name):
+    samples, names = load(serve_constant(answer=answer), rate=20)
+
+    assert [names[sample.outcome] for sample in samples] == [name] * 20
+
+
+def test_a_server_that_does_not_answer_is_a_timeout():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        samples, names = load(silent.getsockname(), rate=10, seconds=0.5, timeout=0.2)
+
+    assert [names[sample.outcome] for sample in samples] == ["timeout"] * 5
+
+
+# --- the verdict and the report
+
+
+def results_of(mix, *, micros=1_000, count=1_000, failures=0, hits=800):
+    results = Results(mix.kinds)
+    samples = [
+        pack(number % 10, 0, 1 if number < hits else 2, 1 if number < failures else 0, micros)
+        for number in range(count)
+    ]
+    results.take(0, Batch(samples, [10] * count, ["ok", "timeout"], 0, 0.5))
+    return results
+
+
+def outcome_of(mix, **differences):
+    measured = {"batch_efficiency": 9.0, "growth": 0.01}
+    growth = differences.pop("growth", measured["growth"])
+    batch_efficiency = differences.pop("batch_efficiency", measured["batch_efficiency"])
+    results = results_of(mix, **differences)
+    checks = judge(
+        results,
+        mix.targets,
+        rate=100,
+        seconds=10,
+        batch_efficiency=batch_efficiency,
+        growth=growth,
+    )
+    loaders = [("users.UserById", 900, 100)]
+    loaded = Load(rate=100, seconds=10)
+    seen = Seen(memory=[(n, {1: 80_000_000}) for n in range(10)], workers=[(0, 1.0), (9, 10.0)])
+    return Outcome(loaded, results, seen, checks, loaders, batch_efficiency, growth)
+
+
+def missed(outcome):
+    return [check.name for check in outcome.checks if check.passed is False]
+
+
+def test_a_good_run_meets_every_target(mix):
+    outcome = outcome_of(mix)
+
+    assert missed(outcome) == []
+    assert verdict(outcome.checks)
+
+
+@pytest.mark.parametrize(
+    ("difference", "name"),
+    [
+        ({"micros": 25_100}, "P99"),
+        ({"failures": 2}, "success"),
+        ({"hits": 500}, "hit rate"),
+        ({"batch_efficiency": 5.0}, "batch efficiency"),
+        ({"count": 989}, "rate kept"),
+        ({"growth": 0.1, "count": 100_000, "hits": 60_000}, "memory of the workers"),
+    ],
+)
+def test_each_target_can_be_missed(mix, difference, name):
+    outcome = outcome_of(mix, **difference)
+
+    assert missed(outcome) == [name]
+    assert not verdict(outcome.checks)
+
+
+def test_memory_is_not_judged_by_few_requests(mix):
+    outcome = outcome_of(mix, growth=0.5)
+
+    assert [check.passed for check in outcome.checks if "memory" in check.name] == [None]
+    assert verdict(outcome.checks)
+
+
+def test_the_warm_up_is_shown_and_not_counted(mix):
+    results = Results(mix.kinds, warm_up=4)
+    samples = [pack(second, 0, 1, 0, 1_000) for second in range(10)]
+    results.take(0, Batch(samples, [], ["ok"], 0, 0.0))
+
+    assert len(results.seconds) == 10
+    assert results.total().count == 6
+
+
+def test_the_report_tells_the_numbers_and_needs_nothing_else(mix, tmp_path):
+    outcome = outcome_of(mix, micros=12_340, failures=3)
+    document = Document("made up", datetime.now(UTC), mix, [outcome], None, {1: 50_000_000})
+
+    numbers = write(tmp_path / "report.html", document)
+
+    page = (tmp_path / "report.html").read_text()
+    for text in ("12.3 ms", "99.70%", "80.0%", "users.UserById", "timeout", "50 MB", "missed"):
+        assert text in page
+    assert page.count("<svg") == 4
+    assert not re.search(r"(src|href)=|https?://|@import|url\(", page)
+    assert numbers["loads"][0]["all"]["p99"] == pytest.approx(12.34, rel=0.002)
+    assert numbers["loads"][0]["outcomes"] == {"ok": 997, "timeout": 3}
+
+
+def test_the_report_of_a_search_shows_its_steps(mix, tmp_path):
+    outcomes = [outcome_of(mix), outcome_of(mix, micros=400_000)]
+    outcomes[1].load = Load(rate=200, seconds=10)
+    document = Document("made up", datetime.now(UTC), mix, outcomes, 100.0, {})
+
+    write(tmp_path / "report.html", document)
+
+    page = (tmp_path / "report.html").read_text()
+    assert "100 requests/s with P99 below 200 ms" in page
+    assert "Durations over the rate" in page
+
+
+# --- what is seen from outside
+
+
+def test_the_growth_of_counters_and_the_efficiency_of_batches():
+    before = observe.parse_metrics('dataloader_loads_total{loader="a"} 10.0\nx 1\n# HELP x\n')
+    after = observe.parse_metrics(
+        'dataloader_loads_total{loader="a"} 70.0\ndataloader_batches_total{loader="a"} 10.0\n'
+    )
+
+    assert observe.grown(before, after, "dataloader_loads_total") == {'loader="a"': 60.0}
+    assert observe.efficiency(before, after) == (6.0, [("a", 60, 10)])
+    assert observe.efficiency(after, after) == (None, [])
+
+
+def test_who_listens_is_found_and_seen():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        found = listeners("127.0.0.1", listener.getsockname()[1])
+        assert os.getpid() in found
+        assert observe.usage(found).resident[os.getpid()] > 1_000_000
+        assert observe.unshared(found)[os.getpid()] > 1_000_000
+
+
+# --- the command
+
+
+def command(*arguments):
+    argv = [sys.executable, "-m", "benchmarks.load", *map(str, arguments)]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def short(mix, report):
+    return ("--generator-alone", "--warm-up", "0", "--mix", mix, "--report", report)
+
+
+def test_a_run_that_meets_its_targets_ends_with_0_and_a_report(generous, tmp_path):
+    report = tmp_path / "report.html"
+    done = command("100", "1", *short(generous, report))
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"met +success: 100\.000%", done.stderr)
+    assert "1/1 s" in done.stderr or "P99" in done.stderr
+    numbers = json.loads(report.with_suffix(".json").read_text())
+    assert numbers["loads"][0]["requests"] == 100
+    assert numbers["loads"][0]["hit_rate"] == 1.0
+    assert report.exists()
+
+
+def test_a_run_that_misses_one_ends_with_1(generous, tmp_path):
+    report = tmp_path / "report.html"
+    done = command("50", "1", *short(generous, report), "--p99", "0.001")
+
+    assert done.returncode == 1
+    assert "MISSED P99" in done.stderr
+    assert report.exists()
+
+
+def test_a_search_for_the_limit_reports_the_first_step_that_was_kept(generous, tmp_path):
+    generous.write_text(re.sub(r"limit_p99 = \S+", "limit_p99 = 0.000001", generous.read_text()))
+    done = command("50", "1", *short(generous, tmp_path / "r.html"), "--find-limit")
+
+    assert done.returncode == 1
+    assert "50/s" in done.stderr
+    assert "over the limit" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ((), 2, "required"),
+        (("fast", "1"), 2, "RPS"),
+        (("10", "0"), 2, "above 0"),
+        (("10", "1", "--mix", "/nowhere.toml"), 2, "/nowhere.toml"),
+        (("10", "1", "http://192.0.2.1/graphql"), 3, "--remote"),
+        (("10", "1", "http://127.0.0.1:1/graphql"), 3, "cannot be asked"),
+    ],
+)
+def test_what_cannot_be_done_is_said(arguments, status, message):
+    done = command(*arguments)
+
+    assert done.returncode == status
+    assert message in done.stderr
+
+
+def test_ctrl_c_ends_it_with_a_report_and_leaves_nothing_behind(generous, tmp_path):
+    report = tmp_path / "report.html"
+    argv = [sys.executable, "-m", "benchmarks.load", "50", "60", *map(str, short(generous, report))]
+    with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as started:
+        for line in started.stderr:  # the first progress: the load is on its way
+            if "waiting" in line:
+                break
+        started.send_signal(signal.SIGINT)
+        said = started.stderr.read()
+
+    assert started.returncode == 130
+    assert "stopped by SIGINT" in said
+    assert "cut short" in report.read_text()
+    group = Path("/proc").glob("[0-9]*/cmdline")
+    assert not [path for path in group if str(report).encode() in _read(path)]
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_the_script_looks_at_its_arguments_before_it_starts_anything():
+    script = ROOT / "scripts" / "load-test.sh"
+    done = subprocess.run(
+        [script, "10", "soon"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=dict(os.environ) | {"PYTHON": sys.executable},
+    )
+
+    assert done.returncode == 2
+    assert "PostgreSQL" not in done.stderr
+
+
+def test_kinds_that_write_are_told_apart():
+    assert Kind("x", "write", 1, "mutation { x }", "token").is_write
+    assert not Kind("x", "list", 1, "{ x }").is_write
