@@ -6,7 +6,7 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from notes.models import Note
-from notes.policy import may_read, may_write
+from notes.policy import may_write, visible_notes
 from notes.schema import NoteType
 from pcf.execution.mutations import clean, mutation, payload_errors, refuse, require_login
 from pcf.execution.paging import parse_id
@@ -67,13 +67,14 @@ class DeleteNotePayload(graphene.ObjectType):
 def _writable_note(viewer: Viewer, note_id: Any, field: str) -> Note:
     """The note, locked until the transaction ends.
 
-    One that the viewer may not read is refused like one that does not exist, so that ids of
-    others' private notes cannot be found out.
+    One that the viewer may not read is as absent as one that does not exist, and is not locked
+    either: neither the answer nor how long it takes tells ids of others' private notes.
     """
     require_login(viewer)
     key = parse_id(note_id)
-    note: Note | None = Note.objects.select_for_update(of=("self",)).filter(pk=key).first()
-    if note is None or not may_read(viewer, note):
+    notes = Note.objects.filter(visible_notes(viewer), pk=key)
+    note: Note | None = notes.select_for_update(of=("self",)).first()
+    if note is None:
         raise refuse("NOT_FOUND", "There is no such note.", field)
     if not may_write(viewer, note):
         raise refuse("FORBIDDEN", "Only its author may change this note.", field)
