@@ -6,6 +6,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
+from users import audit
 from users.management.expiry import add_expiry_argument, expiry, until
 from users.models import SCOPES, ApiToken, User
 
@@ -44,6 +45,7 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
         token.save()
+        audit.note("token issued", token=token.pk, user=user.pk, scope=scope)
 
         self.stderr.write(
             f"Token {token.name!r} for {username!r}, scope {scope}, valid {until(expires_at)}. "

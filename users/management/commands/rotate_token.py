@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from users import audit
 from users.management.expiry import add_expiry_argument, expiry, until
 from users.models import ApiToken
 
@@ -46,6 +47,7 @@ class Command(BaseCommand):
             new, text = old.rotate(overlap=timedelta(hours=overlap), expires_at=expires_at)
         except ValueError as error:  # somebody else was faster
             raise CommandError(str(error)) from error
+        audit.note("token rotated", token=old.pk, instead=new.pk, user=old.user_id, hours=overlap)
         old_text = f"works for {overlap} h yet" if overlap else "does not work any longer"
         self.stderr.write(
             f"Token {new.name!r}, scope {new.scope}, valid {until(new.expires_at)}. Keep it: it is "
