@@ -102,6 +102,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "users.logins.locked_out"
 AXES_USERNAME_CALLABLE = "users.logins.account_name"
 AXES_CLIENT_IP_CALLABLE = "users.logins.client_address"
+AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username"]  # masked in logs: people type passwords there by mistake
 
 # What a page of the admin may load: the project's own files; nothing from elsewhere or inline.
