@@ -6,7 +6,15 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from settings.environment import database_settings, engine_config, env, redis_settings
+from settings.environment import (
+    check_secret_files,
+    database_settings,
+    engine_config,
+    env,
+    redis_settings,
+)
+
+check_secret_files()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

@@ -12,7 +12,7 @@ MIN_SECRET_CHARACTERS = 5  # different ones
 
 for _name in ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL"):
     if not env.str(_name, ""):
-        raise ImproperlyConfigured(f"production needs {_name} in the environment")
+        raise ImproperlyConfigured(f"production needs {_name} in the environment, or {_name}_FILE")
 if (
     len(SECRET_KEY) < MIN_SECRET_LENGTH
     or len(set(SECRET_KEY)) < MIN_SECRET_CHARACTERS
