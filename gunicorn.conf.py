@@ -37,6 +37,8 @@ max_requests_jitter = max_requests // 10
 if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a private, unlinked file there
     worker_tmp_dir = "/dev/shm"  # noqa: S108 - heartbeats never wait for a disk
 accesslog = os.environ.get("ACCESS_LOG") or None  # "-" is standard output
+# without the query string and the Referer: what stands there is not for a log
+access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s bytes %(M)s ms'
 errorlog = "-"
 loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
 # The default socket is one per user, so that two services of one user would take it from each

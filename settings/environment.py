@@ -2,18 +2,21 @@
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env, EnvError
+from environs import EnvError, FileAwareEnv
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pcf.config import Config, ConfigError
 
-env = Env()
+env = FileAwareEnv(strip_whitespace=True)  # NAME_FILE names a file with the value of NAME
+
+SECRETS = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL")
 
 # of scripts/dev.py, gunicorn.conf.py and the tests
 OTHER_VARIABLES = (
@@ -22,6 +25,24 @@ OTHER_VARIABLES = (
     "PCF_FUZZ_EXAMPLES",
     "PCF_METRICS_FOLDER_OF",
 )
+
+
+def check_secret_files() -> None:
+    """Raises ImproperlyConfigured for ``NAME_FILE`` that cannot be read, or stands beside ``NAME``.
+
+    Of two values one would have to win, and a rotation would change the other.
+    """
+    for name in SECRETS:
+        path = os.environ.get(f"{name}_FILE")
+        if not path:
+            continue
+        if os.environ.get(name):
+            raise ImproperlyConfigured(f"{name} and {name}_FILE are both set; one is enough")
+        try:
+            Path(path).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a text in UTF-8"
+            raise ImproperlyConfigured(f"{name}_FILE cannot be read: {reason}") from None
 
 
 def engine_config(**sections: dict[str, Any]) -> Config:

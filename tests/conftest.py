@@ -94,8 +94,9 @@ def make_note(author: User, title: str, *tags: Tag, public: bool = True) -> Note
     return note
 
 
-def token_for(user: User) -> str:
-    return ApiToken.issue(user, "test")[1]
+def token_for(user: User, scope: str | None = None) -> str:
+    """A token with all that its user may do, or with a smaller scope."""
+    return ApiToken.issue(user, "test", scope=scope or ("admin" if user.is_staff else "write"))[1]
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,7 @@ from pcf.cache import scripts
 from pcf.cache.gate import CacheUnavailable, Gate
 from pcf.cache.names import read_names
 from pcf.execution.dependencies import Dependencies
-from pcf.viewer import Viewer
-
-ANONYMOUS_NAME = "anonymous"
+from pcf.viewer import ANONYMOUS, Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def request_digest(
 
 def token_digest(text: str) -> str:
     """Under which name the credentials behind a token are remembered; the text is never stored."""
-    return hashlib.sha256(b"pcf-token\0" + text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(b"pcf-viewer\0" + text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class ResponseCache:
@@ -81,7 +79,7 @@ class ResponseCache:
                 scripts.LOOKUP,
                 settings.prefix,
                 token or "",
-                ANONYMOUS_NAME,
+                ANONYMOUS.name,
                 digest or "",
                 settings.generation_ttl,
             )
@@ -89,8 +87,10 @@ class ResponseCache:
             return None
         viewer = None
         if credentials:
-            viewer_id, is_staff = credentials.split(b" ")
-            viewer = Viewer(int(viewer_id), is_staff == b"1")
+            name, _, expires_at = credentials.decode().partition(" ")
+            if expires_at and time() >= float(expires_at):
+                return Lookup(clock, None, None)
+            viewer = Viewer.of_name(name)
         return Lookup(clock, viewer, _entry(value) if value else None)
 
     def store(
@@ -103,24 +103,25 @@ class ResponseCache:
         if len(body) > config().cache.max_body_bytes:
             metrics.cache_refusals.labels("size").inc()
             return False
-        name = viewer.id if viewer.is_authenticated else ANONYMOUS_NAME
         names = read_names(dependencies, config().cache.max_dependencies)
-        names.append(f"viewer:{name}")
+        names.append(f"viewer:{viewer.id if viewer.is_authenticated else viewer.name}")
         value = b"%d %d\n%b" % (int(time()), ttl, body)
-        return self._store(lookup, f"{name}:{digest}", value, ttl * 1000, names)
+        return self._store(lookup, f"{viewer.name}:{digest}", value, ttl * 1000, names)
 
     def remember_viewer(
-        self, lookup: Lookup, token: str, viewer: Viewer, seconds_left: float | None,
+        self, lookup: Lookup, token: str, viewer: Viewer, expires_at: float | None,
         dependencies: Dependencies,
     ) -> bool:  # fmt: skip
-        """Remember whose token this is, for ``cache.token_ttl`` or the ``seconds_left`` of it."""
+        """Remember whose token this is, for ``cache.token_ttl`` or until ``expires_at`` (seconds
+        since 1970), which is stored with it: what Redis removes late is not believed.
+        """
         ttl = float(config().cache.token_ttl)
-        if seconds_left is not None:
-            ttl = min(ttl, seconds_left)
+        if expires_at is not None:
+            ttl = min(ttl, expires_at - time())
         milliseconds = int(ttl * 1000)
         if milliseconds < 1:
             return False
-        value = b"%d %d" % (viewer.id or 0, viewer.is_staff)
+        value = f"{viewer.name} {expires_at or ''}".rstrip().encode()
         names = read_names(dependencies, config().cache.max_dependencies)
         return self._store(lookup, f"token:{token}", value, milliseconds, names)
 

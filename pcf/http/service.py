@@ -14,11 +14,11 @@ from pcf.database.retry import idempotent_reads
 from pcf.database.statements import count_queries
 from pcf.documents.document import Document, InvalidDocument, Operation, UnknownOperation
 from pcf.documents.store import DocumentStore
-from pcf.errors import ClientError, NotAuthenticated
+from pcf.errors import ClientError, InvalidToken
 from pcf.execution.dependencies import Dependencies
 from pcf.execution.execute import execute
 from pcf.execution.request import RequestContext
-from pcf.http.authentication import Credentials
+from pcf.http.authentication import Credentials, require_scope
 from pcf.http.errors import present
 from pcf.http.protocol import METHODS, BadRequest, GraphQLRequest, GraphQLResponse, encode
 from pcf.timeouts import TimeoutContext, activate
@@ -32,12 +32,12 @@ BYPASS = "pcf; fwd=bypass"
 STATUSES = {
     "BODY_TOO_LARGE": 413,
     "UNAUTHENTICATED": 401,
+    "INSUFFICIENT_SCOPE": 403,
     "INTERNAL_SERVER_ERROR": 500,
     "SERVICE_UNAVAILABLE": 503,
     "TIMEOUT": 504,
 }
 HEADERS = {
-    401: {"WWW-Authenticate": "Bearer"},  # RFC 6750 section 3
     405: {"Allow": ", ".join(METHODS)},
     415: {"Accept-Encoding": "identity"},  # RFC 9110 section 12.5.3
     503: {"Retry-After": "1"},
@@ -102,6 +102,8 @@ class GraphQLService:
                 return hit
             with activate(journey.timeout.child_budget("graphql")) as timeout:
                 self._authenticate(journey)
+                if journey.operation is not None:
+                    require_scope(journey.viewer, journey.operation.type)
                 return self._execute(journey, timeout or journey.timeout)
         except InvalidDocument as invalid:
             return _refusal(invalid.errors, 400, 200)
@@ -161,7 +163,7 @@ class GraphQLService:
             return
         credentials = self._find_credentials(text)
         if credentials is None:
-            raise NotAuthenticated("The token is not valid")
+            raise InvalidToken("The token is not valid")
         journey.viewer = credentials.viewer
         if lookup is None:
             return
@@ -169,7 +171,7 @@ class GraphQLService:
         for kind, key in credentials.dependencies:
             dependencies.add(kind, (key,))
         self._cache.remember_viewer(
-            lookup, journey.token, credentials.viewer, credentials.seconds_left, dependencies
+            lookup, journey.token, credentials.viewer, credentials.expires_at, dependencies
         )
 
     def _execute(self, journey: _Journey, timeout: TimeoutContext) -> GraphQLResponse:
@@ -232,7 +234,11 @@ def refused(error: ClientError) -> GraphQLResponse:
     """A response that is nothing but ``error``, with the status and headers that go with it."""
     status = error.status if isinstance(error, BadRequest) else STATUSES.get(error.code, 400)
     response = _refusal([_as_graphql(error)], status, status)
-    return replace(response, headers={**response.headers, **HEADERS.get(status, {})})
+    headers = {**response.headers, **HEADERS.get(status, {})}
+    challenge = getattr(error, "challenge", None)
+    if challenge is not None:
+        headers["WWW-Authenticate"] = challenge
+    return replace(response, headers=headers)
 
 
 def _refusal(errors: list[GraphQLError], status: int, json_status: int) -> GraphQLResponse:

@@ -10,7 +10,7 @@ from pcf.cache.gate import CacheUnavailable, Gate, gate
 from pcf.cache.responses import ResponseCache
 from pcf.execution.dependencies import Dependencies
 from pcf.timeouts import TimeoutContext, activate
-from pcf.viewer import ANONYMOUS, Viewer
+from pcf.viewer import ANONYMOUS, Scope, Viewer
 
 ANN = Viewer(1)
 BOB = Viewer(2)
@@ -73,7 +73,35 @@ def test_credentials_are_remembered_and_end_with_their_token(cache):
     gate().invalidate(depends_on("api-token:3"))
     assert cache.look_up("t", None).viewer is None
 
-    assert not cache.remember_viewer(cache.look_up("t", None), "t", staff, 0.0001, Dependencies())
+    soon = time.time() + 0.0001
+    lookup = cache.look_up("t", None)
+    assert not cache.remember_viewer(lookup, "t", staff, soon, Dependencies())
+
+
+def test_credentials_that_redis_still_has_are_not_believed_after_their_time(cache, monkeypatch):
+    lookup = cache.look_up("t", "d")
+    now = time.time()
+    cache.remember_viewer(lookup, "t", ANN, now + 3_600, Dependencies())
+    store(cache, lookup, ANN, "d", b"ann's", Dependencies())
+    assert cache.look_up("t", "d").entry.body == b"ann's"
+
+    monkeypatch.setattr("pcf.cache.responses.time", lambda: now + 3_600)
+    late = cache.look_up("t", "d")
+    assert (late.viewer, late.entry) == (None, None)
+
+
+def test_viewers_whom_a_policy_could_tell_apart_share_no_response(cache):
+    viewers = [Viewer(7, True), *(Viewer(7, scope=scope) for scope in Scope), Viewer(70), ANONYMOUS]
+    lookup = cache.look_up(None, "d")
+    for number, viewer in enumerate(viewers):
+        if viewer.is_authenticated:
+            cache.remember_viewer(lookup, f"t{number}", viewer, None, Dependencies())
+        store(cache, lookup, viewer, "d", b"%d" % number, Dependencies())
+    for number, viewer in enumerate(viewers):
+        token = f"t{number}" if viewer.is_authenticated else None
+        found = cache.look_up(token, "d")
+        assert found.entry.body == b"%d" % number
+        assert found.viewer == (viewer if viewer.is_authenticated else None)
 
 
 @pytest.mark.parametrize("written", ["note:1", "notes", "user:5"])
