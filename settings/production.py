@@ -3,7 +3,7 @@
 from django.core.exceptions import ImproperlyConfigured
 
 from settings.base import *
-from settings.environment import engine_config, env
+from settings.environment import engine_config, env, logging_settings
 
 PCF = engine_config(documents={"introspection": False})
 
@@ -35,6 +35,8 @@ SECURE_HSTS_PRELOAD = True
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+
+LOGGING = logging_settings("json")
 
 STORAGES = {
     **STORAGES,

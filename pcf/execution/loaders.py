@@ -15,6 +15,7 @@ from promise.dataloader import DataLoader
 
 from pcf import metrics
 from pcf.apps import config
+from pcf.database.statements import current_log
 from pcf.execution.dependencies import Dependencies
 from pcf.viewer import Viewer
 
@@ -66,6 +67,9 @@ class Loader(DataLoader):
         self._batch_size.observe(len(keys))
         self._batches.inc()
         self._loads.inc(len(keys))
+        log = current_log()
+        if log is not None:
+            log.place = type(self).__name__
         self.dependencies.add(self.dependency, keys)
         found = self.load_batch(keys)
         return Promise.resolve([found[key] if key in found else self.absent() for key in keys])
