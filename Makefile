@@ -6,10 +6,10 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format requirements bench bench-execution clean
+.PHONY: help run test check format requirements bench bench-execution check-deploy clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: ## the service on http://127.0.0.1:8080 with its servers and demo data, until Ctrl-C (HOST, PORT, WORKERS)
 	@$(DEV) run
@@ -31,6 +31,9 @@ bench: ## what requests cost inside the process, on servers of its own
 
 bench-execution: ## what execution costs: plans, promises and PostgreSQL alone, in one run
 	@$(DEV) exec -- .venv/bin/python benchmarks/execution.py
+
+check-deploy: ## the alerts and the dashboard against a real Prometheus (Debian: the package prometheus)
+	@$(DEV) exec -- .venv/bin/python scripts/check_deploy.py
 
 clean: ## remove what tools left behind; keeps .venv and the development database
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles

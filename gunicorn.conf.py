@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from gunicorn.glogging import Logger
+
 # --- where and how many
 _host = os.environ.get("HOST") or "127.0.0.1"
 _port = os.environ.get("PORT") or "8080"
@@ -40,6 +42,24 @@ accesslog = os.environ.get("ACCESS_LOG") or None  # "-" is standard output
 # without the query string and the Referer: what stands there is not for a log
 access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s bytes %(M)s ms'
 errorlog = "-"
+_production = os.environ.get("DJANGO_SETTINGS_MODULE", "").endswith("production")
+_json = os.environ.get("LOG_FORMAT", "json" if _production else "plain") == "json"
+
+
+class JsonLogger(Logger):
+    """gunicorn's own lines in the format of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        """As gunicorn's, with another formatter."""
+        from pcf.http.logs import JsonFormatter  # noqa: PLC0415 - the path is known by now
+
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(JsonFormatter())
+
+
+if _json:
+    logger_class = JsonLogger
 loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
 # The default socket is one per user, so that two services of one user would take it from each
 # other.
@@ -98,13 +118,20 @@ def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's sig
     gc.freeze()
 
 
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """In a new worker: take the files of metrics that the worker before it has left."""
+    from pcf.processes import take_slot  # noqa: PLC0415 - not before the folder is known
+
+    take_slot()
+
+
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """Forget the gauges of a worker that is gone; its counters stay, they only ever grow."""
-    from prometheus_client import multiprocess  # noqa: PLC0415 - not before the folder is known
+    from pcf.processes import bury  # noqa: PLC0415 - not before the folder is known
 
     # The folder may be gone already; that must not take the service down.
     with contextlib.suppress(OSError):
-        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        bury(worker.pid)
 
 
 def on_exit(server: Any) -> None:  # noqa: ARG001 - gunicorn's signature

@@ -119,6 +119,7 @@ class Database:
     """Statements, retries and the pool."""
 
     slow_statement: float = 0.5  # seconds from which a statement is logged as SLOW QUERY
+    repeated_statements: int = 10  # times one request may send a statement before it is an N+1
     retry_attempts: int = 3  # of an idempotent read after a lost connection
     backoff_initial: float = 0.05  # seconds before the first retry, doubled every time
     backoff_max: float = 1.0  # seconds
@@ -126,8 +127,17 @@ class Database:
     def __post_init__(self) -> None:
         if self.slow_statement < 0:
             raise ConfigError("database.slow_statement must be >= 0 seconds")
+        if self.repeated_statements < 1:
+            raise ConfigError("database.repeated_statements must be at least 1")
         if self.retry_attempts < 0 or not 0 < self.backoff_initial <= self.backoff_max:
             raise ConfigError("database: retry_attempts >= 0, 0 < backoff_initial <= backoff_max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """What is written down beside faults."""
+
+    access: bool = False  # one line a request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +159,7 @@ class Config:
     documents: Documents = field(default_factory=Documents)
     requests: Requests = field(default_factory=Requests)
     database: Database = field(default_factory=Database)
+    logs: Logs = field(default_factory=Logs)
     features: Features = field(default_factory=Features)
 
     def __post_init__(self) -> None:

@@ -1,9 +1,18 @@
 """The WSGI application."""
 
 import os
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
+from pcf.apps import config
+from pcf.http.access import AccessLog
+from pcf.processes import use_slots
 
-application = get_wsgi_application()
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
+use_slots()  # before the application makes its metrics
+
+application: Any = get_wsgi_application()
+
+if config().logs.access:
+    application = AccessLog(application)

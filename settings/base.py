@@ -11,6 +11,7 @@ from settings.environment import (
     database_settings,
     engine_config,
     env,
+    logging_settings,
     redis_settings,
 )
 
@@ -146,21 +147,4 @@ PROMETHEUS_EXPORT_MIGRATIONS = False  # would open a connection in every process
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = PCF.documents.max_body_bytes
 
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "pcf.http.logs.RequestIdFilter"}},
-    "formatters": {
-        "plain": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
-    },
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "filters": ["request_id"],
-            "formatter": "plain",
-        }
-    },
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"django.server": {"handlers": ["console"], "propagate": False}},
-}
+LOGGING = logging_settings("plain")

@@ -114,6 +114,42 @@ def database_settings(*, pool_size: int) -> dict[str, Any]:
     return database
 
 
+def logging_settings(default_format: str) -> dict[str, Any]:
+    """``LOGGING``: everything goes to standard error; ``LOG_FORMAT`` is plain or json.
+
+    Raises ImproperlyConfigured for another format.
+    """
+    formats = {
+        "plain": {
+            "class": "pcf.http.logs.PlainFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
+        },
+        "json": {"class": "pcf.http.logs.JsonFormatter"},
+    }
+    wanted = env.str("LOG_FORMAT", default_format)
+    if wanted not in formats:
+        raise ImproperlyConfigured(f"LOG_FORMAT must be one of {', '.join(formats)}")
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"request_id": {"()": "pcf.http.logs.RequestIdFilter"}},
+        "formatters": {"line": formats[wanted]},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "filters": ["request_id"],
+                "formatter": "line",
+            }
+        },
+        "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO").upper()},
+        # Django's own handlers for these would say everything twice, and mail it
+        "loggers": {
+            "django": {"handlers": [], "propagate": True},
+            "django.server": {"handlers": ["console"], "propagate": False},
+        },
+    }
+
+
 def redis_settings(config: Config, url: str) -> dict[str, Any]:
     """``CACHES`` for django-redis at ``url``; socket limits in seconds come from ``config``."""
     if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:

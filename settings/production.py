@@ -3,7 +3,7 @@
 from django.core.exceptions import ImproperlyConfigured
 
 from settings.base import *
-from settings.environment import engine_config, env
+from settings.environment import engine_config, env, logging_settings
 
 PCF = engine_config(documents={"introspection": False})
 
@@ -39,6 +39,8 @@ SESSION_COOKIE_AGE = 12 * 3_600  # seconds; a day's work
 CSRF_COOKIE_NAME = "__Host-csrftoken"
 CSRF_COOKIE_SECURE = True
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+
+LOGGING = logging_settings("json")
 
 STORAGES = {
     **STORAGES,

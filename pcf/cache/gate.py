@@ -10,7 +10,7 @@ has been delivered.
 import logging
 from functools import cache
 from threading import Lock
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 from django_redis import get_redis_connection
@@ -24,6 +24,14 @@ from pcf.execution.dependencies import Dependencies
 from pcf.timeouts import current_timeout
 
 logger = logging.getLogger("pcf.cache")
+
+_PING = "return redis.call('PING')"
+_durations = {
+    scripts.LOOKUP: metrics.cache_commands.labels("lookup"),
+    scripts.STORE: metrics.cache_commands.labels("store"),
+    scripts.INVALIDATE: metrics.cache_commands.labels("invalidate"),
+    _PING: metrics.cache_commands.labels("ping"),
+}
 
 
 class CacheUnavailable(Exception):
@@ -50,7 +58,7 @@ class Gate:
 
     def ping(self) -> None:
         """Whether Redis answers. Raises CacheUnavailable."""
-        self._send("return redis.call('PING')")
+        self._send(_PING)
 
     def invalidate(self, dependencies: Dependencies) -> int:
         """Advance the generations of ``dependencies`` and remove what depends on them.
@@ -104,11 +112,14 @@ class Gate:
     def _send(self, script: str, *arguments: Any) -> Any:
         if self._shut_until and monotonic() < self._shut_until:
             raise CacheUnavailable
+        started = perf_counter()
         try:
             result = _registered(self._alias, script)(args=arguments)
         except (RedisError, OSError) as error:
             self._failed(error)
             raise CacheUnavailable from error
+        finally:
+            _durations[script].observe(perf_counter() - started)
         if self._failures:
             self._recovered()
         return result

@@ -20,9 +20,6 @@ CHECK_AFTER = 5.0  # seconds unused after which a look at the socket is not enou
 CHECK_LIMIT = 1.0  # seconds that the server has to answer the question
 RECONNECT_TIMEOUT = 0.25  # seconds; psycopg_pool's own pauses grow to minutes, ours do not
 
-_in_use = metrics.db_pool.labels("in_use")
-_waiting = metrics.db_pool.labels("waiting")
-
 
 def backoff() -> Backoff:
     """The backoff policy of everything that talks to the database, as configured now."""
@@ -32,6 +29,17 @@ def backoff() -> Backoff:
         maximum=database.backoff_max,
         attempts=database.retry_attempts,
     )
+
+
+class _Measures:
+    """The metrics of one pool. ``size`` is that of its last use: an idle pool shrinks unseen."""
+
+    def __init__(self, database: str) -> None:
+        self.size = metrics.db_pool.labels(database, "size")
+        self.limit = metrics.db_pool.labels(database, "limit")
+        self.in_use = metrics.db_pool.labels(database, "in_use")
+        self.waiting = metrics.db_pool.labels(database, "waiting")
+        self.wait = metrics.db_pool_wait.labels(database)
 
 
 class Pool(ConnectionPool[Connection]):
@@ -57,12 +65,16 @@ class Pool(ConnectionPool[Connection]):
         checked: bool,
         **options: Any,
     ) -> None:
-        """``checked``: look at connections on checkout; ``options`` as psycopg_pool's."""
+        """``checked``: look at connections on checkout; ``options`` as psycopg_pool's.
+
+        ``name`` is the database's alias; metrics go by it.
+        """
         options.setdefault("reconnect_timeout", RECONNECT_TIMEOUT)
         self._checked = checked
         self._connect_limit = float(options["kwargs"].get("connect_timeout") or 5.0)
         self._failures = 0
         self._configure_connection = configure
+        self._measures = _Measures(options["name"])
         super().__init__(
             connection_class=connection_class,
             configure=self._configure_in_time,
@@ -78,8 +90,9 @@ class Pool(ConnectionPool[Connection]):
         if context is not None:
             bound = context if context.layer == LAYER else context.child_budget(LAYER)
             seconds = min(seconds, bound.remaining())
-        deadline = monotonic() + seconds
-        _waiting.inc()
+        started = monotonic()
+        deadline = started + seconds
+        self._measures.waiting.inc()
         try:
             connection = super().getconn(seconds)
             while self._checked and not _alive(connection):
@@ -94,15 +107,23 @@ class Pool(ConnectionPool[Connection]):
                 raise
             raise _unavailable(bound) from error
         finally:
-            _waiting.dec()
-        _in_use.inc()
+            self._measures.waiting.dec()
+            self._measures.wait.observe(monotonic() - started)
+        self._measures.in_use.inc()
         return connection
 
     def putconn(self, conn: Connection) -> None:
         """Take ``conn`` back; a broken one is replaced."""
         conn.last_used = monotonic()
-        _in_use.dec()
+        self._measures.in_use.dec()
         super().putconn(conn)
+        self._measures.size.set(self.get_stats()["pool_size"])
+
+    def close(self, timeout: float = 5.0) -> None:
+        """As psycopg_pool's; nothing is counted as open any more."""
+        super().close(timeout)
+        self._measures.size.set(0)
+        self._measures.limit.set(0)
 
     def _replace(self, connection: Connection) -> None:
         """Drop a connection found broken, and every other idle one that is broken too."""
@@ -124,6 +145,8 @@ class Pool(ConnectionPool[Connection]):
             self._configure_connection(connection)
         connection.last_used = monotonic()
         self._failures = 0
+        self._measures.size.set(self.get_stats()["pool_size"])
+        self._measures.limit.set(self.max_size)
 
     def _try_again(self, _pool: ConnectionPool[Any]) -> None:
         """Connecting failed and the pool gave up: go on, after a pause, while clients wait."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import sql as composing
@@ -18,24 +18,40 @@ from pcf import metrics
 from pcf.apps import config
 from pcf.config import Timeouts
 from pcf.database.connection import Connection, StatementOverdue
+from pcf.database.shapes import shape
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, current_timeout
 
 logger = logging.getLogger("pcf.database")
 
 LAYER = "database"
-_SHOWN = 1_000  # characters of a statement in the log
 _FINE = 100  # ms: tighter limits are sent exactly, longer ones in steps, so that texts recur
 _STEP = 10  # ms
 
 
+class HasPath(Protocol):
+    """Values of a field, side by side, that know their places in the response."""
+
+    def path(self, index: int, /) -> Any:
+        """The place of the value number ``index``, as graphql-core's Path."""
+
+
 @dataclass(slots=True)
 class QueryLog:
-    """The statements of one request: how many, how many seconds, and their texts if asked for."""
+    """The statements of one request: how many, how many seconds, and their texts if asked for.
+
+    With ``limit``, a statement that is sent more often than that is in ``repeated``, with what was
+    at work when it went beyond: the executor keeps ``place`` up to date, as the name of a loader
+    or as values of a field and which of them.
+    """
 
     count: int = 0
     seconds: float = 0.0
     statements: list[str] | None = field(default=None, repr=False)
     outer: "QueryLog | None" = field(default=None, repr=False)
+    limit: int = 0
+    place: "str | tuple[HasPath, int] | None" = field(default=None, repr=False)
+    repeated: dict[str, str] = field(default_factory=dict, repr=False)
+    times: dict[str, int] = field(default_factory=dict, repr=False)
 
     def add(self, sql: Any, seconds: float) -> None:
         """One more statement, here and in the logs around this one."""
@@ -43,26 +59,46 @@ class QueryLog:
         self.seconds += seconds
         if self.statements is not None:
             self.statements.append(template_text(sql))
+        if self.limit:
+            text = template_text(sql)
+            times = self.times[text] = self.times.get(text, 0) + 1
+            if times == self.limit + 1 and kind_of(text) is Kind.QUERY:
+                self.repeated[text] = self._where()
         if self.outer is not None:
             self.outer.add(sql, seconds)
+
+    def _where(self) -> str:
+        """The place as names joined by dots; positions in lists are left out."""
+        if self.place is None:
+            return "unknown"
+        if isinstance(self.place, str):
+            return self.place
+        column, index = self.place
+        return ".".join(key for key in column.path(index).as_list() if isinstance(key, str))
 
 
 _log: ContextVar[QueryLog | None] = ContextVar("pcf_query_log", default=None)
 
 
 @contextmanager
-def count_queries(*, keep_texts: bool = False) -> Iterator[QueryLog]:
+def count_queries(*, keep_texts: bool = False, limit: int = 0) -> Iterator[QueryLog]:
     """Count the statements of the block, of every connection and every kind (COPY included).
 
     BEGIN, COMMIT and ROLLBACK are not counted; savepoints are. ``keep_texts`` also collects the
-    statements with their placeholders.
+    statements with their placeholders; ``limit`` is how often one may be sent before it is
+    ``repeated`` (0: as often as it likes).
     """
-    log = QueryLog(statements=[] if keep_texts else None, outer=_log.get())
+    log = QueryLog(statements=[] if keep_texts else None, outer=_log.get(), limit=limit)
     token = _log.set(log)
     try:
         yield log
     finally:
         _log.reset(token)
+
+
+def current_log() -> QueryLog | None:
+    """The log of the statements that are sent here, None when nobody counts them."""
+    return _log.get()
 
 
 class Kind(Enum):
@@ -248,10 +284,14 @@ class Watch:
     def _log_slow(self, seconds: float) -> None:
         metrics.db_slow_statements.inc()
         budget = "none" if self._limit_ms is None else f"{self._limit_ms / 1_000:g} s"
-        text = " ".join(template_text(self._sql).split())
-        if len(text) > _SHOWN:
-            text = text[:_SHOWN] + "..."
-        logger.warning("SLOW QUERY %.3f s (budget %s): %s", seconds, budget, text)
+        text = shape(template_text(self._sql))
+        logger.warning(
+            "SLOW QUERY %.3f s (budget %s): %s",
+            seconds,
+            budget,
+            text,
+            extra={"facts": {"seconds": round(seconds, 4), "budget": budget, "statement": text}},
+        )
 
 
 def _limit_ms(budget: TimeoutContext, timeouts: Timeouts, usual: int) -> int:

@@ -16,6 +16,7 @@ from promise.dataloader import Loader as Waiting
 
 from pcf import metrics
 from pcf.apps import config
+from pcf.database.statements import current_log
 from pcf.execution.dependencies import Dependencies
 from pcf.viewer import Viewer
 
@@ -124,7 +125,11 @@ class Loader(DataLoader):
 
         When the batch fails as a whole, its keys are forgotten, so that they can be asked again.
         """
-        _note_batch(type(self).__name__, len(keys))
+        name = type(self).__name__
+        _note_batch(name, len(keys))
+        log = current_log()
+        if log is not None:
+            log.place = name
         self.dependencies.add(self.dependency, keys)
         try:
             found = self.load_batch(keys)

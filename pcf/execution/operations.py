@@ -15,6 +15,7 @@ from graphql import (
     visit,
 )
 
+from pcf import metrics
 from pcf.execution.plan import Compiler, FieldPlan, variables_in
 from pcf.execution.projection import loader_columns
 from pcf.execution.recent import Recent
@@ -80,6 +81,7 @@ class Operation:
         return self._plans.get(values, lambda: self._compile(values))
 
     def _compile(self, values: tuple[Any, ...]) -> Plan:
+        metrics.plans_compiled.inc()
         root_type = self._schema.get_root_type(self._operation.operation)
         if root_type is None:
             raise Unplanned("root_type")

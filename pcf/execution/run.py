@@ -17,6 +17,7 @@ from graphql import GraphQLError, OperationType, default_field_resolver
 from graphql.execution.execute import ExecutionContext
 from graphql.execution.values import get_argument_values
 
+from pcf.database.statements import current_log
 from pcf.execution.columns import Batch, Column, FieldColumn
 from pcf.execution.completion import ROWS_BETWEEN_CHECKS, Completer
 from pcf.execution.failures import Failures
@@ -47,6 +48,7 @@ class Run:
             context, self._failures, self._waits, self._batches, self._check, max_items
         )
         self._arguments: dict[FieldPlan, dict[str, Any] | None] = {}
+        self._log = current_log()
 
     def execute(self) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
         """The data and the errors. Inside a ``promise_scope``; raises what ``check`` raises."""
@@ -125,6 +127,8 @@ class Run:
         """What a resolver returns; an Exception that it raises is as good as one it returns."""
         if index % ROWS_BETWEEN_CHECKS == ROWS_BETWEEN_CHECKS - 1:
             self._check()
+        if self._log is not None:
+            self._log.place = column, index
         field = column.field
         info = self._completer.info(column, index)
         try:

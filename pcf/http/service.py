@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import Any
 
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema, print_schema
 
@@ -18,9 +19,11 @@ from pcf.errors import ClientError, InvalidToken
 from pcf.execution.dependencies import Dependencies
 from pcf.execution.execute import execute
 from pcf.execution.request import RequestContext
+from pcf.http.access import note
 from pcf.http.authentication import Credentials, require_scope
 from pcf.http.errors import present
 from pcf.http.protocol import METHODS, BadRequest, GraphQLRequest, GraphQLResponse, encode
+from pcf.http.repetitions import report_repetitions
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Viewer
 
@@ -84,10 +87,13 @@ class GraphQLService:
         """The response to ``request`` within ``timeout``; every error is an answer, too."""
         started = perf_counter()
         journey = _Journey(request, timeout)
-        with count_queries() as queries:
+        with count_queries(limit=config().database.repeated_statements) as queries:
             response = self._answer(journey)
+        if queries.repeated:
+            report_repetitions(queries)
         operation = journey.operation
         metrics.db_query_count.observe(queries.count)
+        note(operation=operation.type if operation else "none", statements=queries.count)
         metrics.request_duration.labels(
             operation.type if operation else "none",
             metrics.complexity_bucket(operation.measure.complexity if operation else None),
@@ -180,6 +186,7 @@ class GraphQLService:
         context = RequestContext(journey.viewer)
         # fields of a query are free of side effects (spec section 6.2.1): reads may be repeated
         is_query = journey.operation is not None and journey.operation.type == "query"
+        started = perf_counter()
         try:
             with idempotent_reads(is_query):
                 result = execute(
@@ -193,6 +200,7 @@ class GraphQLService:
                 )
         except ClientError as error:  # the deadline between two steps
             result = ExecutionResult(None, [_as_graphql(error)])
+        metrics.execution_duration.observe(perf_counter() - started)
         if result.errors:
             return _with_errors(result, MISS if journey.digest else BYPASS)
         body = encode({"data": result.data})
@@ -224,10 +232,13 @@ def _with_errors(result: ExecutionResult, cache_status: str) -> GraphQLResponse:
     """A response with errors, and with partial data unless nothing was executed (spec 7.1)."""
     errors = result.errors or []
     headers = {"Cache-Status": cache_status}
-    content = {"errors": [present(error) for error in errors]}
+    entries = [present(error) for error in errors]
+    content = {"errors": entries}
+    outcome = _outcome(entries)
     if result.data is None and all(e.path is None and e.original_error is None for e in errors):
-        return GraphQLResponse(encode(content), 400, 200, headers)
-    return GraphQLResponse(encode({**content, "data": result.data}), headers=headers)
+        return GraphQLResponse(encode(content), 400, 200, headers, outcome)
+    body = encode({**content, "data": result.data})
+    return GraphQLResponse(body, headers=headers, outcome=outcome)
 
 
 def refused(error: ClientError) -> GraphQLResponse:
@@ -243,5 +254,11 @@ def refused(error: ClientError) -> GraphQLResponse:
 
 def _refusal(errors: list[GraphQLError], status: int, json_status: int) -> GraphQLResponse:
     """A response without execution."""
-    body = encode({"errors": [present(error) for error in errors]})
-    return GraphQLResponse(body, status, json_status, {"Cache-Status": BYPASS})
+    entries = [present(error) for error in errors]
+    body = encode({"errors": entries})
+    headers = {"Cache-Status": BYPASS}
+    return GraphQLResponse(body, status, json_status, headers, _outcome(entries))
+
+
+def _outcome(entries: list[dict[str, Any]]) -> str:
+    return metrics.outcome(entry["extensions"]["code"] for entry in entries)

@@ -184,7 +184,7 @@ def _to_django(request: HttpRequest, response: GraphQLResponse, media: str) -> H
         content_type=f"{media}; charset=utf-8",
         headers={**response.headers, **cors_headers(request.headers.get("Origin"))},
     )
-    metrics.http_responses.labels(str(status)).inc()
+    metrics.http_responses.labels(str(status), response.outcome).inc()
     answer["Vary"] = "Accept, Authorization" + (", Origin" if varies_by_origin() else "")
     answer["Cache-Control"] = "private, no-cache"
     return answer

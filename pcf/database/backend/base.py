@@ -229,6 +229,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 open=False,  # a process that forks must not carry connections along
                 configure=self._configure_connection,
                 checked=self.settings_dict["CONN_HEALTH_CHECKS"],
+                name=self.alias,
                 **({} if options is True else options),
             )
             pool = self._connection_pools.setdefault(self.alias, pool)
