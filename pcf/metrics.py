@@ -80,6 +80,14 @@ cache_refusals = Counter("response_cache_refused_stores_total", "Responses not s
 cache_invalidations = Counter(
     "response_cache_invalidations_total", "Dependencies advanced by writes", ("kind",)
 )
+cache_owed = Counter(
+    "response_cache_owed_total", "Commits whose invalidation Redis did not take at once"
+)
+cache_recovered = Counter(
+    "response_cache_recovered_total",
+    "What the watch delivered for others: rows of the outbox, marks of transactions that are over",
+    ("what",),
+)
 cache_failures = Counter(
     "response_cache_failures_total", "Commands that Redis did not answer in time or at all"
 )

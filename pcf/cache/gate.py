@@ -46,6 +46,7 @@ class Gate:
         self._settler: Settle | None = None
         self._debts = 0  # how often something may have been owed; 0 while nothing is
         self._lease: float | None = None  # until when what the watch saw holds; None without one
+        self._closed: dict[str, str] = {}  # why nothing may be cached as things are set up
 
     def settle_with(self, settler: Settle) -> None:
         """Deliver what is owed by ``settler``, which raises CacheUnavailable when it fails."""
@@ -56,7 +57,7 @@ class Gate:
         timeout = current_timeout()
         if timeout is not None and timeout.remaining() < config().timeouts.cache:
             raise CacheUnavailable  # the rest of the time belongs to the answer
-        if self._lease is not None and monotonic() > self._lease:
+        if self._closed or (self._lease is not None and monotonic() > self._lease):
             raise CacheUnavailable
         if self._debts:
             self.settle()
@@ -71,12 +72,40 @@ class Gate:
         """The outbox was looked at: others may owe something from ``until`` (monotonic) on."""
         self._lease = until
 
+    @property
+    def is_owing(self) -> bool:
+        """Whether something may be owed to Redis."""
+        return self._debts > 0
+
+    def close(self, what: str, reason: str | None) -> None:
+        """Serve and store nothing for ``reason``, until it is None. Writes are still delivered."""
+        if self._closed.get(what) == reason:
+            return
+        if reason is None:
+            del self._closed[what]
+            logger.warning("responses are cached again")
+        else:
+            self._closed = {**self._closed, what: reason}
+            logger.warning("responses are not cached: %s", reason)
+
+    def trouble(self) -> str | None:
+        """Why nothing is served from the cache now, for operators; None when all is well."""
+        if self._closed:
+            return "; ".join(self._closed.values())
+        if self._left_alone():
+            return "Redis fails and is left alone"
+        if self._debts:
+            return "writes are owed to Redis"
+        if self._lease is not None and monotonic() > self._lease:
+            return "the watch is late"
+        return None
+
     def settle(self, settler: Settle | None = None) -> None:
         """Deliver what is owed; one thread at a time, the others are refused meanwhile.
 
         Raises CacheUnavailable when that is not possible now.
         """
-        if self._is_shut() or not self._settling.acquire(blocking=False):
+        if self._left_alone() or not self._settling.acquire(blocking=False):
             raise CacheUnavailable
         try:
             debts = self._debts
@@ -116,6 +145,11 @@ class Gate:
         return bool(
             self._send(scripts.CLEAR, settings.prefix, settings.generation_ttl, transaction)
         )
+
+    def marked(self, seconds: int) -> list[str]:
+        """The transactions whose marks are at least ``seconds`` old. Raises CacheUnavailable."""
+        found = self._send(scripts.MARKED, config().cache.prefix, seconds)
+        return [transaction.decode() for transaction in found]
 
     def invalidate(self, dependencies: Dependencies) -> int:
         """Advance the generations of ``dependencies`` and remove what depends on them.
@@ -162,7 +196,7 @@ class Gate:
         return sent
 
     def _send(self, script: str, *arguments: Any) -> Any:
-        if self._is_shut():
+        if not self._admits():
             raise CacheUnavailable
         try:
             result = _registered(self._alias, script)(args=arguments)
@@ -173,8 +207,19 @@ class Gate:
             self._recovered()
         return result
 
-    def _is_shut(self) -> bool:
+    def _left_alone(self) -> bool:
         return bool(self._shut_until) and monotonic() < self._shut_until
+
+    def _admits(self) -> bool:
+        """Whether a command may be tried: after a pause by one of the threads that want to."""
+        if not self._shut_until:  # the usual case needs no lock
+            return True
+        with self._lock:
+            if self._left_alone():
+                return False
+            if self._shut_until:
+                self._shut_until = monotonic() + config().cache.breaker_seconds
+            return True
 
     def _failed(self, error: Exception) -> None:
         metrics.cache_failures.inc()

@@ -22,6 +22,7 @@ from typing import Any
 import psycopg
 from django.db import connections
 
+from pcf import metrics
 from pcf.apps import config
 from pcf.cache import outbox
 from pcf.cache.gate import CacheUnavailable, gate
@@ -70,13 +71,14 @@ def _owed(connection: Any, row: int, outcome: Outcome) -> None:
     """A committed write is in the outbox, in ``row``: wait until every process must have seen it.
 
     A process reads the outbox every ``cache.watch_seconds`` and serves nothing from the cache when
-    its last look is older than two of them. While a row is there that has been there for so long
-    already, nobody serves anything, and there is nothing to wait for.
+    its last look is older than ``cache.lease_seconds``. While a row is still there that has been
+    waited for, nobody serves anything, and there is nothing to wait for.
     """
     if outcome is Outcome.ABORTED:
         return
     gate().owe()
-    lease = 2 * config().cache.watch_seconds
+    metrics.cache_owed.inc()
+    lease = config().cache.lease_seconds
     if outcome is Outcome.COMMITTED and not _notices.has_passed(connection):
         timeout = current_timeout()
         sleep(lease if timeout is None else min(lease, max(timeout.remaining(), 0.0)))

@@ -83,9 +83,11 @@ def forget(connection: Any, ids: Iterable[int]) -> None:
 
 
 def statuses(connection: Any, transactions: Sequence[str]) -> dict[str, str]:
-    """Whether each transaction is ``in progress``; anything else means that it is over."""
+    """Whether each transaction is ``in progress``; anything else means that it is over, also that
+    the server, restored from a backup, does not know it.
+    """
     rows = connection.execute(
-        "SELECT t, CASE WHEN t::xid8 >= pg_snapshot_xmax(pg_current_snapshot()) THEN 'unknown' "
+        "SELECT t, CASE WHEN t::xid8 > pg_current_xact_id() THEN 'of another time' "
         "ELSE COALESCE(pg_xact_status(t::xid8), 'old') END FROM unnest(%s::text[]) AS t",
         [list(transactions)],
     ).fetchall()
@@ -94,20 +96,19 @@ def statuses(connection: Any, transactions: Sequence[str]) -> dict[str, str]:
 
 def install(using: str, app: str | None = None) -> list[str]:
     """Install the triggers (of ``app``) that are missing or out of date; returns their tables."""
-    stale = [trigger for trigger in stale_triggers(using) if app in {None, trigger.app}]
     with connections[using].cursor() as cursor:
+        stale = [trigger for trigger in stale_triggers(cursor) if app in {None, trigger.app}]
         for trigger in stale:
             cursor.execute(trigger.sql)
             cursor.execute(f"COMMENT ON FUNCTION \"{trigger.function}\" IS '{trigger.fingerprint}'")
     return [trigger.table for trigger in stale]
 
 
-def stale_triggers(using: str) -> list[Trigger]:
+def stale_triggers(cursor: Any) -> list[Trigger]:
     """The triggers of existing tables that are missing or not as they are declared now."""
     wanted = list(triggers())
-    with connections[using].cursor() as cursor:
-        cursor.execute(_INSTALLED, [[it.table for it in wanted], [it.function for it in wanted]])
-        found = dict(cursor.fetchall())
+    cursor.execute(_INSTALLED, [[it.table for it in wanted], [it.function for it in wanted]])
+    found = dict(cursor.fetchall())
     return [it for it in wanted if found.get(it.table, it.fingerprint) != it.fingerprint]
 
 

@@ -283,6 +283,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
             connection.isolation_level = self.isolation_level
         return connection
 
+    def connect_outside_pool(self) -> Connection:
+        """A connection of psycopg's in autocommit mode that the caller owns and closes."""
+        params = {**self.get_connection_params(), "autocommit": True}
+        return self._connection_class().connect(**params)
+
     def _configure_connection(self, connection: Connection) -> bool:
         """Django's set-up of a new session; a pooled one also gets the usual limit, to keep."""
         commit: bool = super()._configure_connection(connection)  # type: ignore[misc]
