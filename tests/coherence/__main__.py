@@ -1,4 +1,4 @@
-"""Random queries and random writes of every kind against gunicorn; no answer may be old or another's.
+"""Random queries and writes of every kind against gunicorn; no answer may be old or another's.
 
     make coherence                       100,000 operations
     python -m tests.coherence --operations 2000 --seed 7
@@ -68,10 +68,10 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, port: int) -> int:
-    import django  # noqa: PLC0415 (the environment is complete by now)
+    import django  # not before the environment is complete
 
     django.setup()
-    from django.core.management import call_command  # noqa: PLC0415
+    from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
     service = subprocess.Popen(
@@ -89,11 +89,11 @@ class _Fuzz:
     """One run."""
 
     def __init__(self, options: argparse.Namespace, port: int) -> None:
-        from tests.coherence.asking import Client  # noqa: PLC0415
-        from tests.coherence.queries import Queries  # noqa: PLC0415
-        from tests.coherence.turns import Turns  # noqa: PLC0415
-        from tests.coherence.writes import Writes  # noqa: PLC0415
-        from tests.coherence.world import World  # noqa: PLC0415
+        from tests.coherence.asking import Client
+        from tests.coherence.queries import Queries
+        from tests.coherence.turns import Turns
+        from tests.coherence.world import World
+        from tests.coherence.writes import Writes
 
         self._options = options
         self._client = lambda: Client(port)
@@ -141,8 +141,8 @@ class _Fuzz:
         seconds = time.monotonic() - started
         done = self.counts["checks"] + self.counts["writes"]
         print(
-            f"seed {seed}: {done:,} operations in {seconds:.0f} s ({self.counts['writes']:,} writes, "
-            f"{self.counts['checks']:,} checks, {self.counts['hits']:,} of them hits; "
+            f"seed {seed}: {done:,} operations in {seconds:.0f} s "
+            f"({self.counts['writes']:,} writes, {self.counts['checks']:,} checks, {self.counts['hits']:,} of them hits; "
             f"{self.counts['reads']:,} reads beside them, {self.counts['read hits']:,} hits): "
             f"{len(self.failures)} differences"
         )

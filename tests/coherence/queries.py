@@ -36,13 +36,13 @@ class Queries:
             "{ tags(first: 100) { id name } }",
             f'{{ tag(id: "{tag}") {{ id name notes {{ {_NOTE} author {{ name }} }} }} }}',
             f"{{ tags(first: 3) {{ name notes(first: 3) {{ {_NOTE} }} }} }}",
-            f"{{ users(first: 100) {{ name notes {{ {_NOTE} author {{ name }} tags {{ name }} }} }} }}",
+            f"{{ users(first: 100) {{ name notes {{ {_NOTE} author {{ name }} tags {{ id }} }} }} }}",
         ]
         weights = [4, 4, 2, 3, 3, 3, 2, 2, 3, 1, 2, 1, 2, 3, 1, 1]
         return viewer, rng.choices(shapes, weights)[0]
 
     def _id(self, newest: int) -> int:
-        """Mostly one of a few, so that answers repeat; sometimes one of the last, or of the next."""
+        """Mostly one of a few, so that answers repeat; else one of the last, or of the next."""
         rng = self._rng
         if rng.random() < 0.6:
             return rng.randint(1, 12)

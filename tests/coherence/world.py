@@ -1,8 +1,8 @@
 """The data of a run, and what can be told from the text of an answer.
 
-A note's title ends with its version, ``#17``, from a sequence that is asked while its row is locked:
-versions of one note only grow. Its content is ``private-of-5.`` while it is a private note of user 5
-and ``public.`` otherwise.
+A note's title ends with its version, ``#17``, from a sequence that is asked while nobody else
+writes: versions of one note only grow. Its content is ``private-of-5.`` while it is a private note
+of user 5 and ``public.`` otherwise.
 """
 
 import re

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import CharField, F, Value
 from django.db.models.functions import Cast, Concat
 from django.utils import timezone
@@ -110,25 +110,19 @@ class Writes:
         User.objects.get(pk=self._user()).notes.add(note)
 
     def rolled_back(self) -> None:
-        try:
-            with transaction.atomic():
-                self._note().delete()
-                Tag.objects.update(name=Concat(F("name"), Value("?")))
-                raise IntegrityError
-        except IntegrityError:
-            pass
+        with transaction.atomic():
+            self._note().delete()
+            Tag.objects.update(name=Concat(F("name"), Value("?")))
+            transaction.set_rollback(True)
 
     def savepoint(self) -> None:
         with transaction.atomic():
             note = self._note(lock=True)
             note.title = f"p #{next_version()}"
             note.save()
-            try:
-                with transaction.atomic():
-                    self._note().delete()
-                    raise IntegrityError
-            except IntegrityError:
-                pass
+            with transaction.atomic():
+                self._note().delete()
+                transaction.set_rollback(True)
 
     # --- tags
 
@@ -149,7 +143,7 @@ class Writes:
 
     def link_raw_delete(self) -> None:
         links = NoteTag.objects.filter(note=self._note())
-        links._raw_delete(links.db)  # noqa: SLF001
+        links._raw_delete(links.db)
 
     def tag_rename(self) -> None:
         tag = self._tags()[0]
@@ -282,7 +276,7 @@ class Writes:
         names = self._world.names
         unused = set(names[-10:]) - set(Tag.objects.values_list("name", flat=True))
         if unused and self._rng.random() < 0.5:
-            return sorted(unused)[0]  # a name that meant another tag, or none
+            return min(unused)  # a name that meant another tag, or none
         names.append(f"tag{next_version()}")
         return names[-1]
 
