@@ -22,7 +22,5 @@ def register_all() -> None:
         Touch(kind="users", ignoring=(*_UNSEEN, *_RIGHTS)),
         Touch(kind="account", key="id", ignoring=(*_UNSEEN, "name", "email", "created_at")),
     )
-    declare(
-        ApiToken,
-        Touch(kind="api-token", key="id", ignoring=("name", "last_used_at", "replaced_by")),
-    )
+    unread = ("name", "last_used_at", "replaced_by")
+    declare(ApiToken, Touch(kind="api-token", key="id", ignoring=unread))

@@ -142,7 +142,8 @@ class _Fuzz:
         done = self.counts["checks"] + self.counts["writes"]
         print(
             f"seed {seed}: {done:,} operations in {seconds:.0f} s "
-            f"({self.counts['writes']:,} writes, {self.counts['checks']:,} checks, {self.counts['hits']:,} of them hits; "
+            f"({self.counts['writes']:,} writes, {self.counts['checks']:,} checks, "
+            f"{self.counts['hits']:,} of them hits; "
             f"{self.counts['reads']:,} reads beside them, {self.counts['read hits']:,} hits): "
             f"{len(self.failures)} differences"
         )

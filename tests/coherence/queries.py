@@ -36,7 +36,7 @@ class Queries:
             "{ tags(first: 100) { id name } }",
             f'{{ tag(id: "{tag}") {{ id name notes {{ {_NOTE} author {{ name }} }} }} }}',
             f"{{ tags(first: 3) {{ name notes(first: 3) {{ {_NOTE} }} }} }}",
-            f"{{ users(first: 100) {{ name notes {{ {_NOTE} author {{ name }} tags {{ id }} }} }} }}",
+            f"{{ users(first: 100) {{ name notes {{ {_NOTE} tags {{ id }} }} }} }}",
         ]
         weights = [4, 4, 2, 3, 3, 3, 2, 2, 3, 1, 2, 1, 2, 3, 1, 1]
         return viewer, rng.choices(shapes, weights)[0]
