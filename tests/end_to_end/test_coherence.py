@@ -1,4 +1,4 @@
-"""A short run of ``make coherence``: no cached answer differs from the uncached one, and no leaks."""
+"""A short run of ``make coherence``: no cached answer differs from an uncached one; no leaks."""
 
 import os
 import subprocess
