@@ -125,6 +125,20 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's si
     take_slot()
 
 
+def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """In every worker, when it has been forked and is about to serve."""
+    from pcf.cache import watch  # noqa: PLC0415 - configured once the application is loaded
+
+    watch.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """In every worker, when it ends."""
+    from pcf.cache import watch  # noqa: PLC0415
+
+    watch.stop()
+
+
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """Forget the gauges of a worker that is gone; its counters stay, they only ever grow."""
     from pcf.processes import bury  # noqa: PLC0415 - not before the folder is known

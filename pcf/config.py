@@ -64,6 +64,8 @@ class Cache:
     token_ttl: int = 60  # seconds a token's viewer is remembered
     breaker_failures: int = 3  # failures in a row until Redis is left alone
     breaker_seconds: float = 2.0  # how long it is left alone
+    watch_seconds: float = 0.25  # between two looks at what other processes could not deliver
+    lease_seconds: float = 1.0  # how long what the last look saw is trusted
 
     def __post_init__(self) -> None:
         if self.default_ttl < 0 or self.token_ttl < 1:
@@ -72,6 +74,8 @@ class Cache:
             raise ConfigError("cache limits must be at least 1")
         if self.breaker_seconds < 0 or not self.prefix:
             raise ConfigError("cache: breaker_seconds >= 0, prefix not empty")
+        if not 0 < 2 * self.watch_seconds <= self.lease_seconds:
+            raise ConfigError("cache: 0 < 2 * watch_seconds <= lease_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -232,6 +232,14 @@ cache_invalidations = Labelled(
     Counter("response_cache_invalidations_total", "Dependencies advanced by writes", ("kind",)),
     None,
 )
+cache_owed = Counter(
+    "response_cache_owed_total", "Commits whose invalidation Redis did not take at once"
+)
+cache_recovered = Counter(
+    "response_cache_recovered_total",
+    "What the watch delivered for others: rows of the outbox, marks of transactions that are over",
+    ("what",),
+)
 cache_failures = Counter(
     "response_cache_failures_total", "Commands that Redis did not answer in time or at all"
 )

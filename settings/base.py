@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "django_prometheus",
     "graphene_django",
     "pcf",
+    "pcf.cache",
     "users",
     "tags",
     "notes",
