@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
+from hashlib import sha256
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -17,12 +19,11 @@ from psycopg import sql as composing
 from pcf import metrics
 from pcf.apps import config
 from pcf.config import Timeouts
-from pcf.database.connection import Connection, StatementOverdue
+from pcf.database.connection import LAYER, Connection, StatementOverdue
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, current_timeout
 
 logger = logging.getLogger("pcf.database")
 
-LAYER = "database"
 _SHOWN = 1_000  # characters of a statement in the log
 _FINE = 100  # ms: tighter limits are sent exactly, longer ones in steps, so that texts recur
 _STEP = 10  # ms
@@ -38,15 +39,20 @@ class QueryLog:
     outer: "QueryLog | None" = field(default=None, repr=False)
 
     def add(self, sql: Any, seconds: float) -> None:
-        """One more statement, here and in the logs around this one."""
-        self.count += 1
-        self.seconds += seconds
+        """One more statement, here and in the logs around this one.
+
+        Threads of the request may add at the same time.
+        """
+        with _adding:
+            self.count += 1
+            self.seconds += seconds
         if self.statements is not None:
             self.statements.append(template_text(sql))
         if self.outer is not None:
             self.outer.add(sql, seconds)
 
 
+_adding = Lock()
 _log: ContextVar[QueryLog | None] = ContextVar("pcf_query_log", default=None)
 
 
@@ -79,6 +85,7 @@ _HOUSEKEEPING_WORDS = {"SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "END", "ABO
 _SETTING_WORDS = {"SET", "RESET", "DISCARD"}
 _FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([a-z]+)", re.IGNORECASE | re.DOTALL)
 _LIMIT_SETTING = re.compile(r"statement_timeout|discard\s+all|reset\s+all", re.IGNORECASE)
+_LIST = re.compile(r"%s(?:, ?%s)+")
 _COMMON = frozenset({"SELECT ", "INSERT ", "UPDATE ", "DELETE "})
 
 
@@ -111,6 +118,15 @@ def template_text(sql: Any) -> str:
     if isinstance(sql, composing.SQL | composing.Identifier):
         return sql.as_string(None)
     return "%s"
+
+
+def fingerprint(text: str) -> str:
+    """Twelve hexadecimal digits for a statement with its placeholders, by which a log finds it.
+
+    Blanks do not count, nor how many placeholders a list has.
+    """
+    shape = _LIST.sub("%s", " ".join(text.split()))
+    return sha256(shape.encode()).hexdigest()[:12]
 
 
 def with_limit(limit: str, sql: Any) -> Any:
@@ -206,9 +222,11 @@ class Watch:
         self._started = monotonic()
 
     def _exceeded(self) -> DeadlineExceeded:
+        error = DeadlineExceeded(LAYER, self._config.timeouts.database)
         if self._budget is not None:
-            return self._budget.exceeded()
-        return DeadlineExceeded(LAYER, self._config.timeouts.database)
+            error = self._budget.exceeded()
+        error.statement = fingerprint(template_text(self._sql))
+        return error
 
     def done(self) -> float:
         """The statement is over; gives back the seconds it took."""
@@ -249,19 +267,20 @@ class Watch:
         metrics.db_slow_statements.inc()
         budget = "none" if self._limit_ms is None else f"{self._limit_ms / 1_000:g} s"
         text = " ".join(template_text(self._sql).split())
+        mark = fingerprint(text)
         if len(text) > _SHOWN:
             text = text[:_SHOWN] + "..."
-        logger.warning("SLOW QUERY %.3f s (budget %s): %s", seconds, budget, text)
+        logger.warning("SLOW QUERY %.3f s (budget %s, %s): %s", seconds, budget, mark, text)
 
 
 def _limit_ms(budget: TimeoutContext, timeouts: Timeouts, usual: int) -> int:
     """``statement_timeout`` for ``budget``; the usual limit when that is as good as reached.
 
-    "As good" is ``timeouts.reserve``: what the layer above keeps to answer in. It saves a SET for
-    every statement that begins some milliseconds after its budget was made.
+    "As good" is ``timeouts.reserve_graphql``: what the layer above keeps to answer in. It saves a
+    SET for every statement that begins some milliseconds after its budget was made.
     """
     remaining = budget.deadline - monotonic()
-    if remaining >= timeouts.database - timeouts.reserve:
+    if remaining >= timeouts.database - timeouts.reserve_graphql:
         return usual
     exact = int(remaining * 1_000)
     return exact - exact % _STEP if exact > _FINE else max(exact, 1)

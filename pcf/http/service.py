@@ -10,6 +10,7 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSchema, print_schema
 from pcf import metrics
 from pcf.apps import config
 from pcf.cache.responses import Lookup, ResponseCache, request_digest, token_digest
+from pcf.database.errors import DatabaseUnavailable
 from pcf.database.retry import idempotent_reads
 from pcf.database.statements import count_queries
 from pcf.documents.document import Document, InvalidDocument, Operation, UnknownOperation
@@ -189,7 +190,9 @@ class GraphQLService:
                     check=timeout.check,
                     max_items=config().documents.max_items,
                 )
-        except ClientError as error:  # the deadline between two steps
+        except ClientError as error:
+            if error.code == "TIMEOUT":  # between two steps: nothing of the response is complete
+                raise
             result = ExecutionResult(None, [_as_graphql(error)])
         if result.errors:
             return _with_errors(result, MISS if journey.digest else BYPASS)
@@ -221,11 +224,30 @@ def _as_graphql(error: ClientError) -> GraphQLError:
 def _with_errors(result: ExecutionResult, cache_status: str) -> GraphQLResponse:
     """A response with errors, and with partial data unless nothing was executed (spec 7.1)."""
     errors = result.errors or []
+    away = _database_away(result)
+    if away is not None:
+        return refused(away)
     headers = {"Cache-Status": cache_status}
     content = {"errors": [present(error) for error in errors]}
     if result.data is None and all(e.path is None and e.original_error is None for e in errors):
         return GraphQLResponse(encode(content), 400, 200, headers)
     return GraphQLResponse(encode({**content, "data": result.data}), headers=headers)
+
+
+def _database_away(result: ExecutionResult) -> DatabaseUnavailable | None:
+    """The database's absence, when it left nothing of the response: then there is no response.
+
+    A client that is told so by the status comes back later (Retry-After), and so do balancers.
+    """
+    if result.data and any(value is not None for value in result.data.values()):
+        return None
+    for error in result.errors or ():
+        original = error.original_error
+        while isinstance(original, GraphQLError):
+            original = original.original_error
+        if isinstance(original, DatabaseUnavailable):
+            return original
+    return None
 
 
 def refused(error: ClientError) -> GraphQLResponse:

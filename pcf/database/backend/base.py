@@ -26,13 +26,14 @@ from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base, operations
 from django.db.backends.utils import CursorWrapper
 from psycopg import IsolationLevel
+from psycopg.pq import TransactionStatus
 
 from pcf import metrics
 from pcf.apps import config
 from pcf.database.connection import GRACE, Connection
-from pcf.database.errors import ConnectionLost
+from pcf.database.errors import ConnectionLost, OutcomeUnknown
 from pcf.database.pool import Pool, backoff
-from pcf.database.retry import lost_reason, may_repeat
+from pcf.database.retry import Commit, lost_reason, may_repeat
 from pcf.database.statements import (
     Kind,
     Watch,
@@ -211,6 +212,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     ops_class = DatabaseOperations
     connection: Connection | None
+    commit_state = Commit.NOT_SENT  # of the latest transaction
     _connection_pools: ClassVar[dict[str, Pool]] = {}
 
     @property
@@ -265,6 +267,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return super().get_new_connection(conn_params)
         level = self.settings_dict["OPTIONS"].get("isolation_level")
         self.isolation_level = IsolationLevel(level or IsolationLevel.READ_COMMITTED)
+        if context is not None:  # psycopg knows whole seconds, two at least
+            limits = conn_params.get("connect_timeout") or 5, max(1, round(context.remaining()))
+            conn_params = {**conn_params, "connect_timeout": min(map(int, limits))}
         connection = self._connection_class().connect(**conn_params)
         if level is not None:
             connection.isolation_level = self.isolation_level
@@ -276,6 +281,28 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.pool and connection.keeps_session_limit:
             connection.limit_separately(usual_limit(), usual_limit())
         return commit
+
+    def _commit(self) -> None:
+        """COMMIT, remembering in ``commit_state`` how far it came.
+
+        Raises ``ConnectionLost`` when the connection was lost before, ``OutcomeUnknown`` when it
+        was lost while the answer was awaited.
+        """
+        connection = self.connection
+        if connection is None or connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            super()._commit()  # type: ignore[misc] # nothing to commit
+            return
+        if connection.lost():
+            raise ConnectionLost
+        self.commit_state = Commit.UNKNOWN
+        try:
+            super()._commit()  # type: ignore[misc]
+        except Error as error:
+            if lost_reason(error.__cause__, connection) is not None:
+                raise OutcomeUnknown from error
+            self.commit_state = Commit.NOT_SENT
+            raise
+        self.commit_state = Commit.DONE
 
     def abandon(self) -> bool:
         """Give up a broken connection, so that the next statement gets another; whether it did.
