@@ -15,16 +15,16 @@ _host = os.environ.get("HOST") or "127.0.0.1"
 _port = os.environ.get("PORT") or "8080"
 bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
 workers = int(os.environ.get("WORKERS") or 2)
-worker_class = "gthread"
+worker_class = "pcf.http.worker.Worker"  # gthread under a watchdog
 threads = int(os.environ.get("THREADS") or 8)
 preload_app = True  # the schema is built once and its memory shared
 
 # --- how long (seconds)
 # With gthread this bounds only a worker's main loop, which also runs while requests do. Requests
-# have their own deadline of 30 s (the timeout hierarchy); a stop waits longer than that, so that
-# none is cut off.
+# have their own deadline (the timeout hierarchy); a stop waits longer than that, so that none is
+# cut off.
 timeout = 60
-graceful_timeout = 35
+graceful_timeout = int(float(os.environ.get("PCF_TIMEOUTS_HTTP") or 30) + 5)
 keepalive = 75  # longer than the 60 s of common proxies, so that the proxy closes first
 
 # --- limits
@@ -107,6 +107,20 @@ def _close_connections() -> None:
         connection.close()
         if hasattr(connection, "close_pool"):
             connection.close_pool()
+
+
+def on_starting(server: Any) -> None:
+    """Wait for PostgreSQL, a bounded time; without it, start all the same.
+
+    The service then answers what it can, /readyz says that it is not ready, and the pools keep
+    trying: to stop here would only have it started again.
+    """
+    from django.conf import settings  # noqa: PLC0415 - configured once the application is loaded
+
+    from pcf.database.startup import wait_for_database  # noqa: PLC0415
+
+    size = settings.PCF.pool.sized(server.cfg.threads).max_size
+    wait_for_database(settings.PCF.database.startup_wait, wanted=server.cfg.workers * size)
 
 
 def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature

@@ -81,7 +81,7 @@ TEMPLATES = [
 THREADS = env.int("THREADS", 8)
 if THREADS < 1:
     raise ImproperlyConfigured("THREADS must be at least 1")
-DATABASES: dict[str, Any] = {"default": database_settings(pool_size=THREADS + 2)}
+DATABASES: dict[str, Any] = {"default": database_settings(PCF, threads=THREADS)}
 
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = redis_settings(PCF, REDIS_URL)

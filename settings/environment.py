@@ -86,12 +86,16 @@ def _names(variable: str, default: None) -> tuple[str, ...] | None:
     return None if values is None else tuple(v.strip() for v in values if v.strip())
 
 
-def database_settings(*, pool_size: int) -> dict[str, Any]:
+def database_settings(config: Config, *, threads: int) -> dict[str, Any]:
     """``DATABASES["default"]`` from ``DATABASE_URL``, with the engine's backend and a pool.
 
-    ``pool_size`` is the largest number of connections of one process.
-    Raises ImproperlyConfigured when the address is not one of PostgreSQL.
+    ``threads`` is how many threads of a process may want a connection at the same time.
+    Raises ImproperlyConfigured when the address is not one of PostgreSQL, or the pool too small.
     """
+    try:
+        pool = config.pool.sized(threads)
+    except ConfigError as error:
+        raise ImproperlyConfigured(str(error)) from error
     url = env.str("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/pcf")
     if urlsplit(url).scheme not in {"postgres", "postgresql"}:
         raise ImproperlyConfigured("DATABASE_URL must be a postgres:// address")
@@ -102,14 +106,10 @@ def database_settings(*, pool_size: int) -> dict[str, Any]:
     options = dict(database.get("OPTIONS") or {})
     options.setdefault("connect_timeout", 5)
     options.setdefault("application_name", "pcf")
-    options["pool"] = {
-        "min_size": 1,
-        "max_size": pool_size,
-        "timeout": 5.0,  # seconds to wait for a connection
-        "max_waiting": 4 * pool_size,
-        "max_lifetime": 1_800.0,
-        "max_idle": 300.0,
-    }
+    options["pool"] = dataclasses.asdict(pool)
+    if config.database.shared_sessions:
+        options["session_statement_timeout"] = False
+        database["DISABLE_SERVER_SIDE_CURSORS"] = True  # a cursor would stay in the session
     database["OPTIONS"] = options
     return database
 

@@ -10,10 +10,9 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from pcf import metrics
 from pcf.apps import config
-from pcf.database.connection import Connection
+from pcf.database.connection import LAYER, Connection
 from pcf.database.errors import DatabaseUnavailable, TooManyWaiting
 from pcf.database.retry import Backoff
-from pcf.database.statements import LAYER
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate, current_timeout
 
 CHECK_AFTER = 5.0  # seconds unused after which a look at the socket is not enough
@@ -95,7 +94,7 @@ class Pool(ConnectionPool[Connection]):
         self._measures.waiting.inc()
         try:
             connection = super().getconn(seconds)
-            while self._checked and not _alive(connection):
+            while self._checked and not _alive(connection, deadline):
                 self._replace(connection)
                 connection = super().getconn(deadline - monotonic())
         except TooManyRequests as error:
@@ -160,8 +159,8 @@ def _unavailable(bound: TimeoutContext) -> DeadlineExceeded | DatabaseUnavailabl
     return bound.exceeded() if bound.expired else DatabaseUnavailable()
 
 
-def _alive(connection: Connection) -> bool:
-    """Whether the server still talks to us.
+def _alive(connection: Connection, deadline: float) -> bool:
+    """Whether the server still talks to us; it has until ``deadline`` to say so, on monotonic().
 
     An idle connection has nothing to read, except the server's farewell or the end of the stream.
     Without any, one that was used lately is taken to be alive; else the server is asked.
@@ -172,8 +171,12 @@ def _alive(connection: Connection) -> bool:
         silent = not poll.poll(0)
         if silent and monotonic() - connection.last_used < CHECK_AFTER:
             return True
-        with activate(TimeoutContext.start("check", CHECK_LIMIT)):
+        limit = min(CHECK_LIMIT, deadline - monotonic())
+        connection.deadline = monotonic() + limit
+        with activate(TimeoutContext.start("check", limit)):
             ConnectionPool.check_connection(connection)
     except psycopg.Error:
         return False
+    finally:
+        connection.deadline = None
     return True

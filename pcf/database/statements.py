@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
+from hashlib import sha256
+from threading import Lock
 from time import monotonic
 from typing import Any, Protocol
 
@@ -17,13 +19,12 @@ from psycopg import sql as composing
 from pcf import metrics
 from pcf.apps import config
 from pcf.config import Timeouts
-from pcf.database.connection import Connection, StatementOverdue
+from pcf.database.connection import LAYER, Connection, StatementOverdue
 from pcf.database.shapes import shape
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, current_timeout
 
 logger = logging.getLogger("pcf.database")
 
-LAYER = "database"
 _FINE = 100  # ms: tighter limits are sent exactly, longer ones in steps, so that texts recur
 _STEP = 10  # ms
 
@@ -54,9 +55,13 @@ class QueryLog:
     times: dict[str, int] = field(default_factory=dict, repr=False)
 
     def add(self, sql: Any, seconds: float) -> None:
-        """One more statement, here and in the logs around this one."""
-        self.count += 1
-        self.seconds += seconds
+        """One more statement, here and in the logs around this one.
+
+        Threads of the request may add at the same time.
+        """
+        with _adding:
+            self.count += 1
+            self.seconds += seconds
         if self.statements is not None:
             self.statements.append(template_text(sql))
         if self.limit:
@@ -77,6 +82,7 @@ class QueryLog:
         return ".".join(key for key in column.path(index).as_list() if isinstance(key, str))
 
 
+_adding = Lock()
 _log: ContextVar[QueryLog | None] = ContextVar("pcf_query_log", default=None)
 
 
@@ -115,6 +121,7 @@ _HOUSEKEEPING_WORDS = {"SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "END", "ABO
 _SETTING_WORDS = {"SET", "RESET", "DISCARD"}
 _FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([a-z]+)", re.IGNORECASE | re.DOTALL)
 _LIMIT_SETTING = re.compile(r"statement_timeout|discard\s+all|reset\s+all", re.IGNORECASE)
+_LIST = re.compile(r"%s(?:, ?%s)+")
 _COMMON = frozenset({"SELECT ", "INSERT ", "UPDATE ", "DELETE "})
 
 
@@ -147,6 +154,15 @@ def template_text(sql: Any) -> str:
     if isinstance(sql, composing.SQL | composing.Identifier):
         return sql.as_string(None)
     return "%s"
+
+
+def fingerprint(text: str) -> str:
+    """Twelve hexadecimal digits for a statement with its placeholders, by which a log finds it.
+
+    Blanks do not count, nor how many placeholders a list has.
+    """
+    without_lists = _LIST.sub("%s", " ".join(text.split()))
+    return sha256(without_lists.encode()).hexdigest()[:12]
 
 
 def with_limit(limit: str, sql: Any) -> Any:
@@ -242,9 +258,11 @@ class Watch:
         self._started = monotonic()
 
     def _exceeded(self) -> DeadlineExceeded:
+        error = DeadlineExceeded(LAYER, self._config.timeouts.database)
         if self._budget is not None:
-            return self._budget.exceeded()
-        return DeadlineExceeded(LAYER, self._config.timeouts.database)
+            error = self._budget.exceeded()
+        error.statement = fingerprint(template_text(self._sql))
+        return error
 
     def done(self) -> float:
         """The statement is over; gives back the seconds it took."""
@@ -285,23 +303,32 @@ class Watch:
         metrics.db_slow_statements.inc()
         budget = "none" if self._limit_ms is None else f"{self._limit_ms / 1_000:g} s"
         text = shape(template_text(self._sql))
+        mark = fingerprint(template_text(self._sql))
         logger.warning(
-            "SLOW QUERY %.3f s (budget %s): %s",
+            "SLOW QUERY %.3f s (budget %s, %s): %s",
             seconds,
             budget,
+            mark,
             text,
-            extra={"facts": {"seconds": round(seconds, 4), "budget": budget, "statement": text}},
+            extra={
+                "facts": {
+                    "seconds": round(seconds, 4),
+                    "budget": budget,
+                    "fingerprint": mark,
+                    "statement": text,
+                }
+            },
         )
 
 
 def _limit_ms(budget: TimeoutContext, timeouts: Timeouts, usual: int) -> int:
     """``statement_timeout`` for ``budget``; the usual limit when that is as good as reached.
 
-    "As good" is ``timeouts.reserve``: what the layer above keeps to answer in. It saves a SET for
-    every statement that begins some milliseconds after its budget was made.
+    "As good" is ``timeouts.reserve_graphql``: what the layer above keeps to answer in. It saves a
+    SET for every statement that begins some milliseconds after its budget was made.
     """
     remaining = budget.deadline - monotonic()
-    if remaining >= timeouts.database - timeouts.reserve:
+    if remaining >= timeouts.database - timeouts.reserve_graphql:
         return usual
     exact = int(remaining * 1_000)
     return exact - exact % _STEP if exact > _FINE else max(exact, 1)

@@ -26,6 +26,7 @@ from pcf.execution.plan import FieldPlan, Read, shared_arguments
 from pcf.execution.promises import free_frames
 from pcf.execution.reading import read_attribute, read_default
 from pcf.execution.waits import Wait, Waits, outcome
+from pcf.timeouts import DeadlineExceeded
 
 
 class Run:
@@ -49,6 +50,7 @@ class Run:
         )
         self._arguments: dict[FieldPlan, dict[str, Any] | None] = {}
         self._log = current_log()
+        self._at: tuple[Batch, FieldPlan] | None = None
 
     def execute(self) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
         """The data and the errors. Inside a ``promise_scope``; raises what ``check`` raises."""
@@ -61,6 +63,9 @@ class Run:
                 if self._failures.reached_root:
                     break
             errors = self._failures.apply()
+        except DeadlineExceeded as error:
+            error.path = self._place()
+            raise
         finally:
             self._waits.clear()
         free_frames(*errors)
@@ -80,6 +85,7 @@ class Run:
             while self._batches:
                 batch = self._batches.popleft()
                 for field in batch.fields:
+                    self._at = batch, field
                     self._check()
                     self._execute_field(batch, field)
             ready = self._waits.settled()
@@ -87,6 +93,12 @@ class Run:
                 return
             for wait in ready:
                 wait.resume()
+
+    def _place(self) -> list[str | int] | None:
+        """Where the operation is: the path of the field begun last, for its first parent."""
+        if self._at is None:
+            return None
+        return FieldColumn(*self._at, [0]).path(0).as_list()
 
     # -- values ---------------------------------------------------------------------------------
 

@@ -26,7 +26,8 @@ def present(error: GraphQLError) -> dict[str, Any]:
             metrics.limit_refusals.labels(original.limit).inc()
         if isinstance(original, DeadlineExceeded):
             metrics.timeouts.labels(original.layer).inc()
-            logger.warning("time limit reached at %s: %s", _path(error), original)
+            of = f" (statement {original.statement})" if original.statement else ""
+            logger.warning("time limit reached at %s%s: %s", _path(error), of, original)
     elif original is not None and not isinstance(original, GraphQLError):
         logger.error("unexpected error at %s", _path(error), exc_info=original)
         entry["message"] = "Internal server error"
@@ -38,4 +39,5 @@ def present(error: GraphQLError) -> dict[str, Any]:
 
 
 def _path(error: GraphQLError) -> str:
-    return ".".join(map(str, error.path or ())) or "the document"
+    path = error.path or getattr(error.original_error, "path", None) or ()
+    return ".".join(map(str, path)) or "the document"

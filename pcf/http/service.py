@@ -11,6 +11,7 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSchema, print_schema
 from pcf import metrics
 from pcf.apps import config
 from pcf.cache.responses import Lookup, ResponseCache, request_digest, token_digest
+from pcf.database.errors import DatabaseUnavailable
 from pcf.database.retry import idempotent_reads
 from pcf.database.statements import count_queries
 from pcf.documents.document import Document, InvalidDocument, Operation, UnknownOperation
@@ -198,7 +199,9 @@ class GraphQLService:
                     check=timeout.check,
                     max_items=config().documents.max_items,
                 )
-        except ClientError as error:  # the deadline between two steps
+        except ClientError as error:
+            if error.code == "TIMEOUT":  # between two steps: nothing of the response is complete
+                raise
             result = ExecutionResult(None, [_as_graphql(error)])
         metrics.execution_duration.observe(perf_counter() - started)
         if result.errors:
@@ -231,6 +234,9 @@ def _as_graphql(error: ClientError) -> GraphQLError:
 def _with_errors(result: ExecutionResult, cache_status: str) -> GraphQLResponse:
     """A response with errors, and with partial data unless nothing was executed (spec 7.1)."""
     errors = result.errors or []
+    away = _database_away(result)
+    if away is not None:
+        return refused(away)
     headers = {"Cache-Status": cache_status}
     entries = [present(error) for error in errors]
     content = {"errors": entries}
@@ -239,6 +245,22 @@ def _with_errors(result: ExecutionResult, cache_status: str) -> GraphQLResponse:
         return GraphQLResponse(encode(content), 400, 200, headers, outcome)
     body = encode({**content, "data": result.data})
     return GraphQLResponse(body, headers=headers, outcome=outcome)
+
+
+def _database_away(result: ExecutionResult) -> DatabaseUnavailable | None:
+    """The database's absence, when it left nothing of the response: then there is no response.
+
+    A client that is told so by the status comes back later (Retry-After), and so do balancers.
+    """
+    if result.data and any(value is not None for value in result.data.values()):
+        return None
+    for error in result.errors or ():
+        original = error.original_error
+        while isinstance(original, GraphQLError):
+            original = original.original_error
+        if isinstance(original, DatabaseUnavailable):
+            return original
+    return None
 
 
 def refused(error: ClientError) -> GraphQLResponse:

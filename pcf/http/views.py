@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -33,6 +33,7 @@ from pcf.http.protocol import (
     parse_query_string,
 )
 from pcf.http.service import GraphQLService, refused
+from pcf.http.watchdog import current_watch
 from pcf.timeouts import current_timeout
 
 MAX_SILENCE = 5.0  # seconds between two pieces of a body
@@ -137,11 +138,13 @@ def _body(request: HttpRequest) -> bytes:
     if int(length) > limit:
         raise BodyTooLarge("body", limit, f"The body may have {limit} bytes at most")
     try:
-        with _impatient(request):
+        with _impatient(request), _bounded():
             body = request.body
     except (OSError, RawPostDataException) as error:
         raise BadRequest("The body could not be read", status=408) from error
     if len(body) != int(length):
+        if _timeout(request).expired:
+            raise BadRequest("The body did not come in time", status=408)
         raise BadRequest("The body is shorter than its Content-Length")
     return body
 
@@ -151,7 +154,7 @@ def _impatient(request: HttpRequest) -> Iterator[None]:
     """Bound each wait for a piece of the body by MAX_SILENCE and by what is left.
 
     gunicorn reads bodies in the thread that answers: a client that stops sending must not keep it.
-    One that sends a byte now and then still can; a buffering proxy in front keeps such away.
+    For one that sends a byte now and then there is the watchdog.
     """
     connection = request.META.get("gunicorn.socket")
     if connection is None:
@@ -163,6 +166,12 @@ def _impatient(request: HttpRequest) -> Iterator[None]:
         yield
     finally:
         connection.settimeout(before)
+
+
+def _bounded() -> AbstractContextManager[None]:
+    """The body as a whole ends with the request's deadline."""
+    watch = current_watch()
+    return nullcontext() if watch is None else watch.reading()
 
 
 class InternalError(ClientError):

@@ -35,9 +35,9 @@ from pcf import metrics
 from pcf.apps import config
 from pcf.database.commits import Outcome, may_write, prepare
 from pcf.database.connection import GRACE, Connection
-from pcf.database.errors import ConnectionLost
+from pcf.database.errors import ConnectionLost, OutcomeUnknown
 from pcf.database.pool import Pool, backoff
-from pcf.database.retry import lost_reason, may_repeat
+from pcf.database.retry import Commit, lost_reason, may_repeat
 from pcf.database.statements import (
     Kind,
     Watch,
@@ -51,6 +51,10 @@ from pcf.errors import ClientError
 from pcf.timeouts import current_timeout
 
 _LIMIT = re.compile(r"\A(SET (LOCAL )?|RESET )statement_timeout[^;]*; ")
+
+
+def _nothing(_outcome: Outcome) -> None:
+    """Nobody guards this commit."""
 
 
 class SharedSessionConnection(Connection):
@@ -224,6 +228,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     ops_class = DatabaseOperations
     connection: Connection | None
+    commit_state = Commit.NOT_SENT  # of the latest transaction
     _connection_pools: ClassVar[dict[str, Pool]] = {}
 
     @property
@@ -279,6 +284,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return super().get_new_connection(conn_params)
         level = self.settings_dict["OPTIONS"].get("isolation_level")
         self.isolation_level = IsolationLevel(level or IsolationLevel.READ_COMMITTED)
+        if context is not None:  # psycopg knows whole seconds, two at least
+            limits = conn_params.get("connect_timeout") or 5, max(1, round(context.remaining()))
+            conn_params = {**conn_params, "connect_timeout": min(map(int, limits))}
         connection = self._connection_class().connect(**conn_params)
         if level is not None:
             connection.isolation_level = self.isolation_level
@@ -309,19 +317,34 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _commit(self) -> None:
         """COMMIT, with those who guard it (``pcf.database.commits``) told before and after.
 
-        Raises whatever a guard raises before it; the transaction is rolled back then.
+        ``commit_state`` remembers how far it came. Raises ``ConnectionLost`` when the connection
+        was lost before, ``OutcomeUnknown`` when it was lost while the answer was awaited, and
+        whatever a guard raises before it; the transaction is rolled back then.
         """
         connection = self.connection
-        if connection is None or connection.pgconn.transaction_status != TransactionStatus.INTRANS:
-            super()._commit()  # type: ignore[misc]
+        status = None if connection is None else connection.pgconn.transaction_status
+        if connection is None or status == TransactionStatus.IDLE:
+            super()._commit()  # type: ignore[misc] # nothing to commit
             return
-        with self.wrap_database_errors:
-            finish = prepare(self)
+        if connection.lost():
+            raise ConnectionLost
+        finish = _nothing
+        if status == TransactionStatus.INTRANS:
+            with self.wrap_database_errors:
+                finish = prepare(self)
+        self.commit_state = Commit.UNKNOWN
         try:
             super()._commit()  # type: ignore[misc]
-        except BaseException:
+        except Error as error:
             finish(Outcome.UNKNOWN if connection.closed else Outcome.ABORTED)
+            if lost_reason(error.__cause__, connection) is not None:
+                raise OutcomeUnknown from error
+            self.commit_state = Commit.NOT_SENT
             raise
+        except BaseException:
+            finish(Outcome.UNKNOWN)
+            raise
+        self.commit_state = Commit.DONE
         finish(Outcome.COMMITTED)
 
     def abandon(self) -> bool:
