@@ -22,6 +22,7 @@ class NoteType(DjangoObjectType):
         "tags.schema.TagType",
         loader="notes.TagsByNote",
         many=True,
+        size=5,
         description="The tags of this note, by id.",
     )
 

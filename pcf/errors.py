@@ -1,5 +1,6 @@
 """Errors whose message and extensions may be shown to a client; every other error is masked."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -7,10 +8,12 @@ class ClientError(Exception):
     """An error a client may see: its message, and ``extensions`` with a ``code``.
 
     graphql-core copies ``extensions`` of an original error into the GraphQL error (spec section
-    7.1.2), so raising a subclass in a resolver is all that is needed.
+    7.1.2), so raising a subclass in a resolver is all that is needed. ``headers`` go with an answer
+    that is nothing but this error.
     """
 
     code = "BAD_REQUEST"
+    headers: Mapping[str, str] = {}
 
     @property
     def extensions(self) -> dict[str, Any]:
@@ -38,7 +41,9 @@ class LimitExceeded(ClientError):
 
 
 class ResponseTooLarge(ClientError):
-    """The lists of a response would have more items together than a response may have."""
+    """The lists of a response would have more items together than a response may have, or its text
+    more bytes.
+    """
 
     code = "RESPONSE_TOO_LARGE"
 

@@ -44,7 +44,29 @@ request_duration = Histogram(
 request_errors = Counter(
     "graphql_errors_total", "Errors in GraphQL responses by extensions.code", ("code",)
 )
-LIMITS = ("batch", "body", "variables_bytes", "variables_depth")
+LIMITS = (
+    "aliases",
+    "batch",
+    "body",
+    "characters",
+    "complexity",
+    "concurrent",
+    "cost",
+    "depth",
+    "directives",
+    "fragments",
+    "introspection",
+    "introspection_depth",
+    "list_depth",
+    "rate",
+    "repeats",
+    "response",
+    "root_fields",
+    "tokens",
+    "value_depth",
+    "variables_bytes",
+    "variables_depth",
+)
 limit_refusals = Counter(
     "graphql_limit_refusals_total", "Requests that went beyond a limit, by limit", ("limit",)
 )

@@ -1,5 +1,6 @@
-"""Measuring a document against the limits, before anything expensive is done with it."""
+"""Measuring a parsed document against the limits, before anything expensive is done with it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphql import (
@@ -13,21 +14,21 @@ from graphql import (
 )
 
 from pcf.config import Documents
-from pcf.errors import ClientError
+from pcf.documents.scan import too_large
 
-
-class DocumentTooLarge(ClientError):
-    """A document exceeds one of the limits."""
-
-    code = "DOCUMENT_TOO_LARGE"
+VISITS = 4  # selections looked at for each field that may be selected: fragments are looked at, too
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """``depth`` of nested fields and ``complexity``: selected fields, fragments expanded."""
+    """``depth`` of nested fields and ``complexity``: selected fields, fragments expanded.
+
+    ``visits`` counts selections of every kind, fragments expanded: what a walk has to look at.
+    """
 
     depth: int
     complexity: int
+    visits: int = 0
 
 
 _NOTHING = Measure(0, 0)
@@ -47,12 +48,13 @@ class _Measurer:
         self._measured: dict[str, Measure] = {}
 
     def measure(self, selection_set: SelectionSetNode | None) -> Measure:
-        """The measure of what is selected; recursion is bounded by the parser's token limit."""
-        depth = complexity = 0
+        """The measure of what is selected; recursion is bounded by the nesting of the text."""
+        depth = complexity = visits = 0
         for selection in selection_set.selections if selection_set else ():
+            visits += 1
             if isinstance(selection, FieldNode):
                 inner = self.measure(selection.selection_set)
-                inner = Measure(inner.depth + 1, inner.complexity + 1)
+                inner = Measure(inner.depth + 1, inner.complexity + 1, inner.visits)
             elif isinstance(selection, InlineFragmentNode):
                 inner = self.measure(selection.selection_set)
             elif isinstance(selection, FragmentSpreadNode):
@@ -61,7 +63,8 @@ class _Measurer:
                 inner = _NOTHING
             depth = max(depth, inner.depth)
             complexity += inner.complexity
-        return Measure(depth, complexity)
+            visits += inner.visits
+        return Measure(depth, complexity, visits)
 
     def _fragment(self, name: str) -> Measure:
         known = self._measured.get(name)
@@ -73,27 +76,31 @@ class _Measurer:
         return known
 
 
+def operations_of(document: DocumentNode) -> Iterator[OperationDefinitionNode]:
+    """The operations among the definitions of ``document``."""
+    for node in document.definitions:
+        if isinstance(node, OperationDefinitionNode):
+            yield node
+
+
 def measure(
     document: DocumentNode, limits: Documents
 ) -> list[tuple[OperationDefinitionNode, Measure]]:
     """The measure of every operation of ``document``.
 
-    Raises DocumentTooLarge when one of them is deeper or more complex than ``limits`` allow.
+    Raises DocumentTooLarge when one of them is deeper than ``limits`` allow, or all together
+    select more fields: all of them are validated, whichever is executed.
     """
     measurer = _Measurer(document)
     measures: list[tuple[OperationDefinitionNode, Measure]] = []
-    for node in document.definitions:
-        if not isinstance(node, OperationDefinitionNode):
-            continue
+    complexity = visits = 0
+    for node in operations_of(document):
         result = measurer.measure(node.selection_set)
         if result.depth > limits.max_depth:
-            raise DocumentTooLarge(
-                f"The document nests {result.depth} fields deep; {limits.max_depth} are allowed"
-            )
-        if result.complexity > limits.max_complexity:
-            raise DocumentTooLarge(
-                f"The document selects {result.complexity} fields; "
-                f"{limits.max_complexity} are allowed"
-            )
+            raise too_large("depth", limits.max_depth, "levels of fields")
+        complexity += result.complexity
+        visits += result.visits
+        if complexity > limits.max_complexity or visits > VISITS * limits.max_complexity:
+            raise too_large("complexity", limits.max_complexity, "fields, fragments expanded")
         measures.append((node, result))
     return measures

@@ -18,6 +18,8 @@ class Edge(graphene.Field):
     other. ``key`` is the parent's attribute that holds the loader's key; a parent without one
     (None) has no such neighbour. ``many`` makes the field a list, ``first`` a paged list with
     that default page size; the page reaches the loader as its arguments ``first`` and ``after``.
+    ``size`` is how many neighbours a list without pages is supposed to have, for what an
+    operation may cost (``documents.assumed_list_size`` when it is not said).
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Edge(graphene.Field):
         key: str = "id",
         many: bool = False,
         first: int | None = None,
+        size: int | None = None,
         required: bool = False,
         description: str | None = None,
     ) -> None:
@@ -35,6 +38,7 @@ class Edge(graphene.Field):
         self.key = key
         self.many = many
         self.paged = first is not None
+        self.size = size
         self.read_key = attrgetter(key)
         of_type: Any = type_
         if many:

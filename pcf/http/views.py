@@ -13,6 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from pcf import metrics
 from pcf.apps import config
 from pcf.errors import ClientError
+from pcf.http.address import client_address
 from pcf.http.authentication import bearer_token
 from pcf.http.batch import answer_batch
 from pcf.http.cors import cors_headers, preflight_headers, varies_by_origin
@@ -116,6 +117,7 @@ def _read(request: HttpRequest) -> GraphQLRequest | list[GraphQLRequest]:
         raise BadRequest("GraphQL is served to GET and POST", status=405)
     how: dict[str, Any] = {
         "token": bearer_token(request.headers.get("Authorization")),
+        "address": client_address(request.META, config().rates.trusted_proxies),
         "no_store": "no-store" in request.headers.get("Cache-Control", "").lower(),
     }
     if request.method == "POST":
