@@ -84,7 +84,7 @@ class Documents:
     remembered: int = 1_000  # documents in the in-process LRU
     max_body_bytes: int = 1_000_000  # of an HTTP request
     max_characters: int = 15_000
-    max_tokens: int = 1_000
+    max_tokens: int = 500  # and comments
     max_directives: int = 30
     max_aliases: int = 30
     max_fragments: int = 30

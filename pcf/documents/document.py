@@ -18,7 +18,7 @@ from pcf.documents.cost import CostModel, check_cost, cost_model
 from pcf.documents.limits import Measure, measure
 from pcf.documents.scan import check_text
 from pcf.documents.selection import select
-from pcf.errors import ClientError, LimitExceeded
+from pcf.errors import ClientError
 
 MAX_ERRORS = 5  # that validation looks for: each takes its time to be found and worded
 
@@ -86,7 +86,7 @@ def prepare(schema: GraphQLSchema, text: str, limits: Documents) -> Document:
         node = _parse(text)
         measures = measure(node, limits)
         costs = {_name(o): _cost(schema, node, o, limits) for o, _ in measures}
-    except LimitExceeded as error:
+    except ClientError as error:  # a limit, or a cycle of fragments
         refusal = GraphQLError(str(error), original_error=error, extensions=error.extensions)
         raise InvalidDocument([refusal]) from error
     _validate(schema, node)

@@ -15,6 +15,7 @@ from graphql import (
 
 from pcf.config import Documents
 from pcf.documents.scan import too_large
+from pcf.errors import ClientError
 
 VISITS = 4  # selections looked at for each field that may be selected: fragments are looked at, too
 
@@ -34,6 +35,12 @@ class Measure:
 _NOTHING = Measure(0, 0)
 
 
+class FragmentCycle(ClientError):
+    """A fragment spreads itself, directly or by others (specification section 5.5.2.2)."""
+
+    code = "GRAPHQL_VALIDATION_FAILED"
+
+
 class _Measurer:
     """Measures selection sets. Every fragment is measured once, so nesting fragments in fragments
     costs no more time than they have text.
@@ -46,6 +53,7 @@ class _Measurer:
             if isinstance(node, FragmentDefinitionNode)
         }
         self._measured: dict[str, Measure] = {}
+        self._open: set[str] = set()  # being measured, or measured
 
     def measure(self, selection_set: SelectionSetNode | None) -> Measure:
         """The measure of what is selected; recursion is bounded by the nesting of the text."""
@@ -69,11 +77,18 @@ class _Measurer:
     def _fragment(self, name: str) -> Measure:
         known = self._measured.get(name)
         if known is None:
-            self._measured[name] = _NOTHING  # a cycle counts nothing here; validation refuses it
+            if name in self._open:
+                raise FragmentCycle(f"Cannot spread fragment '{name}' within itself.")
+            self._open.add(name)
             fragment = self._fragments.get(name)
             known = self.measure(fragment.selection_set if fragment else None)
             self._measured[name] = known
         return known
+
+    def check_fragments(self) -> None:
+        """Raise FragmentCycle also for fragments that no operation spreads."""
+        for name in self._fragments:
+            self._fragment(name)
 
 
 def operations_of(document: DocumentNode) -> Iterator[OperationDefinitionNode]:
@@ -89,9 +104,11 @@ def measure(
     """The measure of every operation of ``document``.
 
     Raises DocumentTooLarge when one of them is deeper than ``limits`` allow, or all together
-    select more fields: all of them are validated, whichever is executed.
+    select more fields: all of them are validated, whichever is executed. Raises FragmentCycle,
+    which validation would find later, and at length.
     """
     measurer = _Measurer(document)
+    measurer.check_fragments()
     measures: list[tuple[OperationDefinitionNode, Measure]] = []
     complexity = visits = 0
     for node in operations_of(document):

@@ -7,13 +7,15 @@ nested too deeply. What is counted here is exact for every text that parses.
 """
 
 import re
+from collections import Counter
 from itertools import accumulate
 
 from pcf.config import Documents
 from pcf.errors import LimitExceeded
 
 # Possessive quantifiers (++, *+) never go back, so the time is linear in the text's length.
-_IGNORED = r"(?:[\t\n\r ,\ufeff]++|\#[^\n\r]*+)*+"
+_BLANK = r"[\t\n\r ,\ufeff]*+"
+_COMMENT = r"\#[^\n\r]*+"
 _BLOCK_STRING = r'"""(?:[^"\\]|\\"""|\\|"(?!""))*+"""'
 _STRING = r'"(?:[^"\\\n\r]|\\[^\n\r])*+"'
 _UNENDED = r'"[\s\S]*+'  # the rest of the text, which no lexer reads
@@ -21,7 +23,8 @@ _NUMBER = r"-?[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
 _NAME = r"[_A-Za-z][_0-9A-Za-z]*+"
 _OTHER = r"\.\.\.|[^\t\n\r ,\ufeff\#]"
 _TOKEN = re.compile(
-    f'{_IGNORED}(?:({_BLOCK_STRING}|(?!"""){_STRING}|{_UNENDED}|{_NAME}|{_NUMBER}|{_OTHER})|\\Z)'
+    f'{_BLANK}(?:({_BLOCK_STRING}|(?!""")(?:{_STRING})|{_UNENDED}|{_NAME}|{_NUMBER}|{_COMMENT}'
+    f"|{_OTHER})|\\Z)"
 )
 NESTING = 4  # braces for each level of fields: conditions and fragments on types nest, too
 
@@ -44,9 +47,10 @@ def check_text(text: str, limits: Documents) -> None:
     """
     if len(text) > limits.max_characters:
         raise too_large("characters", limits.max_characters, "characters")
-    tokens = split(text)
-    if len(tokens) > limits.max_tokens:
-        raise too_large("tokens", limits.max_tokens, "tokens")
+    found = _TOKEN.findall(text)
+    if len(found) > limits.max_tokens + 1:  # and the empty match at the end
+        raise too_large("tokens", limits.max_tokens, "tokens and comments")
+    tokens = _without_comments(found)
     if tokens.count("@") > limits.max_directives:
         raise too_large("directives", limits.max_directives, "directives")
     _check_places(tokens, limits)
@@ -57,7 +61,11 @@ def split(text: str) -> list[str]:
 
     Ends where a string does not, since nothing after that is a token.
     """
-    return [token for token in _TOKEN.findall(text) if token]
+    return _without_comments(_TOKEN.findall(text))
+
+
+def _without_comments(found: list[str]) -> list[str]:
+    return [lexeme for lexeme in found if lexeme and lexeme[0] != "#"]
 
 
 def _check_places(tokens: list[str], limits: Documents) -> None:
@@ -73,6 +81,24 @@ def _check_places(tokens: list[str], limits: Documents) -> None:
         raise too_large("value_depth", limits.max_value_depth, "levels in one value")
     if max(depths, default=0) > NESTING * limits.max_depth:
         raise too_large("depth", limits.max_depth, "levels of fields")
+    if _most_repeated(selections) > limits.max_repeats + limits.max_aliases:
+        raise too_large("repeats", limits.max_repeats, "times the same field at one place")
+
+
+def _most_repeated(tokens: list[str]) -> int:
+    """How often the same field stands between the same braces, or an alias of that name."""
+    counts: Counter[tuple[int, str]] = Counter()
+    places = [0]
+    before = ""
+    for index, lexeme in enumerate(tokens, start=1):
+        if lexeme == "{":
+            places.append(index)
+        elif lexeme == "}":
+            places = places[:-1] or [0]
+        elif len(places) > 1 and before not in _NO_FIELD_AFTER and lexeme not in _NO_FIELD:
+            counts[places[-1], lexeme] += 1
+        before = lexeme
+    return max(counts.values(), default=0)
 
 
 def _by_place(tokens: list[str]) -> tuple[list[str], list[str]]:
@@ -94,4 +120,6 @@ def _depths(tokens: list[str]) -> list[int]:
     return list(accumulate(_STEPS.get(lexeme, 0) for lexeme in tokens))
 
 
+_NO_FIELD_AFTER = frozenset({"...", "on", "@"})
+_NO_FIELD = frozenset({":", "...", "@", "on"})
 _STEPS = {"{": 1, "[": 1, "}": -1, "]": -1}

@@ -1,8 +1,8 @@
 """What an operation selects, as a tree: fragments expanded, equal fields merged, types known.
 
 The tree is made before validation, from a document that may be nonsense: what the schema does not
-know has no type here, and validation will say so. It is made from no more than
-``documents.max_complexity`` fields, which has been checked before.
+know has no type here, and validation will say so. That there are no cycles and no more than
+``documents.max_complexity`` fields has been checked before.
 """
 
 from collections.abc import Iterator
@@ -29,6 +29,7 @@ from graphql.execution.execute import get_field_def
 
 from pcf.config import Documents
 from pcf.documents.scan import DocumentTooLarge, too_large
+from pcf.errors import ClientError
 
 # the fields of the schema's own types that lead to lists of such types; as graphql-js counts them
 SCHEMA_LISTS = frozenset({"fields", "inputFields", "interfaces", "possibleTypes"})
@@ -38,6 +39,12 @@ class IntrospectionDisabled(DocumentTooLarge):
     """The schema cannot be asked about itself here."""
 
     code = "INTROSPECTION_DISABLED"
+
+
+class OperationNotSupported(ClientError):
+    """The schema has no operations of this type."""
+
+    code = "GRAPHQL_VALIDATION_FAILED"
 
 
 @dataclass(slots=True)
@@ -77,7 +84,6 @@ class _Selector:
             for node in document.definitions
             if isinstance(node, FragmentDefinitionNode)
         }
-        self._open: set[str] = set()  # fragments being expanded: a cycle ends here
 
     def collect(
         self,
@@ -118,12 +124,9 @@ class _Selector:
 
     def _spread(self, name: str, into: dict[tuple[str, str], Selected]) -> None:
         fragment = self._fragments.get(name)
-        if fragment is None or name in self._open:
-            return
-        self._open.add(name)
-        type_ = self._schema.get_type(fragment.type_condition.name.value)
-        self.collect(fragment.selection_set, type_, into)
-        self._open.discard(name)
+        if fragment is not None:
+            type_ = self._schema.get_type(fragment.type_condition.name.value)
+            self.collect(fragment.selection_set, type_, into)
 
     def _definition(self, type_: GraphQLNamedType | None, node: FieldNode) -> GraphQLField | None:
         if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):
@@ -140,10 +143,14 @@ def select(
     """The root fields of ``operation``, with all below them.
 
     Raises DocumentTooLarge for too many root fields, lists within lists, repetitions of a field and
-    too deep a look into the schema; IntrospectionDisabled where none is allowed.
+    too deep a look into the schema; IntrospectionDisabled where none is allowed;
+    OperationNotSupported for a subscription.
     """
     tree: dict[tuple[str, str], Selected] = {}
     root_type = schema.get_root_type(operation.operation)
+    if root_type is None:
+        kind = operation.operation.value
+        raise OperationNotSupported(f"The schema has no operations of type '{kind}'.")
     _Selector(schema, document, limits).collect(operation.selection_set, root_type, tree)
     roots = list(tree.values())
     if len(roots) > limits.max_root_fields:

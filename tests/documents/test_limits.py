@@ -10,6 +10,7 @@ from pcf.documents import document, scan
 from pcf.documents.document import InvalidDocument, prepare
 from pcf.metrics import LIMITS
 from pcf.schema import schema
+from tests.attacks import DOCUMENTS
 
 SCHEMA = schema.graphql_schema
 SEED = "{ users(first: 100) { id name notes { id title author { name } tags { name } } } }"
@@ -68,6 +69,15 @@ def test_a_limit_holds_at_its_value_and_refuses_one_beyond(limit, knob, value, t
     }
 
 
+def test_what_is_repeated_is_counted_at_each_place_by_itself():
+    limits = {"max_repeats": 1, "max_aliases": 1}
+    fine = """
+        { me { id a: id notes { id author { id ... on User { id } ... on User { name } } } } }
+    """
+    assert prepare(SCHEMA, fine.replace("{ id ... on User { id }", "{ id"), Documents(**limits))
+    assert refusal(fine, **limits)["limit"] == "repeats"
+
+
 def test_the_query_that_all_is_about_and_what_tools_ask_are_allowed_by_default():
     assert prepare(SCHEMA, SEED, Documents())
     assert prepare(SCHEMA, get_introspection_query(), Documents())
@@ -82,10 +92,11 @@ COUNTABLE = [
     "{ me { " + "id " * 100_000 + "} }",
     "{ me { " + "".join(f"a{n}: id " for n in range(60)) + "} }",
     "{ me { id " + "@skip(if: true) " * 60 + "} }",
-    "{" * 900,
-    "{ me(a: " + "[" * 500 + ") }",
+    "{ me { " + "id name " * 60 + "} }",
+    "{" * 400,
+    "{ me(a: " + "[" * 400 + ") }",
     of_fragments(60),
-    "#\n" * 20_000,
+    "#\n" * 501,
     '"""' + '\\"""' * 3_000,
     '{ me(a: "' + "x" * 1_000_000 + '") { id } }',
 ]
@@ -104,7 +115,7 @@ def test_what_can_be_counted_is_refused_without_parsing(monkeypatch, text):
 
 
 MEASURABLE = [
-    "{ me { " + "id " * 200 + "} }",
+    "{ me { " + "id " * 40 + "} }",
     "{ " + " ".join(f"...F{n}" for n in range(25)) + " } "
     + " ".join(f"fragment F{n} on Query {{ me {{ id }} }}" for n in range(25)),
     "{ users { notes { tags { notes { tags { notes { id } } } } } } }",
@@ -202,3 +213,28 @@ def test_a_bucket_holds_the_dearest_operation():
         Config(rates=Rates(address_burst=999))
     assert Config(rates=Rates(address_burst=1_000))
     assert Config(rates=Rates(address_burst=1, enabled=False))
+
+
+@pytest.mark.parametrize("name", list(DOCUMENTS))
+def test_every_attack_is_refused_with_a_code(name):
+    with pytest.raises(InvalidDocument) as caught:
+        prepare(SCHEMA, DOCUMENTS[name], Documents())
+    codes = {error.extensions["code"] for error in caught.value.errors}
+    assert codes <= {
+        "COST_TOO_HIGH",
+        "DOCUMENT_TOO_LARGE",
+        "GRAPHQL_PARSE_FAILED",
+        "GRAPHQL_VALIDATION_FAILED",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ me { ...A } } fragment A on User { ...A }",
+        "{ me { id } } fragment A on User { notes { id } ...B } fragment B on User { ...A }",
+    ],
+)
+def test_cycles_are_found_before_validation(monkeypatch, text):
+    monkeypatch.setattr(document, "validate", None)
+    assert refusal(text) == {"code": "GRAPHQL_VALIDATION_FAILED"}
