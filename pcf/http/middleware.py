@@ -29,6 +29,7 @@ class RequestMiddleware:
         token = logs.request_id.set(identity)
         timeout = open_timeout(request.headers.get(TIMEOUT))
         request.timeout = timeout  # type: ignore[attr-defined]
+        request.request_id = identity  # type: ignore[attr-defined]
         try:
             with activate(timeout):
                 response = self._get_response(request)

@@ -181,12 +181,13 @@ class InternalError(ClientError):
 def _to_django(request: HttpRequest, response: GraphQLResponse, media: str) -> HttpResponse:
     status = response.status if media == GRAPHQL_JSON else response.json_status
     answer = HttpResponse(
-        response.body,
+        b"" if request.method == "HEAD" else response.body,
         status=status,
         content_type=f"{media}; charset=utf-8",
         headers={**response.headers, **cors_headers(request.headers.get("Origin"))},
     )
     metrics.http_responses.labels(str(status)).inc()
+    answer["Content-Length"] = str(len(response.body))  # also where no middleware adds it
     answer["Vary"] = "Accept, Authorization" + (", Origin" if varies_by_origin() else "")
     answer["Cache-Control"] = "private, no-cache"
     return answer
