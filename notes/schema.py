@@ -21,6 +21,7 @@ class NoteType(DjangoObjectType):
         "tags.schema.TagType",
         loader="notes.TagsByNote",
         many=True,
+        size=5,
         description="The tags of this note, by id.",
     )
 

@@ -6,7 +6,7 @@ engine reads it through ``pcf.apps.config()``.
 
 import dataclasses
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
@@ -89,42 +89,105 @@ class Cache:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
-    """Limits of a document, and how many documents a process remembers."""
+    """Limits of a document, in the order in which they are checked, and how many are remembered.
+
+    Depth, complexity, lists and cost count fragments wherever they are spread.
+    """
 
     remembered: int = 1_000  # documents in the in-process LRU
     max_body_bytes: int = 1_000_000  # of an HTTP request
-    max_tokens: int = 5_000
-    max_depth: int = 15
-    max_complexity: int = 1_000  # selected fields, fragments expanded
-    max_items: int = 100_000  # of all lists of one response together
+    max_characters: int = 15_000
+    max_tokens: int = 500  # and comments
+    max_directives: int = 30
+    max_aliases: int = 30
+    max_fragments: int = 30
+    max_value_depth: int = 10  # lists and objects within each other in one argument
+    max_depth: int = 15  # fields within each other
+    max_complexity: int = 1_000  # selected fields of all operations
+    max_repeats: int = 20  # times that one field may be selected at one place
+    max_root_fields: int = 20
+    max_list_depth: int = 4  # fields that are lists within each other
     introspection: bool = True
+    max_introspection_depth: int = 2  # lists of the schema within each other
+    suggestions: bool = True  # "Did you mean ...?" in messages: names of the schema
+    max_cost: int = 1_000  # points: statements and rows, see pcf.documents.cost
+    rows_per_point: int = 100
+    assumed_list_size: int = 10  # rows of a list without pages that declares no size
+    max_items: int = 100_000  # of all lists of one response together
 
     def __post_init__(self) -> None:
-        limits = (self.remembered, self.max_tokens, self.max_depth, self.max_complexity)
-        if min(*limits, self.max_body_bytes, self.max_items) < 1:
-            raise ConfigError("limits of documents must be at least 1")
+        for knob in fields(self):
+            value = getattr(self, knob.name)
+            if knob.type is int and value < 1:
+                raise ConfigError(f"documents.{knob.name} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requests:
     """Limits of one HTTP request and of its answer, and who may ask from a browser."""
 
-    max_variables_bytes: int = 100_000  # of the JSON of all variables of a request
+    max_variables_bytes: int = 500_000  # of the JSON of all variables of a request
     max_variables_depth: int = 32  # lists and objects within each other; "variables" is the first
     max_batch: int = 0  # requests in one body; 0 switches batching off
     max_response_bytes: int = 10_000_000  # of the JSON of one answer
+    max_concurrent: int = 6  # of one client being executed in one process; 0: any number
     cors_origins: tuple[str, ...] = ()  # e.g. https://app.example.org; "*" for every origin
     cors_max_age: int = 7_200  # seconds that a browser remembers a preflight
 
     def __post_init__(self) -> None:
         limits = (self.max_variables_bytes, self.max_variables_depth, self.max_response_bytes)
-        if min(limits) < 1 or min(self.max_batch, self.cors_max_age) < 0:
-            raise ConfigError("limits of requests must be at least 1; max_batch and ages 0 or more")
+        if min(limits) < 1 or min(self.max_batch, self.max_concurrent, self.cors_max_age) < 0:
+            raise ConfigError(
+                "limits of requests must be at least 1; max_batch, max_concurrent, ages 0 or more"
+            )
         for origin in self.cors_origins:
             if origin != "*" and not ORIGIN.fullmatch(origin):
                 raise ConfigError(
                     f"requests.cors_origins: {origin!r} is no origin such as https://example.org"
                 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """How much one client may have executed: token buckets of points of cost in Redis.
+
+    A client is the viewer, or for anonymous requests the network address.
+    """
+
+    enabled: bool = True
+    viewer_points: float = 200.0  # a second
+    viewer_burst: int = 5_000  # points that a bucket holds
+    address_points: float = 100.0  # a second
+    address_burst: int = 3_000
+    wrong_token: int = 10  # points that a token costs which is not valid
+    fail_open: bool = True  # without Redis everything is let through; else nothing is executed
+    trusted_proxies: int = 0  # in front of the service that add to X-Forwarded-For
+
+    def __post_init__(self) -> None:
+        if not (self.viewer_points > 0 and self.address_points > 0):
+            raise ConfigError("rates: points a second must be more than 0")
+        if min(self.viewer_burst, self.address_burst, self.wrong_token) < 1:
+            raise ConfigError("rates: bursts and wrong_token must be at least 1 point")
+        if self.trusted_proxies < 0:
+            raise ConfigError("rates.trusted_proxies must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persisted:
+    """Documents that requests name instead of sending them."""
+
+    mode: str = "automatic"  # off, automatic (clients register them), only (those of the manifest)
+    manifest: str = ""  # path of a file with the trusted documents
+    ttl: int = 86_400  # seconds since its last use that a registered document is kept in Redis
+    max_documents: int = 10_000  # registered ones in Redis
+
+    def __post_init__(self) -> None:
+        if self.mode not in {"off", "automatic", "only"}:
+            raise ConfigError(f"persisted.mode must be off, automatic or only, got {self.mode!r}")
+        if self.mode == "only" and not self.manifest:
+            raise ConfigError("persisted.mode=only needs persisted.manifest")
+        if min(self.ttl, self.max_documents) < 1:
+            raise ConfigError("persisted: ttl and max_documents must be at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +271,8 @@ class Config:
     cache: Cache = field(default_factory=Cache)
     documents: Documents = field(default_factory=Documents)
     requests: Requests = field(default_factory=Requests)
+    rates: Rates = field(default_factory=Rates)
+    persisted: Persisted = field(default_factory=Persisted)
     database: Database = field(default_factory=Database)
     logs: Logs = field(default_factory=Logs)
     pool: Pool = field(default_factory=Pool)
@@ -216,3 +281,6 @@ class Config:
     def __post_init__(self) -> None:
         if self.cache.generation_ttl <= 2 * self.timeouts.http:
             raise ConfigError("cache.generation_ttl must be longer than two HTTP timeouts")
+        most = min(self.rates.viewer_burst, self.rates.address_burst)
+        if self.rates.enabled and most < self.documents.max_cost:
+            raise ConfigError("rates: a bucket must hold documents.max_cost points at least")

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from django.core.wsgi import get_wsgi_application
+from django.utils.module_loading import import_string
 
 from pcf.apps import config
 from pcf.http.access import AccessLog
@@ -13,6 +14,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 use_slots()  # before the application makes its metrics
 
 application: Any = get_wsgi_application()
+
+import_string("pcf.schema.graphql_service")()  # a manifest that cannot be read stops the start
 
 if config().logs.access:
     application = AccessLog(application)

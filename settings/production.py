@@ -5,7 +5,10 @@ from django.core.exceptions import ImproperlyConfigured
 from settings.base import *
 from settings.environment import engine_config, env, logging_settings
 
-PCF = engine_config(documents={"introspection": False})
+PCF = engine_config(
+    documents={"introspection": False, "suggestions": False},
+    rates={"trusted_proxies": 1},  # TLS ends at a proxy, which is the address seen otherwise
+)
 
 MIN_SECRET_LENGTH = 50
 MIN_SECRET_CHARACTERS = 5  # different ones

@@ -10,6 +10,8 @@ RUN_ID = env.str("PCF_TEST_RUN_ID", str(os.getpid())) + env.str("PYTEST_XDIST_WO
 
 PCF = engine_config(
     features={"graphiql": True, "slow_query": True, "demo_data": True},
+    requests={"max_concurrent": 0},
+    rates={"enabled": False},
     cache={"prefix": f"test-{RUN_ID}"},
 )
 

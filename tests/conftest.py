@@ -98,13 +98,19 @@ Ask = Callable[..., Answer]
 
 @pytest.fixture
 def ask() -> Ask:
-    """``ask(query, token=None, variables=None, **headers)`` posts to /graphql."""
+    """``ask(query, token=None, variables=None, extensions=None, **headers)`` posts to /graphql."""
     client = Client(raise_request_exception=False)
 
-    def post(query: str, token: str | None = None, variables: Any = None, **headers: str) -> Answer:
+    def post(
+        query: str,
+        token: str | None = None,
+        variables: Any = None,
+        extensions: Any = None,
+        **headers: str,
+    ) -> Answer:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        content = json.dumps({"query": query, "variables": variables})
+        content = json.dumps({"query": query, "variables": variables, "extensions": extensions})
         response = client.post(
             "/graphql", content, content_type="application/json", headers=headers
         )

@@ -22,6 +22,7 @@ class DocumentStore:
         self._schema = schema
         self._limits = limits
         self._documents: OrderedDict[str, Document] = OrderedDict()
+        self._texts: dict[str, str] = {}  # of the same documents, by digest
         self._lock = Lock()
         self._known = metrics.documents.labels("known")
 
@@ -48,9 +49,15 @@ class DocumentStore:
         metrics.documents.labels("prepared").inc()
         with self._lock:
             self._documents[text] = document
+            self._texts[document.digest.hex()] = text
             while len(self._documents) > self._limits.remembered:
-                self._documents.popitem(last=False)
+                _, oldest = self._documents.popitem(last=False)
+                del self._texts[oldest.digest.hex()]
         return document
+
+    def text_of(self, digest: str) -> str | None:
+        """The text with this SHA-256 (hexadecimal), if its document is remembered."""
+        return self._texts.get(digest)
 
     def __len__(self) -> int:
         return len(self._documents)

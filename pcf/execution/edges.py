@@ -33,6 +33,8 @@ class Edge(graphene.Field):
     other. ``key`` is the parent's attribute that holds the loader's key; a parent without one
     (None) has no such neighbour. ``many`` makes the field a list, ``first`` a paged list with
     that default page size; the page reaches the loader as its arguments ``first`` and ``after``.
+    ``size`` is how many neighbours a list without pages is supposed to have, for what an
+    operation may cost (``documents.assumed_list_size`` when it is not said).
 
     A plan follows an edge once a level. Under graphql-core's own executor the same edge is a
     resolver that makes one ``load`` for each parent.
@@ -46,6 +48,7 @@ class Edge(graphene.Field):
         key: str = "id",
         many: bool = False,
         first: int | None = None,
+        size: int | None = None,
         required: bool = False,
         description: str | None = None,
         **arguments: graphene.Argument,
@@ -54,6 +57,7 @@ class Edge(graphene.Field):
         self.columns: Columns = (key,)  # that it reads of a parent
         self.many = many
         self.is_paged = first is not None
+        self.size = size
         self._key = key
         self._read_key = attrgetter(key)
         of_type: Any = type_

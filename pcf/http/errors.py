@@ -1,14 +1,19 @@
 """What clients see of errors: known ones by code, all others masked."""
 
 import logging
+import re
 from typing import Any
 
 from graphql import GraphQLError
 
 from pcf import metrics
-from pcf.errors import ClientError, LimitExceeded
+from pcf.apps import config
+from pcf.errors import ClientError, LimitExceeded, ResponseTooLarge
 from pcf.http.logs import request_id
 from pcf.timeouts import DeadlineExceeded
+
+# how graphql-core ends a message that names what the schema has instead
+_SUGGESTION = re.compile(r" ?Did you mean [^?]*\?")
 
 logger = logging.getLogger("pcf.http")
 
@@ -22,8 +27,7 @@ def present(error: GraphQLError) -> dict[str, Any]:
     extensions = dict(error.extensions or {})
     if isinstance(original, ClientError):
         extensions = {**original.extensions, **extensions}
-        if isinstance(original, LimitExceeded):
-            metrics.limit_refusals.labels(original.limit).inc()
+        _count_limit(original)
         if isinstance(original, DeadlineExceeded):
             metrics.timeouts.labels(original.layer).inc()
             of = f" (statement {original.statement})" if original.statement else ""
@@ -32,10 +36,19 @@ def present(error: GraphQLError) -> dict[str, Any]:
         logger.error("unexpected error at %s", _path(error), exc_info=original)
         entry["message"] = "Internal server error"
         extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id.get()}
+    elif not config().documents.suggestions:
+        entry["message"] = _SUGGESTION.sub("", entry["message"])
     extensions.setdefault("code", "BAD_USER_INPUT")
     entry["extensions"] = extensions
     metrics.request_errors.labels(extensions["code"]).inc()
     return entry
+
+
+def _count_limit(error: ClientError) -> None:
+    if isinstance(error, ResponseTooLarge):
+        metrics.limit_refusals.labels("response").inc()
+    elif isinstance(error, LimitExceeded):
+        metrics.limit_refusals.labels(error.limit).inc()
 
 
 def _path(error: GraphQLError) -> str:

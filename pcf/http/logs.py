@@ -34,13 +34,14 @@ class RequestIdFilter(logging.Filter):
     """Adds ``request_id`` to every record; ``-`` outside a request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Lets every record pass."""
-        if hasattr(record, "request_id"):  # the access log knows it from the answer
-            return True
-        current = request_id.get()
-        if current == "-":  # Django reports a bad response after the middleware has ended
-            current = getattr(getattr(record, "request", None), "pcf_request_id", current)
-        record.request_id = current
+        """Lets every record pass.
+
+        Django logs some answers (``django.request``) when the request is over for the middleware;
+        such a record has the request, which knows its id. The access log knows it from the answer.
+        """
+        if not hasattr(record, "request_id"):
+            request = getattr(record, "request", None)
+            record.request_id = getattr(request, "request_id", None) or request_id.get()
         return True
 
 

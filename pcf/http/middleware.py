@@ -38,7 +38,7 @@ class RequestMiddleware:
         if watch is not None:
             watch.work(timeout.deadline, carried(partial(last_word, timeout, identity)))
         request.timeout = timeout  # type: ignore[attr-defined]
-        request.pcf_request_id = identity  # type: ignore[attr-defined]
+        request.request_id = identity  # type: ignore[attr-defined]
         try:
             with activate(timeout):
                 response = self._get_response(request)

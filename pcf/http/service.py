@@ -1,7 +1,7 @@
 """The journey of a GraphQL request: document, viewer and cache, execution, bytes."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -14,9 +14,10 @@ from pcf.cache.responses import Lookup, ResponseCache, request_digest, token_dig
 from pcf.database.errors import DatabaseUnavailable
 from pcf.database.retry import idempotent_reads
 from pcf.database.statements import count_queries
+from pcf.documents.cost import Cost, check_cost
 from pcf.documents.document import Document, InvalidDocument, Operation, UnknownOperation
-from pcf.documents.store import DocumentStore
-from pcf.errors import ClientError, InvalidToken
+from pcf.documents.persisted import PersistedDocuments
+from pcf.errors import ClientError, InvalidToken, ResponseTooLarge
 from pcf.execution.dependencies import Dependencies
 from pcf.execution.execute import execute
 from pcf.execution.request import RequestContext
@@ -25,6 +26,7 @@ from pcf.http.authentication import Credentials, require_scope
 from pcf.http.errors import present
 from pcf.http.protocol import METHODS, BadRequest, GraphQLRequest, GraphQLResponse, encode
 from pcf.http.repetitions import report_repetitions
+from pcf.http.throttle import Throttle
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Viewer
 
@@ -34,6 +36,8 @@ MISS = "pcf; fwd=miss"
 BYPASS = "pcf; fwd=bypass"
 
 STATUSES = {
+    "RATE_LIMITED": 429,
+    "TOO_MANY_REQUESTS": 429,
     "BODY_TOO_LARGE": 413,
     "UNAUTHENTICATED": 401,
     "INSUFFICIENT_SCOPE": 403,
@@ -47,6 +51,15 @@ HEADERS = {
     503: {"Retry-After": "1"},
 }
 
+# Refusals of a request that is well-formed and authenticated: application/json has 200 for them.
+WELL_FORMED = {
+    "COST_TOO_HIGH",
+    "DOCUMENT_NOT_TRUSTED",
+    "PERSISTED_QUERY_HASH_MISMATCH",
+    "PERSISTED_QUERY_NOT_FOUND",
+    "PERSISTED_QUERY_NOT_SUPPORTED",
+}
+
 FindCredentials = Callable[[str], Credentials | None]
 
 
@@ -58,6 +71,7 @@ class _Journey:
     timeout: TimeoutContext
     document: Document | None = None
     operation: Operation | None = None
+    cost: Cost | None = None
     lookup: Lookup | None = None
     viewer: Viewer = ANONYMOUS
     digest: str | None = None  # of a request whose response may be cached
@@ -74,15 +88,17 @@ class GraphQLService:
     def __init__(
         self,
         schema: GraphQLSchema,
-        documents: DocumentStore,
+        documents: PersistedDocuments,
         cache: ResponseCache,
         find_credentials: FindCredentials,
+        throttle: Throttle,
     ) -> None:
         self._schema = schema
         self._fingerprint = hashlib.sha256(print_schema(schema).encode()).digest()
         self._documents = documents
         self._cache = cache
         self._find_credentials = find_credentials
+        self._throttle = throttle
 
     def answer(self, request: GraphQLRequest, timeout: TimeoutContext) -> GraphQLResponse:
         """The response to ``request`` within ``timeout``; every error is an answer, too."""
@@ -102,16 +118,20 @@ class GraphQLService:
         return response
 
     def _answer(self, journey: _Journey) -> GraphQLResponse:
+        request = journey.request
         try:
             self._read_document(journey)
             hit = self._look_up(journey)
             if hit is not None:
                 return hit
+            self._weigh(journey)
             with activate(journey.timeout.child_budget("graphql")) as timeout:
                 self._authenticate(journey)
                 if journey.operation is not None:
                     require_scope(journey.viewer, journey.operation.type)
-                return self._execute(journey, timeout or journey.timeout)
+                with self._throttle.slot(journey.viewer, request.address):
+                    self._charge(journey)
+                    return self._execute(journey, timeout or journey.timeout)
         except InvalidDocument as invalid:
             return _refusal(invalid.errors, 400, 200)
         except UnknownOperation as error:
@@ -121,7 +141,7 @@ class GraphQLService:
 
     def _read_document(self, journey: _Journey) -> None:
         request = journey.request
-        journey.document = self._documents.get(request.query)
+        journey.document = self._documents.find(request.query, request.document_id)
         journey.operation = journey.document.operation(request.operation_name)
         if request.queries_only and journey.operation.type != "query":
             raise BadRequest("GET requests can only run queries", status=405)
@@ -160,6 +180,17 @@ class GraphQLService:
             metrics.cache_misses.inc()
         return None
 
+    def _weigh(self, journey: _Journey) -> None:
+        """What the operation costs with these variables. Raises TooExpensive."""
+        assert journey.operation is not None  # noqa: S101
+        journey.cost = journey.operation.cost.cost(journey.request.variables)
+        check_cost(journey.cost, config().documents)
+
+    def _charge(self, journey: _Journey) -> None:
+        """Take the cost from what the client may spend. Raises RateLimited."""
+        points = journey.cost.points if journey.cost else 1
+        self._throttle.charge(journey.viewer, journey.request.address, points)
+
     def _authenticate(self, journey: _Journey) -> None:
         """Find the viewer in PostgreSQL when the cache does not know the token."""
         text, lookup = journey.request.token, journey.lookup
@@ -170,6 +201,7 @@ class GraphQLService:
             return
         credentials = self._find_credentials(text)
         if credentials is None:
+            self._throttle.charge(ANONYMOUS, journey.request.address, config().rates.wrong_token)
             raise InvalidToken("The token is not valid")
         journey.viewer = credentials.viewer
         if lookup is None:
@@ -204,10 +236,14 @@ class GraphQLService:
                 raise
             result = ExecutionResult(None, [_as_graphql(error)])
         metrics.execution_duration.observe(perf_counter() - started)
-        if result.errors:
-            return _with_errors(result, MISS if journey.digest else BYPASS)
-        body = encode({"data": result.data})
-        return GraphQLResponse(body, headers={"Cache-Status": self._store(journey, context, body)})
+        extensions = _cost_report(journey)
+        if not result.errors:
+            body = encode({"data": result.data, **extensions})
+            if len(body) <= config().requests.max_response_bytes:
+                status = self._store(journey, context, body)
+                return GraphQLResponse(body, headers={"Cache-Status": status})
+            result = ExecutionResult(None, [_as_graphql(_too_large())])
+        return _with_errors(result, MISS if journey.digest else BYPASS, extensions)
 
     def _store(self, journey: _Journey, context: RequestContext, body: bytes) -> str:
         """Store a clean response; returns the value of Cache-Status."""
@@ -227,11 +263,25 @@ class GraphQLService:
         return STORED if stored else MISS
 
 
+def _cost_report(journey: _Journey) -> dict[str, Any]:
+    """The answer's extensions: what the operation cost, for a client that asked."""
+    if not journey.request.wants_cost or journey.cost is None:
+        return {}
+    return {"extensions": {"cost": journey.cost.report(config().documents.max_cost)}}
+
+
+def _too_large() -> ResponseTooLarge:
+    limit = config().requests.max_response_bytes
+    return ResponseTooLarge(f"The answer would have more than {limit} bytes; ask for less")
+
+
 def _as_graphql(error: ClientError) -> GraphQLError:
     return GraphQLError(str(error), original_error=error, extensions=error.extensions)
 
 
-def _with_errors(result: ExecutionResult, cache_status: str) -> GraphQLResponse:
+def _with_errors(
+    result: ExecutionResult, cache_status: str, extensions: Mapping[str, Any]
+) -> GraphQLResponse:
     """A response with errors, and with partial data unless nothing was executed (spec 7.1)."""
     errors = result.errors or []
     away = _database_away(result)
@@ -239,7 +289,7 @@ def _with_errors(result: ExecutionResult, cache_status: str) -> GraphQLResponse:
         return refused(away)
     headers = {"Cache-Status": cache_status}
     entries = [present(error) for error in errors]
-    content = {"errors": entries}
+    content = {"errors": entries, **extensions}
     outcome = _outcome(entries)
     if result.data is None and all(e.path is None and e.original_error is None for e in errors):
         return GraphQLResponse(encode(content), 400, 200, headers, outcome)
@@ -266,11 +316,8 @@ def _database_away(result: ExecutionResult) -> DatabaseUnavailable | None:
 def refused(error: ClientError) -> GraphQLResponse:
     """A response that is nothing but ``error``, with the status and headers that go with it."""
     status = error.status if isinstance(error, BadRequest) else STATUSES.get(error.code, 400)
-    response = _refusal([_as_graphql(error)], status, status)
-    headers = {**response.headers, **HEADERS.get(status, {})}
-    challenge = getattr(error, "challenge", None)
-    if challenge is not None:
-        headers["WWW-Authenticate"] = challenge
+    response = _refusal([_as_graphql(error)], status, 200 if error.code in WELL_FORMED else status)
+    headers = {**response.headers, **HEADERS.get(status, {}), **error.headers}
     return replace(response, headers=headers)
 
 

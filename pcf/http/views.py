@@ -13,6 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from pcf import metrics
 from pcf.apps import config
 from pcf.errors import ClientError
+from pcf.http.address import client_address
 from pcf.http.authentication import bearer_token
 from pcf.http.batch import answer_batch
 from pcf.http.cors import cors_headers, preflight_headers, varies_by_origin
@@ -117,6 +118,7 @@ def _read(request: HttpRequest) -> GraphQLRequest | list[GraphQLRequest]:
         raise BadRequest("GraphQL is served to GET and POST", status=405)
     how: dict[str, Any] = {
         "token": bearer_token(request.headers.get("Authorization")),
+        "address": client_address(request.META, config().rates.trusted_proxies),
         "no_store": "no-store" in request.headers.get("Cache-Control", "").lower(),
     }
     if request.method == "POST":
@@ -188,12 +190,13 @@ class InternalError(ClientError):
 def _to_django(request: HttpRequest, response: GraphQLResponse, media: str) -> HttpResponse:
     status = response.status if media == GRAPHQL_JSON else response.json_status
     answer = HttpResponse(
-        response.body,
+        b"" if request.method == "HEAD" else response.body,
         status=status,
         content_type=f"{media}; charset=utf-8",
         headers={**response.headers, **cors_headers(request.headers.get("Origin"))},
     )
     metrics.http_responses.labels(str(status), response.outcome).inc()
+    answer["Content-Length"] = str(len(response.body))  # also where no middleware adds it
     answer["Vary"] = "Accept, Authorization" + (", Origin" if varies_by_origin() else "")
     answer["Cache-Control"] = "private, no-cache"
     return answer
