@@ -99,5 +99,28 @@ db_pool = Gauge(
     multiprocess_mode="livesum",
 )
 
+READ_SOURCES = ("primary", "replica")
+READ_REASONS = (
+    "replica",  # a replica that has what the viewer wrote
+    "none",  # no replica is well
+    "behind",  # the replica picked has not replayed what the viewer wrote
+    "unknown",  # Redis cannot tell what the viewer wrote
+    "failed",  # a replica failed in the middle of a query, the primary took over
+)
+db_reads = Counter(
+    "db_query_reads_total",
+    "Reading of GraphQL queries where there are replicas, and why from there",
+    ("source", "reason"),
+)
+db_replica_lag = Gauge(
+    "db_replica_lag_seconds",
+    "How far a replica is behind",
+    ("replica",),
+    multiprocess_mode="livemax",
+)
+db_replica_in_use = Gauge(
+    "db_replica_in_use", "Whether a replica is read from", ("replica",), multiprocess_mode="livemin"
+)
+
 timeouts = Counter("timeouts_total", "Deadlines reached by layer", ("layer",))
 documents = Counter("documents_total", "Documents by where they came from", ("outcome",))

@@ -8,10 +8,13 @@ from notes.mutations import NoteMutation
 from notes.schema import NoteQuery
 from pcf.apps import config
 from pcf.cache.gate import gate
+from pcf.cache.positions import Positions
 from pcf.cache.responses import ResponseCache
+from pcf.database.replicas import replicas
 from pcf.documents.store import DocumentStore
 from pcf.http.diagnostics import DiagnosticsQuery
 from pcf.http.service import GraphQLService
+from pcf.http.sources import Sources
 from tags.schema import TagQuery
 from users.authentication import find_credentials
 from users.mutations import UserMutation
@@ -37,4 +40,5 @@ def graphql_service() -> GraphQLService:
         DocumentStore(schema.graphql_schema, config().documents),
         ResponseCache(gate()),
         find_credentials,
+        Sources(replicas(), Positions(gate())),
     )

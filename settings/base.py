@@ -5,7 +5,13 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from settings.environment import database_settings, engine_config, env, redis_settings
+from settings.environment import (
+    database_settings,
+    engine_config,
+    env,
+    redis_settings,
+    replica_settings,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -66,7 +72,11 @@ TEMPLATES = [
 THREADS = env.int("THREADS", 8)
 if THREADS < 1:
     raise ImproperlyConfigured("THREADS must be at least 1")
-DATABASES: dict[str, Any] = {"default": database_settings(pool_size=THREADS + 2)}
+DATABASES: dict[str, Any] = {
+    "default": database_settings(pool_size=THREADS + 2),
+    **replica_settings(PCF, pool_size=THREADS + 2),
+}
+DATABASE_ROUTERS = ["pcf.database.routing.ReplicaRouter"]
 
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = redis_settings(PCF, REDIS_URL)

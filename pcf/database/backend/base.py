@@ -12,6 +12,8 @@ applies, so a long migration is not cut short; a pooled connection is set back t
 
 OPTIONS beyond Django's: ``session_statement_timeout`` (default True). False when a pooler such as
 PgBouncer in transaction mode shares sessions: then every limit travels with its statement.
+``replica`` (default False) marks a read replica, whose connections can be ended by whoever finds
+it dead.
 """
 
 import re
@@ -229,6 +231,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 open=False,  # a process that forks must not carry connections along
                 configure=self._configure_connection,
                 checked=self.settings_dict["CONN_HEALTH_CHECKS"],
+                can_hang_up=bool(self.settings_dict["OPTIONS"].get("replica")),
                 **({} if options is True else options),
             )
             pool = self._connection_pools.setdefault(self.alias, pool)
@@ -250,6 +253,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.settings_dict["OPTIONS"].get("server_side_binding") is True:
             raise ImproperlyConfigured("server_side_binding cannot carry statement limits")
         params.pop("session_statement_timeout", None)
+        params.pop("replica", None)
         params.setdefault("keepalives_idle", 30)
         params.setdefault("keepalives_interval", 10)
         params.setdefault("keepalives_count", 3)
