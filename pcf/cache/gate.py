@@ -13,7 +13,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from django.db import Error
+import psycopg
 from django_redis import get_redis_connection
 from redis import RedisError
 
@@ -114,7 +114,7 @@ class Gate:
         settings = config().cache
         try:
             position = primary_position()
-        except Error as error:
+        except psycopg.Error as error:
             raise CacheUnavailable from error
         self._send(
             position_scripts.RECORD,

@@ -11,7 +11,7 @@ When Redis fails, or has lost its memory, positions are unknown and queries read
 
 from dataclasses import dataclass, replace
 
-from django.db import Error
+import psycopg
 
 from pcf.apps import config
 from pcf.cache import position_scripts
@@ -85,7 +85,7 @@ class Positions:
         """Redis knows nothing: from now on replicas must have what was committed until now."""
         try:
             position = primary_position()
-        except Error:
+        except psycopg.Error:
             return
         settings = config().cache
         self._gate.run(

@@ -16,12 +16,9 @@ from django.db import connections
 
 from pcf import metrics
 from pcf.apps import config
-from pcf.database.connection import GRACE, HOUSEKEEPING, Connection
+from pcf.database.connection import GRACE, Connection, StatementOverdue
 from pcf.database.pool import Pool
-from pcf.database.retry import idempotent_reads
 from pcf.database.routing import PRIMARY
-from pcf.database.statements import LAYER
-from pcf.timeouts import TimeoutContext, activate
 
 logger = logging.getLogger("pcf.database")
 
@@ -41,12 +38,11 @@ UNKNOWN, IN_USE, LAGGING, PROMOTED, UNREACHABLE = (
 def primary_position() -> int:
     """A position behind everything that the primary has committed so far.
 
-    Has a time of its own, since what was committed must be accounted for whatever the request's
-    deadline. Raises Django's ``Error`` when the primary does not answer.
+    On a connection of the process's own, which is neither in a transaction nor bound to a
+    request's deadline: what was committed must be accounted for in any case. Takes at most two
+    ``replicas.check_timeout``. Raises psycopg's ``Error`` when the primary does not answer.
     """
-    with activate(TimeoutContext.start(LAYER, HOUSEKEEPING)), idempotent_reads():
-        position = _ask(PRIMARY, _INSERTED)
-    return position or 0
+    return _position_of_primary().ask()
 
 
 def replayed_position(alias: str) -> int | None:
@@ -55,12 +51,8 @@ def replayed_position(alias: str) -> int | None:
     Asked within the request's deadline, on the connection that the request goes on to read from.
     Raises Django's ``Error`` when the replica does not answer.
     """
-    return _ask(alias, _REPLAYED)
-
-
-def _ask(alias: str, sql: str) -> int | None:
     with connections[alias].cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(_REPLAYED)
         position: int | None = cursor.fetchone()[0]
         return position
 
@@ -100,17 +92,27 @@ class Probe:
 
     def ask(self) -> int | None:
         """The server's position. Raises psycopg's ``Error`` after ``replicas.check_timeout``."""
+        if self._connection is not None:
+            try:
+                return self._ask(self._connection)
+            except StatementOverdue:
+                self.close()
+                raise
+            except psycopg.OperationalError:  # the server was restarted since
+                self.close()
+        params = connections[self.alias].get_connection_params()
+        self._connection = Connection.connect(**params, autocommit=True)
         try:
-            if self._connection is None:
-                params = connections[self.alias].get_connection_params()
-                self._connection = Connection.connect(**params, autocommit=True)
-            # a server that is silent is left GRACE seconds after the deadline
-            seconds = max(0.0, config().replicas.check_timeout - GRACE)
-            self._connection.deadline = monotonic() + seconds
-            row = self._connection.execute(self._sql).fetchone()
+            return self._ask(self._connection)
         except psycopg.Error:
             self.close()
             raise
+
+    def _ask(self, connection: Connection) -> int | None:
+        # a server that is silent is left GRACE seconds after the deadline
+        seconds = max(0.0, config().replicas.check_timeout - GRACE)
+        connection.deadline = monotonic() + seconds
+        row = connection.execute(self._sql).fetchone()
         return row[0] if row else None
 
     def close(self) -> None:
@@ -118,6 +120,28 @@ class Probe:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class SharedProbe:
+    """A probe of the primary for all threads, which ask one after another."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._probe = Probe(PRIMARY, _INSERTED)
+
+    def ask(self) -> int:
+        """As ``Probe.ask``; whoever has to wait for too long fails, too."""
+        if not self._lock.acquire(timeout=config().replicas.check_timeout):
+            raise StatementOverdue("others wait for the position of the primary")
+        try:
+            return self._probe.ask() or 0
+        finally:
+            self._lock.release()
+
+
+@cache
+def _position_of_primary() -> SharedProbe:
+    return SharedProbe()
 
 
 class Replica:

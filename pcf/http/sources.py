@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 
+import psycopg
 from django.db import Error
 from graphql import ExecutionResult, GraphQLError
 
@@ -103,7 +104,7 @@ class Sources:
             return
         try:
             position = primary_position()
-        except Error:
+        except psycopg.Error:
             return  # the primary is gone; what it had committed was delivered, or is owed
         if not self._positions.remember(viewer, position):
             self._wait(position, timeout)

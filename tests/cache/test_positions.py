@@ -1,5 +1,6 @@
 """Positions of writes, and the fence for what was read from a replica, on a real Redis."""
 
+import psycopg
 import pytest
 from django_redis import get_redis_connection
 from hypothesis import HealthCheck, given
@@ -146,13 +147,11 @@ def test_nothing_that_lacks_a_write_is_stored(positions, gate, made, looked_up, 
 
 
 def test_a_delivery_whose_position_cannot_be_told_is_owed(gate, monkeypatch):
-    from django.db import OperationalError
-
     from pcf.cache import gate as module
     from pcf.database.replicas import Replicas
 
     def away():
-        raise OperationalError
+        raise psycopg.OperationalError
 
     members = Replicas(["replica-1"])
     monkeypatch.setattr(module, "replicas", lambda: members)

@@ -8,6 +8,7 @@ from django.db import DatabaseError, connections
 
 from notes.models import Note
 from pcf.database import replicas
+from pcf.database.connection import StatementOverdue
 from pcf.database.lateral import OuterKey, lateral
 from pcf.database.query import query_with_timeout
 from pcf.database.replicas import IN_USE, LAGGING, PROMOTED, UNREACHABLE, Probe, Replica, Replicas
@@ -193,7 +194,22 @@ def test_without_replicas_nothing_is_watched():
     assert nothing._threads == []
 
 
-def test_the_primary_tells_its_position(unblocked):
-    first = replicas.primary_position()
-    assert replicas.primary_position() >= first > 0
-    assert replicas.replayed_position(PRIMARY) is None  # it is no replica
+def test_the_primary_tells_its_position_and_goes_on_after_a_restart(unblocked, other):
+    probe = replicas.SharedProbe()
+    first = probe.ask()
+    pid = probe._probe._connection.info.backend_pid
+    other.execute("SELECT pg_terminate_backend(%s)", [pid])
+    assert probe.ask() >= first > 0
+    assert probe._probe._connection.info.backend_pid != pid
+    probe._probe.close()
+
+
+def test_nobody_waits_long_for_a_thread_that_waits_for_the_primary(unblocked, configure):
+    configure("replicas", check_timeout=0.05)
+    probe = replicas.SharedProbe()
+    with probe._lock, pytest.raises(StatementOverdue):
+        probe.ask()
+
+
+def test_a_server_that_is_no_replica_has_replayed_nothing(unblocked):
+    assert replicas.replayed_position(PRIMARY) is None
