@@ -6,7 +6,7 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format requirements bench clean
+.PHONY: help chaos run test check format requirements bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -28,6 +28,9 @@ requirements: ## pin requirements.in and requirements-dev.in again, with hashes
 
 bench: ## what requests cost inside the process, on servers of its own
 	@$(DEV) exec -- .venv/bin/python benchmarks/service.py
+
+chaos: ## ten minutes of load while faults are injected, with a verdict (MINUTES, RATE, DEADLINE, REPORT)
+	@$(DEV) exec -- .venv/bin/python -m scripts.chaos.run
 
 clean: ## remove what tools left behind; keeps .venv and the development database
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles

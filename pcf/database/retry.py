@@ -18,6 +18,7 @@ LOST_STATES = {
     "57P03": "cannot_connect_now",
 }
 CONNECTION_LOST = "connection_lost"
+OUT_OF_RESOURCES = ("53", "58")  # classes of SQLSTATE: insufficient resources, system error
 REASONS = (*LOST_STATES.values(), CONNECTION_LOST)
 
 
@@ -95,3 +96,9 @@ def lost_reason(error: BaseException | None, connection: object) -> str | None:
     if state.startswith("08") or getattr(connection, "closed", False):
         return CONNECTION_LOST
     return None
+
+
+def is_out_of_resources(error: BaseException | None) -> bool:
+    """Whether the server lacks something that only its operator can give: disk, memory, files."""
+    state = getattr(error, "sqlstate", None) or ""
+    return state.startswith(OUT_OF_RESOURCES)

@@ -290,6 +290,43 @@ class Redis(Process):
         return f"redis://127.0.0.1:{self.port}/0"
 
 
+class PgBouncer(Process):
+    """PgBouncer in transaction mode before a server on ``port``; Debian's package ``pgbouncer``."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        super().__init__(folder / "pgbouncer.log")
+        program = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+        if program is None:
+            raise RuntimeError("there is no program pgbouncer; Debian: apt-get install pgbouncer")
+        self.program = program
+        self.port = free_port()
+        home = own(folder / "pgbouncer", server_account())
+        self.settings = home / "pgbouncer.ini"
+        users = home / "users.txt"
+        users.write_text('"postgres" ""\n')
+        self.settings.write_text(
+            f"[databases]\n* = host=127.0.0.1 port={port}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\n"
+            f"unix_socket_dir =\nauth_type = trust\nauth_file = {users}\n"
+            "pool_mode = transaction\ndefault_pool_size = 20\nserver_login_retry = 1\n"
+            "server_connect_timeout = 2\n"
+        )
+
+    def command(self) -> list[str]:
+        """PgBouncer in the foreground."""
+        return [self.program, str(self.settings)]
+
+    def ready(self) -> bool:
+        """Whether it lets somebody through to the server."""
+        where = {"host": "127.0.0.1", "port": self.port, "user": "postgres", "dbname": "postgres"}
+        try:
+            with psycopg.connect(**where, connect_timeout=5, autocommit=True) as connection:
+                connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
 class Gunicorn(Process):
     """The service with an environment of its own."""
 

@@ -25,6 +25,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.refusing = False
+        self._cut_size: int | None = None
+        self._left: int | None = None  # bytes of answers until everything is cut
         self._spawn(self._accept)
 
     def __enter__(self) -> Self:
@@ -47,6 +49,12 @@ class Proxy:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
+    def cut_after(self, size: int | None) -> None:
+        """Break every connection, again and again, whenever ``size`` bytes of answers got through;
+        None ends that.
+        """
+        self._cut_size = self._left = size
+
     def freeze(self) -> None:
         """From now on nothing gets through, but nothing is closed either."""
         self.flowing.clear()
@@ -65,7 +73,11 @@ class Proxy:
             if self.refusing:
                 client.close()
                 continue
-            server = socket.create_connection(self.target)
+            try:
+                server = socket.create_connection(self.target)
+            except OSError:  # the server is away, and so are we
+                client.close()
+                continue
             self._pairs.append((client, server))
             self._spawn(self._pump, client, server, True)
             self._spawn(self._pump, server, client, False)
@@ -81,6 +93,8 @@ class Proxy:
                 self.flowing.wait()
                 if counting:
                     buffer, started = self._count(buffer + data, started)
+                elif self._left is not None:
+                    data = self._let_through(data)
                 try:
                     if not data:
                         sink.shutdown(socket.SHUT_RDWR)
@@ -88,6 +102,15 @@ class Proxy:
                     sink.sendall(data)
                 except OSError:
                     return
+
+    def _let_through(self, data: bytes) -> bytes:
+        """The part of ``data`` that still gets through; the cut comes in the middle of it."""
+        self._left -= len(data)
+        if self._left >= 0:
+            return data
+        self._left = self._cut_size
+        self.cut()
+        return b""
 
     def _count(self, buffer: bytes, started: bool) -> tuple[bytes, bool]:
         """Take the whole messages off ``buffer``; the first ones of a connection have no type."""

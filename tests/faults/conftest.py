@@ -13,6 +13,8 @@ import pytest
 from django.conf import settings
 
 from scripts.chaos.servers import Gunicorn, Postgres, wait_for
+from scripts.chaos.stack import Stack as ChaosStack
+from scripts.chaos.stack import running_stack
 from scripts.folders import server_account, throwaway
 
 DATABASE = "pcf"
@@ -130,3 +132,11 @@ def stack(servers_folder: Path, primary: Postgres, replica: Postgres) -> Iterato
     service.start()
     yield Stack(primary, replica, service)
     service.close()
+
+
+@pytest.fixture(scope="session")
+def chaos_stack(servers_folder: Path) -> Iterator[ChaosStack]:
+    folder = servers_folder / "chaos"
+    folder.mkdir(mode=0o755)
+    with running_stack(folder, PCF_REPLICAS_CHECK_INTERVAL="0.2") as running:
+        yield running

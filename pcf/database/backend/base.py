@@ -32,9 +32,9 @@ from psycopg import IsolationLevel
 from pcf import metrics
 from pcf.apps import config
 from pcf.database.connection import GRACE, Connection
-from pcf.database.errors import ConnectionLost
+from pcf.database.errors import ConnectionLost, OutOfResources
 from pcf.database.pool import Pool, backoff
-from pcf.database.retry import lost_reason, may_repeat
+from pcf.database.retry import is_out_of_resources, lost_reason, may_repeat
 from pcf.database.statements import (
     Kind,
     Watch,
@@ -60,7 +60,8 @@ class DeadlineCursor(CursorWrapper):
     """Runs every statement under its budget, writes it down, repeats what may be repeated.
 
     Raises ``InsufficientTime`` before and ``DeadlineExceeded`` after the server is involved, and
-    ``ConnectionLost`` when the connection broke inside a TimeoutContext.
+    ``ConnectionLost`` when the connection broke inside a TimeoutContext; there ``OutOfResources``,
+    too, when the server is short of something.
     """
 
     db: "DatabaseWrapper"
@@ -71,6 +72,8 @@ class DeadlineCursor(CursorWrapper):
         except Error as error:
             reason = self._lost(error)
             if reason is None:
+                if current_timeout() is not None and is_out_of_resources(error.__cause__):
+                    raise OutOfResources from error
                 raise
             return self._again(error, reason, sql, params)
 
