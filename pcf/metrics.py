@@ -317,3 +317,32 @@ db_pool_wait = Labelled(
     ),
     None,
 )
+
+# --- read replicas
+
+READ_SOURCES = ("primary", "replica")
+READ_REASONS = (
+    "replica",  # a replica that has what the viewer wrote
+    "none",  # no replica is well
+    "behind",  # the replica picked has not replayed what the viewer wrote
+    "unknown",  # Redis cannot tell what the viewer wrote
+    "failed",  # a replica failed in the middle of a query, the primary took over
+)
+db_reads = Labelled(
+    Counter(
+        "db_query_reads_total",
+        "Reading of GraphQL queries where there are replicas, and why from there",
+        ("source", "reason"),
+    ),
+    READ_SOURCES,
+    READ_REASONS,
+)
+db_replica_lag = Gauge(
+    "db_replica_lag_seconds",
+    "How far a replica is behind",
+    ("replica",),
+    multiprocess_mode="livemax",
+)
+db_replica_in_use = Gauge(
+    "db_replica_in_use", "Whether a replica is read from", ("replica",), multiprocess_mode="livemin"
+)

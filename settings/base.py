@@ -13,6 +13,7 @@ from settings.environment import (
     env,
     logging_settings,
     redis_settings,
+    replica_settings,
 )
 
 check_secret_files()
@@ -81,7 +82,11 @@ TEMPLATES = [
 THREADS = env.int("THREADS", 8)
 if THREADS < 1:
     raise ImproperlyConfigured("THREADS must be at least 1")
-DATABASES: dict[str, Any] = {"default": database_settings(PCF, threads=THREADS)}
+DATABASES: dict[str, Any] = {
+    "default": database_settings(PCF, threads=THREADS),
+    **replica_settings(PCF, threads=THREADS),
+}
+DATABASE_ROUTERS = ["pcf.database.routing.ReplicaRouter"]
 
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = redis_settings(PCF, REDIS_URL)

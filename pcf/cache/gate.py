@@ -14,13 +14,15 @@ from threading import Lock
 from time import monotonic, perf_counter
 from typing import Any
 
+import psycopg
 from django_redis import get_redis_connection
 from redis import RedisError
 
 from pcf import metrics
 from pcf.apps import config
-from pcf.cache import scripts
+from pcf.cache import position_scripts, scripts
 from pcf.cache.names import kinds_of, write_names
+from pcf.database.replicas import primary_position, replicas
 from pcf.execution.dependencies import Dependencies
 from pcf.timeouts import current_timeout
 
@@ -200,8 +202,29 @@ class Gate:
 
     def _invalidate(self, names: Sequence[str]) -> int:
         settings = config().cache
+        self._note_position()
         sent: int = self._send(scripts.INVALIDATE, settings.prefix, settings.generation_ttl, *names)
         return sent
+
+    def _note_position(self) -> None:
+        """Where there are replicas: tell how far one must be to know what is delivered now.
+
+        Raises CacheUnavailable when the primary cannot tell: then the delivery has to wait, too.
+        """
+        if not replicas().members:
+            return
+        settings = config().cache
+        try:
+            position = primary_position()
+        except psycopg.Error as error:
+            raise CacheUnavailable from error
+        self._send(
+            position_scripts.RECORD,
+            settings.prefix,
+            settings.generation_ttl,
+            position,
+            position_scripts.KEPT,
+        )
 
     def _send(self, script: str, *arguments: Any) -> Any:
         if not self._admits():

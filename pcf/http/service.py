@@ -13,6 +13,7 @@ from pcf.apps import config
 from pcf.cache.responses import Lookup, ResponseCache, request_digest, token_digest
 from pcf.database.errors import DatabaseUnavailable
 from pcf.database.retry import idempotent_reads
+from pcf.database.routing import read_from
 from pcf.database.statements import count_queries
 from pcf.documents.cost import Cost, check_cost
 from pcf.documents.document import Document, InvalidDocument, Operation, UnknownOperation
@@ -26,6 +27,7 @@ from pcf.http.authentication import Credentials, require_scope
 from pcf.http.errors import present
 from pcf.http.protocol import METHODS, BadRequest, GraphQLRequest, GraphQLResponse, encode
 from pcf.http.repetitions import report_repetitions
+from pcf.http.sources import PRIMARY_SOURCE, Source, Sources
 from pcf.http.throttle import Throttle
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Viewer
@@ -74,6 +76,7 @@ class _Journey:
     cost: Cost | None = None
     lookup: Lookup | None = None
     viewer: Viewer = ANONYMOUS
+    source: Source = PRIMARY_SOURCE
     digest: str | None = None  # of a request whose response may be cached
     token: str | None = field(default=None, repr=False)  # digest of the bearer token
 
@@ -81,7 +84,8 @@ class _Journey:
 class GraphQLService:
     """Answers GraphQL requests; one for all threads of a process.
 
-    ``find_credentials`` turns the text of a token into credentials, None when it is not valid.
+    ``find_credentials`` turns the text of a token into credentials, None when it is not valid;
+    ``sources`` tells from which database a query reads.
     With Redis gone every request is executed; with PostgreSQL gone only hits are answered.
     """
 
@@ -92,6 +96,7 @@ class GraphQLService:
         cache: ResponseCache,
         find_credentials: FindCredentials,
         throttle: Throttle,
+        sources: Sources,
     ) -> None:
         self._schema = schema
         self._fingerprint = hashlib.sha256(print_schema(schema).encode()).digest()
@@ -99,6 +104,7 @@ class GraphQLService:
         self._cache = cache
         self._find_credentials = find_credentials
         self._throttle = throttle
+        self._sources = sources
 
     def answer(self, request: GraphQLRequest, timeout: TimeoutContext) -> GraphQLResponse:
         """The response to ``request`` within ``timeout``; every error is an answer, too."""
@@ -214,27 +220,21 @@ class GraphQLService:
         )
 
     def _execute(self, journey: _Journey, timeout: TimeoutContext) -> GraphQLResponse:
-        request, document = journey.request, journey.document
-        assert document is not None  # noqa: S101
-        context = RequestContext(journey.viewer)
         # fields of a query are free of side effects (spec section 6.2.1): reads may be repeated
         is_query = journey.operation is not None and journey.operation.type == "query"
         started = perf_counter()
-        try:
-            with idempotent_reads(is_query):
-                result = execute(
-                    self._schema,
-                    document.node,
-                    context_value=context,
-                    variable_values=dict(request.variables),
-                    operation_name=request.operation_name,
-                    check=timeout.check,
-                    max_items=config().documents.max_items,
-                )
-        except ClientError as error:
-            if error.code == "TIMEOUT":  # between two steps: nothing of the response is complete
-                raise
-            result = ExecutionResult(None, [_as_graphql(error)])
+        if not is_query:
+            context, result = self._run(journey, timeout)
+            self._sources.wrote(journey.viewer, timeout)
+        else:
+            journey.source = source = self._sources.choose(journey.viewer)
+            # what fails on a replica is not repeated there: the primary takes over
+            with read_from(source.alias), idempotent_reads(source.is_primary):
+                context, result = self._run(journey, timeout)
+            if self._sources.failed(source, result):
+                journey.source = PRIMARY_SOURCE
+                with idempotent_reads():
+                    context, result = self._run(journey, timeout)
         metrics.execution_duration.observe(perf_counter() - started)
         extensions = _cost_report(journey)
         if not result.errors:
@@ -244,6 +244,29 @@ class GraphQLService:
                 return GraphQLResponse(body, headers={"Cache-Status": status})
             result = ExecutionResult(None, [_as_graphql(_too_large())])
         return _with_errors(result, MISS if journey.digest else BYPASS, extensions)
+
+    def _run(
+        self, journey: _Journey, timeout: TimeoutContext
+    ) -> tuple[RequestContext, ExecutionResult]:
+        """Execute the operation, with a context and loaders of its own."""
+        request, document = journey.request, journey.document
+        assert document is not None  # noqa: S101
+        context = RequestContext(journey.viewer)
+        try:
+            result = execute(
+                self._schema,
+                document.node,
+                context_value=context,
+                variable_values=dict(request.variables),
+                operation_name=request.operation_name,
+                check=timeout.check,
+                max_items=config().documents.max_items,
+            )
+        except ClientError as error:
+            if error.code == "TIMEOUT":  # between two steps: nothing of the response is complete
+                raise
+            result = ExecutionResult(None, [_as_graphql(error)])
+        return context, result
 
     def _store(self, journey: _Journey, context: RequestContext, body: bytes) -> str:
         """Store a clean response; returns the value of Cache-Status."""
@@ -255,8 +278,12 @@ class GraphQLService:
         if ttl <= 0:
             metrics.cache_refusals.labels("uncacheable").inc()
             return MISS
+        lookup = self._sources.fence(journey.lookup, journey.source)
+        if lookup is None:
+            metrics.cache_refusals.labels("replica").inc()
+            return MISS
         stored = self._cache.store(
-            journey.lookup, journey.viewer, journey.digest, body, ttl, context.dependencies
+            lookup, journey.viewer, journey.digest, body, ttl, context.dependencies
         )
         if stored:
             metrics.cache_stores.inc()
