@@ -6,10 +6,10 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format requirements bench clean
+.PHONY: help run test check check-browser format requirements bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: ## the service on http://127.0.0.1:8080 with its servers and demo data, until Ctrl-C (HOST, PORT, WORKERS)
 	@$(DEV) run
@@ -19,6 +19,9 @@ test: ## the whole suite on throw-away servers; some of it: make test ARGS="-k c
 
 check: ## everything that is checked without running the tests
 	@$(DEV) check
+
+check-browser: ## GraphiQL in headless Chromium, which has to be installed
+	@$(DEV) exec -- .venv/bin/python tests/browser/graphiql.py
 
 format: ## put the source into its usual form
 	@$(DEV) format
