@@ -9,10 +9,8 @@ from django.utils.module_loading import import_string
 
 from pcf.apps import config
 from pcf.http.access import AccessLog
-from pcf.processes import use_slots
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
-use_slots()  # before the application makes its metrics
 
 application: Any = get_wsgi_application()
 
