@@ -137,6 +137,11 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's si
     from pcf.processes import take_slot  # noqa: PLC0415 - not before the folder is known
 
     take_slot()
+    from pcf.apps import config  # noqa: PLC0415 - configured once the application is loaded
+    from pcf.http.traced import start_tracing  # noqa: PLC0415
+
+    if config().traces.enabled:
+        start_tracing(config().traces)  # its thread does not survive a fork
 
 
 def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature

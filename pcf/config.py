@@ -270,6 +270,18 @@ class Replicas:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """OpenTelemetry; needs requirements-otel.txt."""
+
+    enabled: bool = False
+    sampled: float = 0.01  # share of the requests that are traced, 0 to 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sampled <= 1:
+            raise ConfigError("traces.sampled must be 0 to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """What only some deployments want."""
 
@@ -291,6 +303,7 @@ class Config:
     persisted: Persisted = field(default_factory=Persisted)
     database: Database = field(default_factory=Database)
     logs: Logs = field(default_factory=Logs)
+    traces: Traces = field(default_factory=Traces)
     pool: Pool = field(default_factory=Pool)
     replicas: Replicas = field(default_factory=Replicas)
     features: Features = field(default_factory=Features)

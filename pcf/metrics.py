@@ -86,7 +86,14 @@ LAYERS = ("http", "client", "graphql", "database", "cache")
 BYPASS_REASONS = ("disabled", "mutation", "subscription", "no-store", "unavailable")
 REFUSALS = ("size", "fence", "unavailable", "uncacheable", "replica")
 COMMANDS = ("lookup", "store", "mark", "clear", "invalidate", "ping", "other")
-LOST = ("admin_shutdown", "crash_shutdown", "cannot_connect_now", "connection_lost")
+LOST = (
+    "admin_shutdown",
+    "crash_shutdown",
+    "cannot_connect_now",
+    "connection_lost",
+    "serialization_failure",
+    "deadlock_detected",
+)
 POOL_STATES = ("size", "limit", "in_use", "waiting")
 PLAN_FALLBACKS = (
     "middleware",

@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 
 from pcf.apps import config
 from pcf.http.access import AccessLog
+from pcf.http.traced import Traced
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 
@@ -19,5 +20,7 @@ application: Any = get_wsgi_application()
 _ = get_resolver().url_patterns
 import_string("pcf.schema.graphql_service")()  # a manifest that cannot be read stops the start
 
+if config().traces.enabled:
+    application = Traced(application)
 if config().logs.access:
     application = AccessLog(application)

@@ -25,6 +25,7 @@ from pcf.cache.names import kinds_of, write_names
 from pcf.database.replicas import primary_position, replicas
 from pcf.execution.dependencies import Dependencies
 from pcf.timeouts import current_timeout
+from pcf.tracing import record
 
 logger = logging.getLogger("pcf.cache")
 
@@ -243,7 +244,9 @@ class Gate:
             self._failed(error)
             raise CacheUnavailable from error
         finally:
-            _durations.get(script, _other_duration).observe(perf_counter() - started)
+            seconds = perf_counter() - started
+            _durations.get(script, _other_duration).observe(seconds)
+            record("Redis", seconds)
         if self._failures:
             self._recovered()
         return result

@@ -22,6 +22,7 @@ from pcf.config import Timeouts
 from pcf.database.connection import LAYER, Connection, StatementOverdue
 from pcf.database.shapes import shape
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, current_timeout
+from pcf.tracing import record, tracing
 
 logger = logging.getLogger("pcf.database")
 
@@ -277,6 +278,8 @@ class Watch:
         elif self._kind is Kind.HOUSEKEEPING:
             connection.rolled_back_to_savepoint()
         metrics.db_statement_duration.observe(seconds)
+        if tracing.tracer is not None:
+            record("SQL", seconds, **{"db.query.text": shape(template_text(self._sql))})
         log = _log.get()
         if log is not None:
             log.add(self._sql, seconds)

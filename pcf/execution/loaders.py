@@ -18,6 +18,7 @@ from pcf import metrics
 from pcf.apps import config
 from pcf.database.statements import current_log
 from pcf.execution.dependencies import Dependencies
+from pcf.tracing import span
 from pcf.viewer import Viewer
 
 
@@ -132,7 +133,8 @@ class Loader(DataLoader):
             log.place = name
         self.dependencies.add(self.dependency, keys)
         try:
-            found = self.load_batch(keys)
+            with span(f"loader {name}", keys=len(keys)):
+                found = self.load_batch(keys)
         except Exception as error:  # noqa: BLE001 - any error of a batch is one of its fields
             failed.update(dict.fromkeys(keys, error))
             for key in keys:

@@ -27,6 +27,7 @@ from pcf.execution.promises import free_frames
 from pcf.execution.reading import read_attribute, read_default
 from pcf.execution.waits import Wait, Waits, outcome
 from pcf.timeouts import DeadlineExceeded
+from pcf.tracing import span
 
 
 class Run:
@@ -82,17 +83,22 @@ class Run:
 
     def _work(self) -> None:
         while True:
-            while self._batches:
-                batch = self._batches.popleft()
-                for field in batch.fields:
-                    self._at = batch, field
-                    self._check()
-                    self._execute_field(batch, field)
+            with span("level", batches=len(self._batches)):
+                self._work_on_batches()
             ready = self._waits.settled()
             if not ready:
                 return
             for wait in ready:
                 wait.resume()
+
+    def _work_on_batches(self) -> None:
+        """Everything that can be done without waiting for promises."""
+        while self._batches:
+            batch = self._batches.popleft()
+            for field in batch.fields:
+                self._at = batch, field
+                self._check()
+                self._execute_field(batch, field)
 
     def _place(self) -> list[str | int] | None:
         """Where the operation is: the path of the field begun last, for its first parent."""

@@ -12,7 +12,7 @@ from typing import Any
 
 logger = logging.getLogger("pcf.access")
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PATHS = frozenset({"/graphql", "/livez", "/readyz", "/health", "/metrics"})
 _facts: ContextVar[dict[str, Any] | None] = ContextVar("pcf_access", default=None)
 
@@ -69,8 +69,8 @@ class AccessLog:
     @staticmethod
     def _log(environ: dict[str, Any], facts: dict[str, Any], started: float) -> None:
         method = environ.get("REQUEST_METHOD", "")
-        facts["method"] = method if method in _METHODS else "other"
-        facts["path"] = _path(environ.get("PATH_INFO", ""))
+        facts["method"] = method if method in METHODS else "other"
+        facts["path"] = shown_path(environ.get("PATH_INFO", ""))
         facts["seconds"] = round(perf_counter() - started, 6)
         identity = facts.pop("request_id", "-")
         logger.info(
@@ -101,7 +101,8 @@ class _Body:
             self._closed()
 
 
-def _path(path: str) -> str:
+def shown_path(path: str) -> str:
+    """``path`` where it is one of the service's own, else what may be told of it."""
     if path in _PATHS:
         return path
     for known in ("/admin/", "/static/"):

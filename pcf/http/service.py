@@ -30,6 +30,7 @@ from pcf.http.repetitions import report_repetitions
 from pcf.http.sources import PRIMARY_SOURCE, Source, Sources
 from pcf.http.throttle import Throttle
 from pcf.timeouts import TimeoutContext, activate
+from pcf.tracing import span
 from pcf.viewer import ANONYMOUS, Viewer
 
 HIT = "pcf; hit"
@@ -126,8 +127,10 @@ class GraphQLService:
     def _answer(self, journey: _Journey) -> GraphQLResponse:
         request = journey.request
         try:
-            self._read_document(journey)
-            hit = self._look_up(journey)
+            with span("document"):
+                self._read_document(journey)
+            with span("cache"):
+                hit = self._look_up(journey)
             if hit is not None:
                 return hit
             self._weigh(journey)
@@ -253,15 +256,16 @@ class GraphQLService:
         assert document is not None  # noqa: S101
         context = RequestContext(journey.viewer)
         try:
-            result = execute(
-                self._schema,
-                document.node,
-                context_value=context,
-                variable_values=dict(request.variables),
-                operation_name=request.operation_name,
-                check=timeout.check,
-                max_items=config().documents.max_items,
-            )
+            with span("execution"):
+                result = execute(
+                    self._schema,
+                    document.node,
+                    context_value=context,
+                    variable_values=dict(request.variables),
+                    operation_name=request.operation_name,
+                    check=timeout.check,
+                    max_items=config().documents.max_items,
+                )
         except ClientError as error:
             if error.code == "TIMEOUT":  # between two steps: nothing of the response is complete
                 raise

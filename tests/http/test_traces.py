@@ -1,0 +1,110 @@
+"""Traces: what was done is in them, nothing of anybody, and nothing at all when they are off."""
+
+import json
+
+import pytest
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import RequestFactory
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
+
+from pcf.config import ConfigError, Traces
+from pcf.http.traced import Traced, start_tracing
+from pcf.tracing import span, tracing
+from tests.conftest import token_for
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+def switch():
+    """Switch tracing on, with a share of sampled requests; the exporter has the spans."""
+
+    def on(sampled):
+        exporter = InMemorySpanExporter()
+        start_tracing(Traces(enabled=True, sampled=sampled), exporter)
+        return exporter
+
+    yield on
+    tracing.use(None)
+
+
+def send(query, token=None, traceparent=None, path="/graphql"):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    if traceparent:
+        headers["traceparent"] = traceparent
+    body = json.dumps({"query": query, "variables": {"secret": "a secret value"}})
+    request = RequestFactory().post(path, body, content_type="application/json", headers=headers)
+    return b"".join(Traced(WSGIHandler())(request.environ, lambda *_: None))
+
+
+def names(exporter):
+    return [each.name for each in exporter.get_finished_spans()]
+
+
+def test_a_request_is_a_tree_of_spans(live_world, switch):
+    exporter = switch(1.0)
+    answer = send("{ users { id notes { title } } }", traceparent=PARENT)
+    assert b"public of ann" in answer
+    spans = exporter.get_finished_spans()
+    by_id = {each.context.span_id: each for each in spans}
+
+    def parent(each):
+        return by_id[each.parent.span_id].name
+
+    (http,) = [each for each in spans if each.kind is SpanKind.SERVER]
+    assert http.name == "POST /graphql"
+    assert dict(http.attributes) == {
+        "http.request.method": "POST",
+        "http.route": "/graphql",
+        "http.response.status_code": 200,
+    }
+    assert format(http.parent.span_id, "016x") == "b7ad6b7169203331"
+    assert {format(each.context.trace_id, "032x") for each in spans} == {PARENT.split("-")[1]}
+    for name in ("document", "cache", "execution"):
+        (found,) = [each for each in spans if each.name == name]
+        assert parent(found) == "POST /graphql"
+    assert {parent(each) for each in spans if each.name == "level"} == {"execution"}
+    assert len([each for each in spans if each.name == "level"]) > 1
+    (loader,) = [each for each in spans if each.name.startswith("loader ")]
+    assert loader.attributes["keys"] == 3
+    statements = [each for each in spans if each.name == "SQL"]
+    assert loader.name in {parent(each) for each in statements}
+    assert {parent(each) for each in spans if each.name == "Redis"} >= {"cache"}
+
+
+def test_spans_tell_of_nobody(live_world, switch):
+    exporter = switch(1.0)
+    token = token_for(live_world.ann)
+    send(f'{{ me {{ email }} note(id: "{live_world.private.pk}") {{ title }} }}', token)
+    send("{ me { email } }", "not a token", path=f"/somewhere/{token}")
+    text = " ".join(each.to_json() for each in exporter.get_finished_spans())
+    assert '"SQL"' in text
+    for secret in (token, "a secret value", "ann@", "private of ann", "not a token", "email }"):
+        assert secret not in text
+
+
+def test_what_is_not_sampled_is_not_exported(live_world, switch):
+    exporter = switch(0.0)
+    send("{ me { id } }")
+    assert names(exporter) == []
+    send("{ me { id } }", traceparent=PARENT)  # the caller wants it
+    assert "POST /graphql" in names(exporter)
+
+
+def test_a_header_that_is_no_trace_is_ignored(live_world, switch):
+    exporter = switch(1.0)
+    send("{ me { id } }", traceparent="made up")
+    http = exporter.get_finished_spans()[-1]
+    assert (http.name, http.parent) == ("POST /graphql", None)
+
+
+def test_off_there_is_nothing(live_world):
+    assert tracing.tracer is None
+    assert span("a") is span("b", keys=1)
+    assert b"data" in send("{ me { id } }", traceparent=PARENT)
+
+
+def test_shares_are_shares():
+    with pytest.raises(ConfigError, match="sampled"):
+        Traces(sampled=1.5)
