@@ -6,10 +6,10 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format requirements bench clean
+.PHONY: help run test check format requirements bench bench-hits clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: ## the service on http://127.0.0.1:8080 with its servers and demo data, until Ctrl-C (HOST, PORT, WORKERS)
 	@$(DEV) run
@@ -28,6 +28,9 @@ requirements: ## pin requirements.in and requirements-dev.in again, with hashes
 
 bench: ## what requests cost inside the process, on servers of its own
 	@$(DEV) exec -- .venv/bin/python benchmarks/service.py
+
+bench-hits: ## hits over HTTP beside a bare WSGI application and a bare Django view (ROUNDS, SECONDS)
+	@$(DEV) exec -- .venv/bin/python benchmarks/hits.py
 
 clean: ## remove what tools left behind; keeps .venv and the development database
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles

@@ -18,6 +18,7 @@ _DURATIONS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0,
 )  # fmt: skip
 _COUNTS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 50, 100)
+_BYTES = (256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304)
 _BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 
 
@@ -101,6 +102,14 @@ cache_stores = Counter("response_cache_stores_total", "Responses stored")
 cache_refusals = Counter("response_cache_refused_stores_total", "Responses not stored", ("reason",))
 cache_invalidations = Counter(
     "response_cache_invalidations_total", "Dependencies advanced by writes", ("kind",)
+)
+cache_body_bytes = Histogram(
+    "response_cache_body_bytes", "Size of stored responses", ("coding",), buckets=_BYTES
+)
+cache_flights = Counter(
+    "response_cache_flights_total",
+    "Misses that found the same request on its way: served by it, or executed after all",
+    ("outcome",),
 )
 cache_failures = Counter(
     "response_cache_failures_total", "Commands that Redis did not answer in time or at all"

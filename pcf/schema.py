@@ -17,7 +17,7 @@ from pcf.http.diagnostics import DiagnosticsQuery
 from pcf.http.service import GraphQLService
 from pcf.http.throttle import Throttle
 from tags.schema import TagQuery
-from users.authentication import find_credentials
+from users.authentication import find_credentials, find_viewer
 from users.mutations import UserMutation
 from users.schema import UserQuery
 
@@ -49,4 +49,5 @@ def graphql_service() -> GraphQLService:
         ResponseCache(gate()),
         find_credentials,
         Throttle(gate()),
+        find_viewer,
     )

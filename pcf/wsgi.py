@@ -3,10 +3,13 @@
 import os
 
 from django.core.wsgi import get_wsgi_application
-from django.utils.module_loading import import_string
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 
-application = get_wsgi_application()
+_django = get_wsgi_application()
 
-import_string("pcf.schema.graphql_service")()  # a manifest that cannot be read stops the start
+from pcf.http.front import Front  # noqa: E402 - once Django is set up
+from pcf.schema import graphql_service  # noqa: E402
+
+graphql_service()  # a manifest that cannot be read stops the start
+application = Front(_django, graphql_service)

@@ -71,6 +71,7 @@ DATABASES: dict[str, Any] = {"default": database_settings(pool_size=THREADS + 2)
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = redis_settings(PCF, REDIS_URL)
 
+GRAPHQL_SERVICE = "pcf.schema.graphql_service"  # for commands
 GRAPHENE = {"SCHEMA": "pcf.schema.schema", "SCHEMA_OUTPUT": "schema.graphql"}
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -7,10 +7,14 @@ from graphene_django import DjangoObjectType
 from graphql import GraphQLResolveInfo
 
 from pcf.execution.edges import Edge
+from pcf.execution.hints import CacheHint, cache_hints
 from pcf.execution.paging import page_arguments, parse_id, parse_page
 from tags.models import Tag
 
+PUBLIC = CacheHint(public=True)  # all viewers see the same tags
 
+
+@cache_hints(id=PUBLIC, name=PUBLIC)
 class TagType(DjangoObjectType):
     """A word that notes are marked with."""
 
@@ -30,6 +34,7 @@ class TagType(DjangoObjectType):
         fields = ("id", "name")
 
 
+@cache_hints(tags=PUBLIC, tag=PUBLIC)
 class TagQuery(graphene.ObjectType):
     """Queries for tags."""
 

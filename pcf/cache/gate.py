@@ -8,6 +8,7 @@ has been delivered.
 """
 
 import logging
+from collections.abc import Callable
 from functools import cache
 from threading import Lock
 from time import monotonic
@@ -20,6 +21,7 @@ from pcf import metrics
 from pcf.apps import config
 from pcf.cache import scripts
 from pcf.cache.names import write_names
+from pcf.cache.wire import Wire, wire
 from pcf.execution.dependencies import Dependencies
 from pcf.timeouts import current_timeout
 
@@ -47,6 +49,21 @@ class Gate:
             raise CacheUnavailable  # the rest of the time belongs to the answer
         self._deliver_owed()
         return self._send(script, *arguments)
+
+    def wait(self, latch: str, seconds: float) -> bytes | None:
+        """The first element of the list ``latch``, which stays there, as soon as it has one; None
+        after ``seconds``. Does not ask the server for longer than ``timeouts.cache`` at a time, so
+        one that hangs is noticed. Raises CacheUnavailable.
+        """
+        deadline = monotonic() + seconds
+        limit = config().timeouts.cache
+        while (left := deadline - monotonic()) > 0:
+            # taken and put back in one step: everyone who waits gets it
+            move = ("BLMOVE", latch, latch, "LEFT", "LEFT", max(0.001, min(left, limit)))
+            found: bytes | None = self._guarded(Wire.command, *move, seconds=2 * limit)
+            if found is not None:
+                return found
+        return None
 
     def ping(self) -> None:
         """Whether Redis answers. Raises CacheUnavailable."""
@@ -102,10 +119,13 @@ class Gate:
         return sent
 
     def _send(self, script: str, *arguments: Any) -> Any:
+        return self._guarded(Wire.run, script, *arguments)
+
+    def _guarded(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         if self._shut_until and monotonic() < self._shut_until:
             raise CacheUnavailable
         try:
-            result = _registered(self._alias, script)(args=arguments)
+            result = call(wire(self._alias), *arguments, **options)
         except (RedisError, OSError) as error:
             self._failed(error)
             raise CacheUnavailable from error
@@ -149,11 +169,6 @@ class Gate:
         except CacheUnavailable:
             self._owe(owed)
             raise
-
-
-@cache
-def _registered(alias: str, script: str) -> Any:
-    return get_redis_connection(alias).register_script(script)
 
 
 @cache

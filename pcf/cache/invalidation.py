@@ -70,6 +70,11 @@ def touch_kinds(*written: type[models.Model], using: str = "default") -> None:
     touch(dependencies, using)
 
 
+def known_types() -> list[str]:
+    """The names of the models whose writes are known, for ``flush_type``."""
+    return sorted(model.__name__ for model in _rules)
+
+
 def flush_type(name: str, key: int | None = None) -> int:
     """Remove the entries that depend on a model called ``name``, or on its row ``key`` as it is
     stored now. Returns how many; for operators, after writes that Django did not see.

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -10,27 +10,34 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSchema, print_schema
 
 from pcf import metrics
 from pcf.apps import config
-from pcf.cache.responses import Lookup, ResponseCache, request_digest, token_digest
+from pcf.cache.entries import Content, Entry
+from pcf.cache.responses import Question, ResponseCache, entry_name, request_digest, token_digest
 from pcf.database.retry import idempotent_reads
 from pcf.database.statements import count_queries
-from pcf.documents.cost import Cost, check_cost
-from pcf.documents.document import Document, InvalidDocument, Operation, UnknownOperation
+from pcf.documents.cost import check_cost
+from pcf.documents.document import InvalidDocument, UnknownOperation
 from pcf.documents.persisted import PersistedDocuments
-from pcf.errors import ClientError, NotAuthenticated, ResponseTooLarge
-from pcf.execution.dependencies import Dependencies
+from pcf.errors import ClientError, ResponseTooLarge
 from pcf.execution.execute import execute
 from pcf.execution.request import RequestContext
-from pcf.http.authentication import Credentials
+from pcf.http.caching import (
+    BYPASS,
+    MISS,
+    NO_STORE,
+    STORED,
+    known_tag,
+    response_of,
+    status_of_hit,
+)
 from pcf.http.errors import present
+from pcf.http.finding import FindCredentials, Finder
+from pcf.http.journey import Journey
+from pcf.http.known import Known, KnownRequests
+from pcf.http.middleware import Arrival
 from pcf.http.protocol import METHODS, BadRequest, GraphQLRequest, GraphQLResponse, encode
 from pcf.http.throttle import Throttle
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Viewer
-
-HIT = "pcf; hit"
-STORED = "pcf; fwd=miss; stored"
-MISS = "pcf; fwd=miss"
-BYPASS = "pcf; fwd=bypass"
 
 STATUSES = {
     "RATE_LIMITED": 429,
@@ -57,28 +64,14 @@ WELL_FORMED = {
     "PERSISTED_QUERY_NOT_SUPPORTED",
 }
 
-FindCredentials = Callable[[str], Credentials | None]
-
-
-@dataclass(slots=True)
-class _Journey:
-    """One request on its way; filled in as it goes."""
-
-    request: GraphQLRequest
-    timeout: TimeoutContext
-    document: Document | None = None
-    operation: Operation | None = None
-    cost: Cost | None = None
-    lookup: Lookup | None = None
-    viewer: Viewer = ANONYMOUS
-    digest: str | None = None  # of a request whose response may be cached
-    token: str | None = field(default=None, repr=False)  # digest of the bearer token
+FindViewer = Callable[[int], Viewer | None]
 
 
 class GraphQLService:
     """Answers GraphQL requests; one for all threads of a process.
 
-    ``find_credentials`` turns the text of a token into credentials, None when it is not valid.
+    ``find_credentials`` turns the text of a token into credentials, None when it is not valid;
+    ``find_viewer`` a user's id into the viewer, for commands that ask in somebody's name.
     With Redis gone every request is executed; with PostgreSQL gone only hits are answered.
     """
 
@@ -89,20 +82,33 @@ class GraphQLService:
         cache: ResponseCache,
         find_credentials: FindCredentials,
         throttle: Throttle,
+        find_viewer: FindViewer = lambda _: None,
     ) -> None:
         self._schema = schema
         self._fingerprint = hashlib.sha256(print_schema(schema).encode()).digest()
         self._documents = documents
+        self.find_viewer = find_viewer
         self._cache = cache
-        self._find_credentials = find_credentials
         self._throttle = throttle
+        self._finder = Finder(cache, find_credentials, throttle)
+        self._known = KnownRequests(config().cache.remembered_requests)
 
-    def answer(self, request: GraphQLRequest, timeout: TimeoutContext) -> GraphQLResponse:
-        """The response to ``request`` within ``timeout``; every error is an answer, too."""
+    def answer(
+        self, request: GraphQLRequest, timeout: TimeoutContext, arrival: Arrival | None = None,
+        viewer: Viewer = ANONYMOUS,
+    ) -> GraphQLResponse:  # fmt: skip
+        """The response to ``request`` within ``timeout``; every error is an answer, too.
+
+        ``arrival`` is given when the HTTP request was this one GraphQL request. ``viewer`` is who
+        asks when the request has no token.
+        """
         started = perf_counter()
-        journey = _Journey(request, timeout)
+        journey = Journey(request, timeout, arrival, viewer=viewer)
         with count_queries() as queries:
-            response = self._answer(journey)
+            try:
+                response = self._answer(journey)
+            finally:
+                self._finder.land(journey)
         operation = journey.operation
         metrics.db_query_count.observe(queries.count)
         metrics.request_duration.labels(
@@ -111,17 +117,56 @@ class GraphQLService:
         ).observe(perf_counter() - started)
         return response
 
-    def _answer(self, journey: _Journey) -> GraphQLResponse:
-        request = journey.request
+    def answer_known(self, request: GraphQLRequest, arrival: Arrival) -> GraphQLResponse | None:
+        """The response to a request that is known by its bytes, if it is a hit; else None.
+
+        ``request`` has no text, only what the headers say. What the cache said otherwise is left
+        at ``arrival`` for the whole journey.
+        """
+        known = self._known.get(arrival.known_as)
+        if known is None or request.no_store or not config().cache.enabled:
+            return None
+        lookup = self._cache.look_up(
+            Question(
+                token=token_digest(request.token) if request.token else None,
+                digest=known.digest,
+                shared=known.hint.public,
+                join=True,
+                gzip=request.accepts_gzip,
+                tag=known_tag(request),
+            )
+        )
+        if lookup is None or lookup.entry is None:
+            arrival.asked, arrival.digest, arrival.lookup = True, known.digest, lookup
+            return None
+        metrics.cache_hits.inc()
+        self._cache.tally.hit()
+        metrics.db_query_count.observe(0)
+        known.duration.observe(perf_counter() - arrival.started)
+        return response_of(lookup.entry, status_of_hit(lookup.entry), known.hint, request)
+
+    def abandon(self, arrival: Arrival) -> None:
+        """The journey of ``arrival`` was never begun: let others lead the flight it began."""
+        lookup, arrival.lookup = arrival.lookup, None
+        if lookup is not None and lookup.leads and lookup.flight and lookup.viewer is not None:
+            known = self._known.get(arrival.known_as)
+            if known is not None:
+                name = entry_name(lookup.viewer, known.digest, shared=known.hint.public)
+                self._cache.land(name, lookup.flight)
+
+    def _answer(self, journey: Journey) -> GraphQLResponse:
         try:
             self._read_document(journey)
-            hit = self._look_up(journey)
-            if hit is not None:
-                return hit
+            self._decide(journey)
             self._weigh(journey)
             with activate(journey.timeout.child_budget("graphql")) as timeout:
-                self._authenticate(journey)
-                with self._throttle.slot(journey.viewer, request.address):
+                entry = self._finder.find(journey)
+                if entry is not None:
+                    return self._hit(journey, entry)
+                if journey.digest is not None:
+                    metrics.cache_misses.inc()
+                    self._cache.tally.miss()
+                with self._throttle.slot(journey.viewer or ANONYMOUS, journey.request.address):
                     self._charge(journey)
                     return self._execute(journey, timeout or journey.timeout)
         except InvalidDocument as invalid:
@@ -131,19 +176,19 @@ class GraphQLService:
         except ClientError as error:
             return refused(error)
 
-    def _read_document(self, journey: _Journey) -> None:
+    def _read_document(self, journey: Journey) -> None:
         request = journey.request
         journey.document = self._documents.find(request.query, request.document_id)
         journey.operation = journey.document.operation(request.operation_name)
         if request.queries_only and journey.operation.type != "query":
             raise BadRequest("GET requests can only run queries", status=405)
 
-    def _look_up(self, journey: _Journey) -> GraphQLResponse | None:
-        """Ask the cache for the viewer and, where it may be cached, the response."""
+    def _decide(self, journey: Journey) -> None:
+        """Whether the response may be cached, and under which digest."""
         request, document, operation = journey.request, journey.document, journey.operation
         assert document is not None and operation is not None  # noqa: S101, PT018
         if request.token is not None:
-            journey.token = token_digest(request.token)
+            journey.token, journey.viewer = token_digest(request.token), None
         reason = None
         if not config().cache.enabled:
             reason = "disabled"
@@ -151,64 +196,44 @@ class GraphQLService:
             reason = operation.type
         elif request.no_store:
             reason = "no-store"
-        else:
-            # what the operation does not declare cannot change its answer
-            given = request.variables
-            declared = {name: given[name] for name in given if name in operation.variables}
-            journey.digest = request_digest(
-                self._fingerprint, document.digest, operation.name, declared
-            )
-        if config().cache.enabled and (journey.token or journey.digest):
-            journey.lookup = self._cache.look_up(journey.token, journey.digest)
-            if journey.lookup is None:
-                reason, journey.digest = "unavailable", None
+        elif operation.hint.max_age == 0:
+            reason = "uncacheable"
         if reason is not None:
             metrics.cache_bypasses.labels(reason).inc()
-        lookup = journey.lookup
-        if lookup is not None and lookup.entry is not None:
-            metrics.cache_hits.inc()
-            return GraphQLResponse(lookup.entry.body, headers={"Cache-Status": HIT})
-        if journey.digest is not None:
-            metrics.cache_misses.inc()
-        return None
+            return
+        # what the operation does not declare cannot change its answer
+        given = request.variables
+        declared = {name: given[name] for name in given if name in operation.variables}
+        journey.digest = request_digest(
+            self._fingerprint, document.digest, operation.name, declared
+        )
+        if journey.arrival is not None and journey.arrival.known_as is not None:
+            bucket = metrics.complexity_bucket(operation.measure.complexity)
+            duration = metrics.request_duration.labels(operation.type, bucket)
+            known = Known(journey.digest, operation.hint, duration)
+            self._known.add(journey.arrival.known_as, known)
 
-    def _weigh(self, journey: _Journey) -> None:
+    def _weigh(self, journey: Journey) -> None:
         """What the operation costs with these variables. Raises TooExpensive."""
         assert journey.operation is not None  # noqa: S101
         journey.cost = journey.operation.cost.cost(journey.request.variables)
         check_cost(journey.cost, config().documents)
 
-    def _charge(self, journey: _Journey) -> None:
+    def _charge(self, journey: Journey) -> None:
         """Take the cost from what the client may spend. Raises RateLimited."""
         points = journey.cost.points if journey.cost else 1
-        self._throttle.charge(journey.viewer, journey.request.address, points)
+        self._throttle.charge(journey.viewer or ANONYMOUS, journey.request.address, points)
 
-    def _authenticate(self, journey: _Journey) -> None:
-        """Find the viewer in PostgreSQL when the cache does not know the token."""
-        text, lookup = journey.request.token, journey.lookup
-        if text is None or journey.token is None:
-            return
-        if lookup is not None and lookup.viewer is not None:
-            journey.viewer = lookup.viewer
-            return
-        credentials = self._find_credentials(text)
-        if credentials is None:
-            self._throttle.charge(ANONYMOUS, journey.request.address, config().rates.wrong_token)
-            raise NotAuthenticated("The token is not valid")
-        journey.viewer = credentials.viewer
-        if lookup is None:
-            return
-        dependencies = Dependencies()
-        for kind, key in credentials.dependencies:
-            dependencies.add(kind, (key,))
-        self._cache.remember_viewer(
-            lookup, journey.token, credentials.viewer, credentials.seconds_left, dependencies
-        )
+    def _hit(self, journey: Journey, entry: Entry) -> GraphQLResponse:
+        metrics.cache_hits.inc()
+        self._cache.tally.hit()
+        return response_of(entry, status_of_hit(entry), journey.hint, journey.request)
 
-    def _execute(self, journey: _Journey, timeout: TimeoutContext) -> GraphQLResponse:
-        request, document = journey.request, journey.document
-        assert document is not None  # noqa: S101
-        context = RequestContext(journey.viewer)
+    def _execute(self, journey: Journey, timeout: TimeoutContext) -> GraphQLResponse:
+        request, document, hint = journey.request, journey.document, journey.hint
+        assert document is not None and journey.viewer is not None  # noqa: S101, PT018
+        # what is declared public is computed for nobody, so a wrong declaration shows nothing
+        context = RequestContext(ANONYMOUS if hint.public else journey.viewer)
         # fields of a query are free of side effects (spec section 6.2.1): reads may be repeated
         is_query = journey.operation is not None and journey.operation.type == "query"
         try:
@@ -225,33 +250,39 @@ class GraphQLService:
         except ClientError as error:  # the deadline between two steps
             result = ExecutionResult(None, [_as_graphql(error)])
         extensions = _cost_report(journey)
-        if not result.errors:
-            body = encode({"data": result.data, **extensions})
-            if len(body) <= config().requests.max_response_bytes:
-                status = self._store(journey, context, body)
-                return GraphQLResponse(body, headers={"Cache-Status": status})
+        if result.errors:
+            return _with_errors(result, MISS if journey.digest else BYPASS, extensions)
+        body = encode({"data": result.data, **extensions})
+        if len(body) > config().requests.max_response_bytes:
             result = ExecutionResult(None, [_as_graphql(_too_large())])
-        return _with_errors(result, MISS if journey.digest else BYPASS, extensions)
+            return _with_errors(result, MISS if journey.digest else BYPASS, extensions)
+        if not is_query:
+            headers = {"Cache-Status": BYPASS, "Cache-Control": NO_STORE}
+            return GraphQLResponse(body, headers=headers)
+        return self._clean(journey, context, body)
 
-    def _store(self, journey: _Journey, context: RequestContext, body: bytes) -> str:
-        """Store a clean response; returns the value of Cache-Status."""
-        if journey.digest is None or journey.lookup is None:
-            return BYPASS
-        ttl = config().cache.default_ttl
-        if context.max_age is not None:
-            ttl = min(ttl, context.max_age)
-        if ttl <= 0:
-            metrics.cache_refusals.labels("uncacheable").inc()
-            return MISS
-        stored = self._cache.store(
-            journey.lookup, journey.viewer, journey.digest, body, ttl, context.dependencies
-        )
-        if stored:
-            metrics.cache_stores.inc()
-        return STORED if stored else MISS
+    def _clean(self, journey: Journey, context: RequestContext, body: bytes) -> GraphQLResponse:
+        """The response of a query without errors; stored where it may be."""
+        settings, hint, request = config().cache, journey.hint, journey.request
+        ages = (settings.default_ttl, hint.max_age, context.max_age)
+        max_age = min(age for age in ages if age is not None)
+        lookup, status = journey.lookup, MISS if journey.digest else BYPASS
+        stores = journey.digest is not None and lookup is not None
+        if stores and (max_age <= 0 or len(body) > settings.max_body_bytes):
+            metrics.cache_refusals.labels("size" if max_age > 0 else "uncacheable").inc()
+            stores = False
+        content = Content.of(body, settings.compress_from_bytes if stores else None)
+        if stores and lookup is not None:
+            journey.landed = True  # by the store
+            if self._cache.store(
+                lookup, journey.entry_name, content, max_age, context.dependencies, stale=hint.stale
+            ):
+                status = STORED
+        entry = content.entry(gzip=request.accepts_gzip, max_age=max_age, stale=hint.stale)
+        return response_of(entry, status, hint, request)
 
 
-def _cost_report(journey: _Journey) -> dict[str, Any]:
+def _cost_report(journey: Journey) -> dict[str, Any]:
     """The answer's extensions: what the operation cost, for a client that asked."""
     if not journey.request.wants_cost or journey.cost is None:
         return {}
@@ -272,7 +303,7 @@ def _with_errors(
 ) -> GraphQLResponse:
     """A response with errors, and with partial data unless nothing was executed (spec 7.1)."""
     errors = result.errors or []
-    headers = {"Cache-Status": cache_status}
+    headers = {"Cache-Status": cache_status, "Cache-Control": NO_STORE}
     content = {"errors": [present(error) for error in errors], **extensions}
     if result.data is None and all(e.path is None and e.original_error is None for e in errors):
         return GraphQLResponse(encode(content), 400, 200, headers)
@@ -290,4 +321,6 @@ def refused(error: ClientError) -> GraphQLResponse:
 def _refusal(errors: list[GraphQLError], status: int, json_status: int) -> GraphQLResponse:
     """A response without execution."""
     body = encode({"errors": [present(error) for error in errors]})
-    return GraphQLResponse(body, status, json_status, {"Cache-Status": BYPASS})
+    return GraphQLResponse(
+        body, status, json_status, {"Cache-Status": BYPASS, "Cache-Control": NO_STORE}
+    )
