@@ -6,7 +6,7 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format requirements bench bench-hits clean
+.PHONY: help run test check format requirements bench bench-execution bench-hits check-deploy coherence clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -31,6 +31,15 @@ bench: ## what requests cost inside the process, on servers of its own
 
 bench-hits: ## hits over HTTP beside a bare WSGI application and a bare Django view (ROUNDS, SECONDS)
 	@$(DEV) exec -- .venv/bin/python benchmarks/hits.py
+
+bench-execution: ## what execution costs: plans, promises and PostgreSQL alone, in one run
+	@$(DEV) exec -- .venv/bin/python benchmarks/execution.py
+
+check-deploy: ## the alerts and the dashboard against a real Prometheus (Debian: the package prometheus)
+	@$(DEV) exec -- .venv/bin/python scripts/check_deploy.py
+
+coherence: ## 100,000 random queries and writes over two workers; no cached answer may differ (ARGS)
+	@$(DEV) exec -- .venv/bin/python -m tests.coherence $(ARGS)
 
 clean: ## remove what tools left behind; keeps .venv and the development database
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles

@@ -10,7 +10,8 @@ class NotesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Declare what writes touch."""
-        from notes.dependencies import register_all  # noqa: PLC0415 (models are loaded by now)
+        """Declare what writes touch, and what is checked."""
+        from notes import checks  # noqa: F401, PLC0415 (models are loaded by now)
+        from notes.dependencies import register_all  # noqa: PLC0415
 
         register_all()

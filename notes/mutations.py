@@ -6,12 +6,13 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from notes.models import Note
-from notes.policy import may_read, may_write
+from notes.policy import may_write, visible_notes
 from notes.schema import NoteType
 from pcf.execution.mutations import clean, mutation, payload_errors, refuse, require_login
 from pcf.execution.paging import parse_id
 from pcf.viewer import Viewer
 from tags.models import Tag
+from users import audit
 
 MAX_TAGS = 100  # tags in one input
 
@@ -67,13 +68,14 @@ class DeleteNotePayload(graphene.ObjectType):
 def _writable_note(viewer: Viewer, note_id: Any, field: str) -> Note:
     """The note, locked until the transaction ends.
 
-    One that the viewer may not read is refused like one that does not exist, so that ids of
-    others' private notes cannot be found out.
+    One that the viewer may not read is as absent as one that does not exist, and is not locked
+    either: neither the answer nor how long it takes tells ids of others' private notes.
     """
     require_login(viewer)
-    key = parse_id(note_id)
-    note: Note | None = Note.objects.select_for_update(of=("self",)).filter(pk=key).first()
-    if note is None or not may_read(viewer, note):
+    key = parse_id(note_id) or 0
+    notes = Note.objects.filter(visible_notes(viewer), pk=key)
+    note: Note | None = notes.select_for_update(of=("self",)).first()
+    if note is None:
         raise refuse("NOT_FOUND", "There is no such note.", field)
     if not may_write(viewer, note):
         raise refuse("FORBIDDEN", "Only its author may change this note.", field)
@@ -89,6 +91,11 @@ def _tags(tag_ids: list[Any]) -> list[Tag]:
     if len(tags) != len(keys):
         raise refuse("NOT_FOUND", "One of the tags does not exist.", "tagIds")
     return tags
+
+
+def _record(viewer: Viewer, note: Note, changed: list[str]) -> None:
+    """Write down what staff change of somebody else's note."""
+    audit.record(viewer, note, note.author_id, audit.CHANGE, f"changed {', '.join(changed)}")
 
 
 @mutation(NotePayload)
@@ -123,6 +130,7 @@ def update_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[s
     tags = None if tag_ids is None else _tags(tag_ids)
     if changed or tags is not None:
         note.save(update_fields=[*changed, "updated_at"])
+        _record(viewer, note, [_FIELDS[name] for name in changed] + ["tags"] * (tags is not None))
     if tags is not None:
         note.tags.set(tags)
     return {"note": note}
@@ -134,6 +142,7 @@ def delete_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[s
     del info
     note = _writable_note(viewer, values.id, "id")
     deleted_id = note.pk
+    audit.record(viewer, note, note.author_id, audit.DELETION, "deleted")
     note.delete()
     return {"deleted_id": deleted_id}
 
@@ -144,6 +153,7 @@ def tag_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str,
     del info
     note = _writable_note(viewer, values.note_id, "noteId")
     note.tags.add(*_tags(values.tag_ids))
+    _record(viewer, note, ["tags"])
     return {"note": note}
 
 
@@ -153,6 +163,7 @@ def untag_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[st
     del info
     note = _writable_note(viewer, values.note_id, "noteId")
     note.tags.remove(*_tags(values.tag_ids))
+    _record(viewer, note, ["tags"])
     return {"note": note}
 
 

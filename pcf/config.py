@@ -4,6 +4,7 @@
 engine reads it through ``pcf.apps.config()``.
 """
 
+import dataclasses
 import re
 from dataclasses import dataclass, field, fields
 
@@ -21,8 +22,11 @@ class Timeouts:
     http: float = 30.0
     graphql: float = 25.0
     database: float = 20.0
+    head: float = 10.0  # that a client has to send a request's line and headers
     cache: float = 0.25  # one command to Redis, its connection included
-    reserve: float = 0.1  # what an inner layer leaves its outer layer to answer in
+    reserve_http: float = 0.1  # what HTTP keeps of its time to answer in: GraphQL ends earlier
+    reserve_graphql: float = 0.1  # what GraphQL keeps to complete the other fields in
+    reserve: float = 0.1  # what any other layer keeps for itself
     min_database_budget: float = 1.0  # with less than this left no database work is begun
 
     def __post_init__(self) -> None:
@@ -36,8 +40,13 @@ class Timeouts:
             raise ConfigError("timeouts.cache must lie between 0 and timeouts.graphql seconds")
         if not 0 <= self.min_database_budget < self.graphql:
             raise ConfigError("timeouts.min_database_budget must be 0 to timeouts.graphql seconds")
-        if not 0 <= self.reserve < self.http - self.graphql:
-            raise ConfigError("timeouts.reserve must be 0 to timeouts.http - graphql seconds")
+        if not 0 <= self.reserve_http < self.http - self.graphql:
+            raise ConfigError("timeouts.reserve_http must be 0 to timeouts.http - graphql seconds")
+        if not 0 <= self.reserve_graphql < self.graphql - self.database:
+            message = "timeouts.reserve_graphql must be 0 to timeouts.graphql - database seconds"
+            raise ConfigError(message)
+        if self.reserve < 0 or self.head <= 0:
+            raise ConfigError("timeouts: reserve >= 0 and head > 0 seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +76,8 @@ class Cache:
     flight_lease: float = 1.0  # seconds after which a flight that was not renewed is given up
     breaker_failures: int = 3  # failures in a row until Redis is left alone
     breaker_seconds: float = 2.0  # how long it is left alone
+    watch_seconds: float = 0.25  # between two looks at what other processes could not deliver
+    lease_seconds: float = 1.0  # how long what the last look saw is trusted
 
     def __post_init__(self) -> None:
         if self.default_ttl < 0 or self.token_ttl < 1:
@@ -79,6 +90,8 @@ class Cache:
             raise ConfigError("cache.flight_lease must be more than 0 seconds")
         if self.breaker_seconds < 0 or not self.prefix:
             raise ConfigError("cache: breaker_seconds >= 0, prefix not empty")
+        if not 0 < 2 * self.watch_seconds <= self.lease_seconds:
+            raise ConfigError("cache: 0 < 2 * watch_seconds <= lease_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,18 +199,65 @@ class Persisted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """Statements, retries and the pool."""
+    """Statements and retries."""
 
     slow_statement: float = 0.5  # seconds from which a statement is logged as SLOW QUERY
+    repeated_statements: int = 10  # times one request may send a statement before it is an N+1
     retry_attempts: int = 3  # of an idempotent read after a lost connection
     backoff_initial: float = 0.05  # seconds before the first retry, doubled every time
     backoff_max: float = 1.0  # seconds
+    startup_wait: float = 30.0  # seconds that a starting server waits for PostgreSQL
+    shared_sessions: bool = False  # behind a pooler in transaction mode (PgBouncer)
 
     def __post_init__(self) -> None:
         if self.slow_statement < 0:
             raise ConfigError("database.slow_statement must be >= 0 seconds")
+        if self.repeated_statements < 1:
+            raise ConfigError("database.repeated_statements must be at least 1")
         if self.retry_attempts < 0 or not 0 < self.backoff_initial <= self.backoff_max:
             raise ConfigError("database: retry_attempts >= 0, 0 < backoff_initial <= backoff_max")
+        if self.startup_wait < 0:
+            raise ConfigError("database.startup_wait must be >= 0 seconds")
+
+
+SPARE = 2  # connections beyond the threads: for what runs beside requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Connections to PostgreSQL, of one process."""
+
+    min_size: int = 1  # connections kept open
+    max_size: int = 0  # connections; 0 stands for the threads of a process and SPARE more
+    timeout: float = 5.0  # seconds that a request waits for a connection
+    max_waiting: int = 0  # requests; more are refused at once. 0 stands for 4 a connection
+    max_lifetime: float = 1_800.0  # seconds after which a connection is replaced
+    max_idle: float = 300.0  # seconds after which one beyond min_size is closed
+
+    def __post_init__(self) -> None:
+        if self.min_size < 0 or self.max_size < 0 or self.max_waiting < 0:
+            raise ConfigError("pool: min_size, max_size and max_waiting must be >= 0")
+        if min(self.timeout, self.max_lifetime, self.max_idle) <= 0:
+            raise ConfigError("pool: timeout, max_lifetime and max_idle must be > 0 seconds")
+
+    def sized(self, threads: int) -> "Pool":
+        """The pool of a process with ``threads`` threads, all numbers filled in.
+
+        Raises ConfigError when it would starve them: each may need a connection at the same time.
+        """
+        size = self.max_size or threads + SPARE
+        if size < threads:
+            raise ConfigError(f"pool.max_size must be at least the {threads} THREADS, got {size}")
+        if self.min_size > size:
+            raise ConfigError(f"pool.min_size must be at most pool.max_size, {size}")
+        return dataclasses.replace(self, max_size=size, max_waiting=self.max_waiting or 4 * size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """What is written down beside faults."""
+
+    access: bool = False  # one line a request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +281,8 @@ class Config:
     rates: Rates = field(default_factory=Rates)
     persisted: Persisted = field(default_factory=Persisted)
     database: Database = field(default_factory=Database)
+    logs: Logs = field(default_factory=Logs)
+    pool: Pool = field(default_factory=Pool)
     features: Features = field(default_factory=Features)
 
     def __post_init__(self) -> None:

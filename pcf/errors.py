@@ -55,6 +55,24 @@ class InvalidArgument(ClientError):
 
 
 class NotAuthenticated(ClientError):
-    """The credentials of the request are missing or not valid."""
+    """The credentials of the request are of a kind that is not understood."""
 
     code = "UNAUTHENTICATED"
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}  # RFC 6750 section 3
+
+
+class InvalidToken(NotAuthenticated):
+    """The token is unknown, expired or revoked, or its user is not active; which is not said."""
+
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+
+class InsufficientScope(ClientError):
+    """The token is valid but not for an operation of this type (RFC 6750 section 3.1)."""
+
+    code = "INSUFFICIENT_SCOPE"
+
+    def __init__(self, operation_type: str, needed: str) -> None:
+        super().__init__(f"A {operation_type} needs a token with the scope '{needed}'")
+        challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
+        self.headers = {"WWW-Authenticate": challenge}

@@ -1,10 +1,16 @@
 """The WSGI application."""
 
 import os
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
+from pcf.apps import config
+from pcf.http.access import AccessLog
+from pcf.processes import use_slots
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
+use_slots()  # before the application makes its metrics
 
 _django = get_wsgi_application()
 
@@ -12,4 +18,7 @@ from pcf.http.front import Front  # noqa: E402 - once Django is set up
 from pcf.schema import graphql_service  # noqa: E402
 
 graphql_service()  # a manifest that cannot be read stops the start
-application = Front(_django, graphql_service)
+
+application: Any = Front(_django, graphql_service)
+if config().logs.access:
+    application = AccessLog(application)

@@ -100,6 +100,8 @@ def _check(project: Project, env: dict[str, str]) -> int:
         ("import-linter", ["lint-imports"], env),
         ("migrations", [*manage, "makemigrations", "--check", "--dry-run"], env),
         ("schema", [*manage, "export_schema", "--check"], env),
+        ("dependencies", ["python", "scripts/audit.py"], env),
+        ("their needs", ["python", "-m", "pip", "check", "--disable-pip-version-check"], env),
         ("deployment", [*manage, "check", "--deploy", "--fail-level", "WARNING"], production),
     ]
     failed: list[str] = []

@@ -1,11 +1,21 @@
 """What every environment shares."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from settings.environment import database_settings, engine_config, env, redis_settings
+from settings.environment import (
+    check_secret_files,
+    database_settings,
+    engine_config,
+    env,
+    logging_settings,
+    redis_settings,
+)
+
+check_secret_files()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -28,9 +38,12 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
+    "csp",
     "django_prometheus",
     "graphene_django",
     "pcf",
+    "pcf.cache",
     "users",
     "tags",
     "notes",
@@ -40,6 +53,7 @@ MIDDLEWARE = [
     "pcf.http.middleware.RequestMiddleware",  # request id, deadline, metrics
     "pcf.http.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -47,6 +61,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",  # the page of a log-in that is locked out
 ]
 
 TEMPLATES = [
@@ -66,7 +81,7 @@ TEMPLATES = [
 THREADS = env.int("THREADS", 8)
 if THREADS < 1:
     raise ImproperlyConfigured("THREADS must be at least 1")
-DATABASES: dict[str, Any] = {"default": database_settings(pool_size=THREADS + 2)}
+DATABASES: dict[str, Any] = {"default": database_settings(PCF, threads=THREADS)}
 
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = redis_settings(PCF, REDIS_URL)
@@ -84,6 +99,40 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+# Log-ins to the admin: so many failures of one account or from one address, and neither gets any
+# further for a while, whatever the password. Counted in PostgreSQL, so over all workers.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # trying again does not prolong it
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "users.logins.locked_out"
+AXES_USERNAME_CALLABLE = "users.logins.account_name"
+AXES_CLIENT_IP_CALLABLE = "users.logins.client_address"
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username"]  # masked in logs: people type passwords there by mistake
+
+# What a page of the admin may load: the project's own files; nothing from elsewhere or inline.
+# GraphiQL's page has a policy of its own; the other addresses answer programs.
+CONTENT_SECURITY_POLICY = {
+    "EXCLUDE_URL_PREFIXES": ("/graphql", "/livez", "/readyz", "/health", "/metrics"),
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_I18N = False
@@ -100,21 +149,4 @@ PROMETHEUS_EXPORT_MIGRATIONS = False  # would open a connection in every process
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = PCF.documents.max_body_bytes
 
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "pcf.http.logs.RequestIdFilter"}},
-    "formatters": {
-        "plain": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
-    },
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "filters": ["request_id"],
-            "formatter": "plain",
-        }
-    },
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"django.server": {"handlers": ["console"], "propagate": False}},
-}
+LOGGING = logging_settings("plain")

@@ -2,18 +2,21 @@
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env, EnvError
+from environs import EnvError, FileAwareEnv
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pcf.config import Config, ConfigError
 
-env = Env()
+env = FileAwareEnv(strip_whitespace=True)  # NAME_FILE names a file with the value of NAME
+
+SECRETS = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL")
 
 # of scripts/dev.py, gunicorn.conf.py and the tests
 OTHER_VARIABLES = (
@@ -22,6 +25,24 @@ OTHER_VARIABLES = (
     "PCF_FUZZ_EXAMPLES",
     "PCF_METRICS_FOLDER_OF",
 )
+
+
+def check_secret_files() -> None:
+    """Raises ImproperlyConfigured for ``NAME_FILE`` that cannot be read, or stands beside ``NAME``.
+
+    Of two values one would have to win, and a rotation would change the other.
+    """
+    for name in SECRETS:
+        path = os.environ.get(f"{name}_FILE")
+        if not path:
+            continue
+        if os.environ.get(name):
+            raise ImproperlyConfigured(f"{name} and {name}_FILE are both set; one is enough")
+        try:
+            Path(path).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a text in UTF-8"
+            raise ImproperlyConfigured(f"{name}_FILE cannot be read: {reason}") from None
 
 
 def engine_config(**sections: dict[str, Any]) -> Config:
@@ -65,12 +86,16 @@ def _names(variable: str, default: None) -> tuple[str, ...] | None:
     return None if values is None else tuple(v.strip() for v in values if v.strip())
 
 
-def database_settings(*, pool_size: int) -> dict[str, Any]:
+def database_settings(config: Config, *, threads: int) -> dict[str, Any]:
     """``DATABASES["default"]`` from ``DATABASE_URL``, with the engine's backend and a pool.
 
-    ``pool_size`` is the largest number of connections of one process.
-    Raises ImproperlyConfigured when the address is not one of PostgreSQL.
+    ``threads`` is how many threads of a process may want a connection at the same time.
+    Raises ImproperlyConfigured when the address is not one of PostgreSQL, or the pool too small.
     """
+    try:
+        pool = config.pool.sized(threads)
+    except ConfigError as error:
+        raise ImproperlyConfigured(str(error)) from error
     url = env.str("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/pcf")
     if urlsplit(url).scheme not in {"postgres", "postgresql"}:
         raise ImproperlyConfigured("DATABASE_URL must be a postgres:// address")
@@ -81,16 +106,48 @@ def database_settings(*, pool_size: int) -> dict[str, Any]:
     options = dict(database.get("OPTIONS") or {})
     options.setdefault("connect_timeout", 5)
     options.setdefault("application_name", "pcf")
-    options["pool"] = {
-        "min_size": 1,
-        "max_size": pool_size,
-        "timeout": 5.0,  # seconds to wait for a connection
-        "max_waiting": 4 * pool_size,
-        "max_lifetime": 1_800.0,
-        "max_idle": 300.0,
-    }
+    options["pool"] = dataclasses.asdict(pool)
+    if config.database.shared_sessions:
+        options["session_statement_timeout"] = False
+        database["DISABLE_SERVER_SIDE_CURSORS"] = True  # a cursor would stay in the session
     database["OPTIONS"] = options
     return database
+
+
+def logging_settings(default_format: str) -> dict[str, Any]:
+    """``LOGGING``: everything goes to standard error; ``LOG_FORMAT`` is plain or json.
+
+    Raises ImproperlyConfigured for another format.
+    """
+    formats = {
+        "plain": {
+            "class": "pcf.http.logs.PlainFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
+        },
+        "json": {"class": "pcf.http.logs.JsonFormatter"},
+    }
+    wanted = env.str("LOG_FORMAT", default_format)
+    if wanted not in formats:
+        raise ImproperlyConfigured(f"LOG_FORMAT must be one of {', '.join(formats)}")
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"request_id": {"()": "pcf.http.logs.RequestIdFilter"}},
+        "formatters": {"line": formats[wanted]},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "filters": ["request_id"],
+                "formatter": "line",
+            }
+        },
+        "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO").upper()},
+        # Django's own handlers for these would say everything twice, and mail it
+        "loggers": {
+            "django": {"handlers": [], "propagate": True},
+            "django.server": {"handlers": ["console"], "propagate": False},
+        },
+    }
 
 
 def redis_settings(config: Config, url: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from django.core.exceptions import ImproperlyConfigured
 
 from settings.base import *
-from settings.environment import engine_config, env
+from settings.environment import engine_config, env, logging_settings
 
 PCF = engine_config(
     documents={"introspection": False, "suggestions": False},
@@ -15,7 +15,7 @@ MIN_SECRET_CHARACTERS = 5  # different ones
 
 for _name in ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL"):
     if not env.str(_name, ""):
-        raise ImproperlyConfigured(f"production needs {_name} in the environment")
+        raise ImproperlyConfigured(f"production needs {_name} in the environment, or {_name}_FILE")
 if (
     len(SECRET_KEY) < MIN_SECRET_LENGTH
     or len(set(SECRET_KEY)) < MIN_SECRET_CHARACTERS
@@ -35,9 +35,15 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 31_536_000
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_HSTS_PRELOAD = True
+# With this prefix a browser takes the cookie over HTTPS alone and sends it to this host alone
+SESSION_COOKIE_NAME = "__Host-sessionid"
 SESSION_COOKIE_SECURE = True
+SESSION_COOKIE_AGE = 12 * 3_600  # seconds; a day's work
+CSRF_COOKIE_NAME = "__Host-csrftoken"
 CSRF_COOKIE_SECURE = True
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+
+LOGGING = logging_settings("json")
 
 STORAGES = {
     **STORAGES,

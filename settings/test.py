@@ -18,7 +18,7 @@ PCF = engine_config(
 SECRET_KEY = "test-" + "x" * 50
 ALLOWED_HOSTS = ["*"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-DATABASES = {"default": database_settings(pool_size=THREADS + 2)}
+DATABASES = {"default": database_settings(PCF, threads=THREADS)}
 DATABASES["default"]["TEST"] = {"NAME": f"test_pcf_{RUN_ID}"}
 CACHES = redis_settings(PCF, REDIS_URL)
 WHITENOISE_USE_FINDERS = True

@@ -1,6 +1,7 @@
 """Fixtures that all tests share: a cache of their own, people, notes, and a GraphQL client."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -23,6 +24,38 @@ def own_cache(settings: Any) -> None:
     """Every test has a cache prefix of its own, so nothing of another test is ever found."""
     cache = replace(settings.PCF.cache, prefix=f"{settings.PCF.cache.prefix}-{next(_numbers)}")
     settings.PCF = replace(settings.PCF, cache=cache)
+
+
+class Reports(logging.Handler):
+    """Keeps what is reported to a logger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+    def check(self) -> None:
+        """Fail when there are any."""
+        assert not self.texts, "\n".join(self.texts)
+
+
+@pytest.fixture(autouse=True)
+def repetitions(request: pytest.FixtureRequest, settings: Any) -> Iterator[Reports]:
+    """A request that sends one statement more than twice fails its test: that is an N+1.
+
+    Mark a test with ``repeats`` where it is meant to.
+    """
+    database = replace(settings.PCF.database, repeated_statements=2)
+    settings.PCF = replace(settings.PCF, database=database)
+    logger = logging.getLogger("pcf.http.repetitions")
+    reports = Reports()
+    logger.addHandler(reports)
+    yield reports
+    logger.removeHandler(reports)
+    if not request.node.get_closest_marker("repeats"):
+        reports.check()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -100,8 +133,9 @@ def make_note(author: User, title: str, *tags: Tag, public: bool = True) -> Note
     return note
 
 
-def token_for(user: User) -> str:
-    return ApiToken.issue(user, "test")[1]
+def token_for(user: User, scope: str | None = None) -> str:
+    """A token with all that its user may do, or with a smaller scope."""
+    return ApiToken.issue(user, "test", scope=scope or ("admin" if user.is_staff else "write"))[1]
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,14 @@ class TokenInline(admin.TabularInline):  # type: ignore[type-arg]
     """A user's tokens, to look at; each links to its own page."""
 
     model = ApiToken
-    fields = readonly_fields = ("name", "created_at", "last_used_at", "expires_at", "revoked_at")
+    fields = readonly_fields = (
+        "name",
+        "scope",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    )
     extra = 0
     can_delete = False
     show_change_link = True
@@ -168,7 +175,7 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
         """What is asked for."""
 
         model = ApiToken
-        fields = ("user", "name", "expires_at")
+        fields = ("user", "name", "scope", "expires_at")
 
     def clean_user(self) -> User:
         user: User = self.cleaned_data["user"]
@@ -205,8 +212,16 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Tokens are issued, renamed, limited and revoked; their text is shown when issued."""
 
     form = TokenForm
-    list_display = ("name", "user", "created_at", "last_used_at", "expires_at", "revoked_at")
-    list_filter = (ActiveFilter, "created_at", "last_used_at")
+    list_display = (
+        "name",
+        "user",
+        "scope",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    )
+    list_filter = (ActiveFilter, "scope", "created_at", "last_used_at")
     list_select_related = ("user",)
     search_fields = ("name", "user__username", "user__name", "user__email")
     autocomplete_fields = ("user",)
@@ -216,12 +231,14 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         del request
-        fields = ("user", "name", "expires_at")
-        return (*fields, "created_at", "last_used_at", "revoked_at") if obj else fields
+        fields = ("user", "name", "scope", "expires_at")
+        times = ("created_at", "last_used_at", "revoked_at", "replaced_by")
+        return (*fields, *times) if obj else fields
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         del request
-        return ("user", "created_at", "last_used_at", "revoked_at") if obj else ()
+        fixed = ("user", "scope", "created_at", "last_used_at", "revoked_at", "replaced_by")
+        return fixed if obj else ()
 
     def get_form(
         self, request: HttpRequest, obj: ApiToken | None = None, change: bool = False, **kwargs: Any

@@ -1,23 +1,28 @@
 """Users and API tokens."""
 
-import hashlib
-import secrets
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
-from django.db import models
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
 from django.db.models.functions import Length
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
-from pcf.cache.invalidation import TouchingManager, TouchingQuerySet
+from pcf.viewer import Scope
+from users.tokens import DIGEST_BYTES, digest_of, new_text
 
-DIGEST_BYTES = hashlib.sha256().digest_size
+SCOPES = (
+    (Scope.READ.value, "read: queries"),
+    (Scope.WRITE.value, "write: queries and mutations"),
+    (Scope.ADMIN.value, "admin: everything, with the powers of staff"),
+)
 
 
-class UserManager(DjangoUserManager.from_queryset(TouchingQuerySet)):  # type: ignore[misc]
-    """Django's manager of users, with bulk writes that invalidate what they touch."""
+class UserManager(DjangoUserManager["User"]):
+    """Django's manager of users, kept out of migrations."""
 
     use_in_migrations = False
 
@@ -36,7 +41,6 @@ class User(AbstractUser):
     class Meta:
         """Names are never blank, also for writers that bypass forms."""
 
-        base_manager_name = "objects"  # related managers write through it
         ordering = ("id",)
         constraints = [
             models.CheckConstraint(condition=~models.Q(name=""), name="users_user_name_not_empty"),
@@ -46,25 +50,48 @@ class User(AbstractUser):
         return self.name or self.username
 
 
+class TokenQuerySet(models.QuerySet[Any]):
+    """Tokens, some of which still work."""
+
+    def valid(self) -> "TokenQuerySet":
+        """Those that are neither revoked nor expired; their users may not be active."""
+        return self.filter(revoked_at=None).exclude(expires_at__lte=timezone.now())
+
+
 class ApiToken(models.Model):
     """A bearer token. Only the SHA-256 of its text is stored; the text is shown once."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=100)
+    scope = models.CharField(
+        max_length=5,
+        choices=SCOPES,
+        default=Scope.WRITE.value,
+        db_default=Scope.WRITE.value,
+        help_text="How much of the user's rights the token passes on.",
+    )
     digest = models.BinaryField(max_length=DIGEST_BYTES, unique=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    replaced_by = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="replaces",
+        help_text="The token that a rotation made instead of this one.",
+    )
 
-    objects = TouchingManager()
+    objects = models.Manager.from_queryset(TokenQuerySet)()
 
     plain_text: str | None = None  # no column: only the instance that was just issued has it
 
     class Meta:
-        """A token has a name and a whole digest."""
+        """A token has a name, a scope and a whole digest."""
 
-        base_manager_name = "objects"  # related managers write through it
         ordering = ("id",)
         verbose_name = "API token"
         constraints = [
@@ -75,20 +102,29 @@ class ApiToken(models.Model):
                 condition=Exact(Length("digest"), DIGEST_BYTES),
                 name="users_apitoken_digest_length",
             ),
+            models.CheckConstraint(
+                condition=models.Q(scope__in=[value for value, _ in SCOPES]),
+                name="users_apitoken_scope",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
 
+    def clean(self) -> None:
+        """Raises ValidationError for powers that the token's user does not have."""
+        if self.scope == Scope.ADMIN and self.user_id and not self.user.is_staff:
+            raise ValidationError({"scope": "Only staff have powers that 'admin' could pass on."})
+
     @staticmethod
     def digest_of(text: str) -> bytes:
         """The 32 bytes under which a token's text is stored."""
-        return hashlib.sha256(text.encode()).digest()
+        return digest_of(text)
 
     def renew(self) -> str:
         """Give the token a new random text and return it; the caller saves the token."""
-        self.plain_text = secrets.token_urlsafe(32)
-        self.digest = self.digest_of(self.plain_text)
+        self.plain_text = new_text()
+        self.digest = digest_of(self.plain_text)
         return self.plain_text
 
     @classmethod
@@ -98,3 +134,25 @@ class ApiToken(models.Model):
         text = token.renew()
         token.save()
         return token, text
+
+    def rotate(self, *, overlap: timedelta, expires_at: datetime | None) -> tuple["ApiToken", str]:
+        """Issue a token instead of this one, which works for ``overlap`` yet, or no longer.
+
+        The new one has the same user, name and scope, and works until ``expires_at`` (None: until
+        revoked). Returns it with its plain text. Raises ValueError when this one is revoked,
+        expired or replaced already.
+        """
+        now = timezone.now()
+        with transaction.atomic():
+            old = ApiToken.objects.select_for_update().get(pk=self.pk)
+            expired = old.expires_at is not None and old.expires_at <= now
+            if expired or old.revoked_at is not None or old.replaced_by_id is not None:
+                raise ValueError("the token is revoked, expired or replaced already")
+            new, text = ApiToken.issue(old.user, old.name, scope=old.scope, expires_at=expires_at)
+            old.replaced_by = new
+            if not overlap:
+                old.revoked_at = now
+            elif old.expires_at is None or old.expires_at > now + overlap:
+                old.expires_at = now + overlap
+            old.save(update_fields=["replaced_by", "revoked_at", "expires_at"])
+        return new, text

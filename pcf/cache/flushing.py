@@ -5,11 +5,12 @@ For writes that Django did not see, and by caution.
 
 from pcf.cache.gate import gate
 from pcf.cache.invalidation import flush_type
-from pcf.cache.responses import ANONYMOUS_NAME, SHARED_NAME
+from pcf.cache.responses import SHARED_NAME
 from pcf.execution.dependencies import Dependencies
+from pcf.viewer import ANONYMOUS
 
 EVERYTHING = "everything"
-NAMES = (ANONYMOUS_NAME, SHARED_NAME)  # of viewers without an id
+NAMES = (ANONYMOUS.name, SHARED_NAME)  # of viewers without an id
 
 
 def flush(*, viewer: str | None = None, type_: str | None = None, key: int | None = None) -> int:

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
+from time import time
 from typing import Any
 
 import orjson
@@ -23,7 +24,6 @@ from pcf.cache.tally import Tally
 from pcf.execution.dependencies import Dependencies
 from pcf.viewer import ANONYMOUS, Viewer
 
-ANONYMOUS_NAME = "anonymous"
 NO_ENTRY = "none"  # the outcome of a flight whose response will not be found in the cache
 SHARED_NAME = "public"  # of responses that are the same for all viewers
 
@@ -81,24 +81,22 @@ def request_digest(
 
 def token_digest(text: str) -> str:
     """Under which name the credentials behind a token are remembered; the text is never stored."""
-    return hashlib.sha256(b"pcf-token\0" + text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def viewer_name(viewer: Viewer) -> str:
-    """Under which name the responses of a viewer are kept."""
-    return ANONYMOUS_NAME if viewer.id is None else str(viewer.id)
+    return hashlib.sha256(b"pcf-viewer\0" + text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def viewer_dependency(name: str) -> str:
-    """The name of the dependency that all responses kept under a viewer's name have."""
+    """The name of the dependency that all responses kept under a viewer's name have: the user's,
+    whatever the scope of the token.
+    """
+    key = name.partition(".")[0]
     dependencies = Dependencies()
-    dependencies.add("viewer", (int(name) if name.isdigit() else name,))
+    dependencies.add("viewer", (int(key) if key.isdigit() else key,))
     return read_names(dependencies, 2)[-1]
 
 
 def entry_name(viewer: Viewer, digest: str, *, shared: bool) -> str:
     """The name of a response in Redis."""
-    return f"{SHARED_NAME if shared else viewer_name(viewer)}:{digest}"
+    return f"{SHARED_NAME if shared else viewer.name}:{digest}"
 
 
 class ResponseCache:
@@ -118,7 +116,7 @@ class ResponseCache:
                 scripts.LOOKUP,
                 settings.prefix,
                 question.token or "",
-                viewer_name(question.viewer),
+                question.viewer.name,
                 SHARED_NAME if question.shared else "",
                 question.digest or "",
                 settings.generation_ttl,
@@ -133,8 +131,10 @@ class ResponseCache:
         clock, credentials, *rest = reply
         viewer = None if question.token else question.viewer
         if credentials:
-            viewer_id, is_staff = credentials.split(b" ")
-            viewer = Viewer(int(viewer_id), is_staff == b"1")
+            name, _, expires_at = credentials.decode().partition(" ")
+            if expires_at and time() >= float(expires_at):
+                return Lookup(clock, None)
+            viewer = Viewer.of_name(name)
         if not rest:
             return Lookup(clock, viewer)
         if rest[0] is None:
@@ -182,17 +182,19 @@ class ResponseCache:
         return stored
 
     def remember_viewer(
-        self, lookup: Lookup, token: str, viewer: Viewer, seconds_left: float | None,
+        self, lookup: Lookup, token: str, viewer: Viewer, expires_at: float | None,
         dependencies: Dependencies,
     ) -> bool:  # fmt: skip
-        """Remember whose token this is, for ``cache.token_ttl`` or the ``seconds_left`` of it."""
+        """Remember whose token this is, for ``cache.token_ttl`` or until ``expires_at`` (seconds
+        since 1970), which is stored with it: what Redis removes late is not believed.
+        """
         ttl = float(config().cache.token_ttl)
-        if seconds_left is not None:
-            ttl = min(ttl, seconds_left)
+        if expires_at is not None:
+            ttl = min(ttl, expires_at - time())
         milliseconds = int(ttl * 1000)
         if milliseconds < 1:
             return False
-        fields = ["b", f"{viewer.id or 0} {viewer.is_staff:d}"]
+        fields = ["b", f"{viewer.name} {expires_at or ''}".rstrip()]
         names = read_names(dependencies, config().cache.max_dependencies)
         return self._store(lookup, f"token:{token}", milliseconds, fields, names)
 

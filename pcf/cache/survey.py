@@ -58,4 +58,4 @@ def _kind(name: str) -> str:
     whose = rest.partition(":")[0]
     if whose == "token":
         return "credentials"
-    return f"responses, {whose}" if not whose.isdigit() else "responses, one viewer's"
+    return "responses, one viewer's" if whose[:1].isdigit() else f"responses, {whose}"

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connections
 
 from pcf.apps import config
-from pcf.database.statements import LAYER
+from pcf.database.connection import LAYER
 from pcf.timeouts import TimeoutContext, activate, current_timeout
 
 

@@ -2,12 +2,13 @@
 
 from collections import OrderedDict
 from threading import Lock
+from time import perf_counter
 
 from graphql import GraphQLSchema
 
 from pcf import metrics
 from pcf.config import Documents
-from pcf.documents.document import Document, prepare
+from pcf.documents.document import Document, InvalidDocument, prepare
 
 
 class DocumentStore:
@@ -37,7 +38,14 @@ class DocumentStore:
         if document is not None:
             self._known.inc()
             return document
-        document = prepare(self._schema, text, self._limits)
+        started = perf_counter()
+        try:
+            document = prepare(self._schema, text, self._limits)
+        except InvalidDocument:
+            metrics.documents.labels("refused").inc()
+            raise
+        finally:
+            metrics.document_duration.observe(perf_counter() - started)
         metrics.documents.labels("prepared").inc()
         with self._lock:
             self._documents[text] = document

@@ -2,22 +2,24 @@
 
 from dataclasses import dataclass
 
-from pcf.errors import NotAuthenticated
-from pcf.viewer import Viewer
+from pcf.errors import InsufficientScope, NotAuthenticated
+from pcf.viewer import Scope, Viewer
 
 MAX_TOKEN = 512  # characters
+
+NEEDED = {"query": Scope.READ, "mutation": Scope.WRITE}  # by the type of an operation
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """The viewer behind a token.
 
-    ``seconds_left`` is how long the token is valid yet, None for ever; ``dependencies`` are the
-    (kind, key) pairs whose writes may change the answer.
+    ``expires_at`` is until when the token is valid (seconds since 1970), None for ever;
+    ``dependencies`` are the (kind, key) pairs whose writes may change the answer.
     """
 
     viewer: Viewer
-    seconds_left: float | None
+    expires_at: float | None
     dependencies: tuple[tuple[str, int], ...]
 
 
@@ -34,3 +36,14 @@ def bearer_token(authorization: str | None) -> str | None:
     if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN or not token.isascii():
         raise NotAuthenticated("The Authorization header must be 'Bearer <token>'")
     return token
+
+
+def require_scope(viewer: Viewer, operation_type: str) -> None:
+    """Refuse an operation that the viewer's token does not reach to.
+
+    Every operation passes here, so no mutation has to think of it. Raises InsufficientScope. An
+    anonymous viewer has no token that could limit anything: mutations refuse them themselves.
+    """
+    needed = NEEDED.get(operation_type, Scope.ADMIN)
+    if not viewer.scope.covers(needed):
+        raise InsufficientScope(operation_type, needed)

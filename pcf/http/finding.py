@@ -17,7 +17,7 @@ from pcf.apps import config
 from pcf.cache.entries import Entry
 from pcf.cache.gate import CacheUnavailable
 from pcf.cache.responses import NO_ENTRY, Lookup, Question, ResponseCache
-from pcf.errors import NotAuthenticated
+from pcf.errors import InvalidToken
 from pcf.execution.dependencies import Dependencies
 from pcf.http.authentication import Credentials
 from pcf.http.caching import known_tag
@@ -44,7 +44,7 @@ class Finder:
     def find(self, journey: Journey) -> Entry | None:
         """The response to ``journey`` where it is cached, or will be in time.
 
-        None when it is to be executed; then the journey has its viewer. Raises NotAuthenticated.
+        None when it is to be executed; then the journey has its viewer. Raises InvalidToken.
         """
         if config().cache.enabled and (journey.token or journey.digest):
             entry = self._look_up(journey)
@@ -132,7 +132,7 @@ class Finder:
         credentials = self._find_credentials(text)
         if credentials is None:
             self._throttle.charge(ANONYMOUS, journey.request.address, config().rates.wrong_token)
-            raise NotAuthenticated("The token is not valid")
+            raise InvalidToken("The token is not valid")
         journey.viewer = credentials.viewer
         if lookup is None or journey.token is None:
             return
@@ -140,7 +140,7 @@ class Finder:
         for kind, key in credentials.dependencies:
             dependencies.add(kind, (key,))
         self._cache.remember_viewer(
-            lookup, journey.token, credentials.viewer, credentials.seconds_left, dependencies
+            lookup, journey.token, credentials.viewer, credentials.expires_at, dependencies
         )
 
     def _wait(self, flight: str, give_up: float) -> str | None:

@@ -17,12 +17,11 @@ from typing import Any
 
 from pcf.apps import config, proxy_variables
 from pcf.errors import ClientError
-from pcf.http import logs
+from pcf.http.arrival import REQUEST_ID, Arrival, arrival_of
 from pcf.http.heads import GRAPHQL_PATH, finish, impatient, read_head
-from pcf.http.middleware import REQUEST_ID, Arrival, arrival_of
+from pcf.http.middleware import answered, attended
 from pcf.http.protocol import GraphQLRequest, media_type
 from pcf.http.service import GraphQLService
-from pcf.timeouts import activate
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Headers = tuple[tuple[str, str], ...]
@@ -54,15 +53,12 @@ class Front:
         if environ.get("PATH_INFO") != GRAPHQL_PATH or environ["REQUEST_METHOD"] not in _METHODS:
             return self._application(environ, start)
         arrival = arrival_of(environ)
-        token = logs.request_id.set(arrival.request_id)
-        try:
-            with activate(arrival.timeout):
-                hit = self._hit(environ, arrival)
-        finally:
-            logs.request_id.reset(token)
-        if hit is not None:
-            start(hit.status, hit.headers)
-            return (hit.body,)
+        with attended(arrival):
+            hit = self._hit(environ, arrival)
+            if hit is not None:
+                answered()
+                start(hit.status, hit.headers)
+                return (hit.body,)
         try:
             return self._application(environ, start)
         finally:

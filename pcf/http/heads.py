@@ -4,7 +4,7 @@ Requests are read from their WSGI environ, which Django calls ``request.META``.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +13,7 @@ from pcf.http.authentication import bearer_token
 from pcf.http.caching import NO_STORE, VARY, accepts_gzip
 from pcf.http.cors import cors_headers, varies_by_origin
 from pcf.http.protocol import GRAPHQL_JSON, GraphQLResponse
+from pcf.http.watchdog import current_watch
 from pcf.timeouts import TimeoutContext
 
 GRAPHQL_PATH = "/graphql"
@@ -39,7 +40,7 @@ def finish(
 ) -> tuple[int, dict[str, str]]:
     """Status and headers of the answer, all but those that belong to its connection; counts it."""
     status = response.status if media == GRAPHQL_JSON else response.json_status
-    metrics.http_responses.labels(str(status)).inc()
+    metrics.http_responses.labels(str(status), response.outcome).inc()
     headers = {
         "Content-Type": f"{media}; charset=utf-8",
         "Vary": VARY,
@@ -61,8 +62,16 @@ def impatient(environ: Mapping[str, Any], timeout: TimeoutContext) -> Iterator[N
     """Bound each wait for a piece of the body by MAX_SILENCE and by what is left.
 
     gunicorn reads bodies in the thread that answers: a client that stops sending must not keep it.
-    One that sends a byte now and then still can; a buffering proxy in front keeps such away.
+    For one that sends a byte now and then there is the watchdog, which ends the body as a whole
+    with the request's deadline.
     """
+    watch = current_watch()
+    with nullcontext() if watch is None else watch.reading(), _impatience(environ, timeout):
+        yield
+
+
+@contextmanager
+def _impatience(environ: Mapping[str, Any], timeout: TimeoutContext) -> Iterator[None]:
     connection = environ.get("gunicorn.socket")
     if connection is None:
         yield

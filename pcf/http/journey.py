@@ -6,7 +6,7 @@ from pcf.cache.responses import Lookup, entry_name
 from pcf.documents.cost import Cost
 from pcf.documents.document import Document, Operation
 from pcf.execution.hints import NO_HINT, CacheHint
-from pcf.http.middleware import Arrival
+from pcf.http.arrival import Arrival
 from pcf.http.protocol import GraphQLRequest
 from pcf.timeouts import TimeoutContext
 from pcf.viewer import ANONYMOUS, Viewer

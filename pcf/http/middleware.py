@@ -1,53 +1,20 @@
 """The outermost layer: request id, deadline, a last answer when something fell through."""
 
-import re
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
-from time import perf_counter
-from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from pcf.apps import config
-from pcf.cache.responses import Lookup
 from pcf.http import logs
-from pcf.timeouts import TimeoutContext, activate
+from pcf.http.arrival import REQUEST_ID, Arrival, arrival_of
+from pcf.http.last_word import last_word
+from pcf.http.watchdog import current_watch
+from pcf.timeouts import activate, carried
 
-REQUEST_ID = "X-Request-ID"
-_ARRIVAL = "pcf.arrival"  # in the WSGI environ
-_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_SANE_TIMEOUT = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
-
-
-@dataclass(slots=True)
-class Arrival:
-    """One request from its first moment: its id and deadline, and what the front found out.
-
-    ``known_as`` is a digest of its bytes, by which the same request is recognised the next time.
-    When the cache was ``asked`` already for ``digest``, ``lookup`` is what it said.
-    """
-
-    request_id: str
-    timeout: TimeoutContext
-    started: float = field(default_factory=perf_counter)  # seconds
-    known_as: bytes | None = None
-    asked: bool = False
-    digest: str | None = None
-    lookup: Lookup | None = field(default=None, repr=False)
-
-
-def arrival_of(environ: dict[str, Any]) -> Arrival:
-    """The arrival of the request with this WSGI environ; however often it is asked, the same."""
-    arrival: Arrival | None = environ.get(_ARRIVAL)
-    if arrival is None:
-        given = environ.get("HTTP_X_REQUEST_ID")
-        arrival = environ[_ARRIVAL] = Arrival(
-            given if given and _SANE_ID.fullmatch(given) else secrets.token_hex(8),
-            open_timeout(environ.get("HTTP_X_REQUEST_TIMEOUT")),
-        )
-    return arrival
+logger = logging.getLogger("pcf.http")
 
 
 class RequestMiddleware:
@@ -59,33 +26,37 @@ class RequestMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer ``request`` within its time; the answer carries its ``X-Request-ID``."""
         arrival = arrival_of(request.META)
-        token = logs.request_id.set(arrival.request_id)
         request.timeout = arrival.timeout  # type: ignore[attr-defined]
         request.request_id = arrival.request_id  # type: ignore[attr-defined]
-        try:
-            with activate(arrival.timeout):
-                response = self._get_response(request)
-        finally:
-            logs.request_id.reset(token)
+        with attended(arrival):
+            response = self._get_response(request)
+            answered()
         response[REQUEST_ID] = arrival.request_id
         if response.status_code == HTTPStatus.NOT_MODIFIED:
             del response["Content-Length"]  # of no bytes, while that of a 200 would be meant
         return response
 
 
-def open_timeout(asked: str | None = None) -> TimeoutContext:
-    """A request's deadline: the HTTP limit, or the seconds that the client asked for if fewer.
-
-    What is not a number of seconds is as good as not asked.
+@contextmanager
+def attended(arrival: Arrival) -> Iterator[None]:
+    """For the block: lines of the log name the request, its deadline is the current one, and the
+    watchdog has the last word when nothing is answered by then.
     """
-    limits = config().timeouts
-    seconds = limits.http
-    layer = "http"
-    if asked and _SANE_TIMEOUT.fullmatch(asked) and 0 < float(asked) < seconds:
-        seconds, layer = float(asked), "client"
-    return TimeoutContext.start(
-        layer,
-        seconds,
-        limits={"graphql": limits.graphql, "database": limits.database, "cache": limits.cache},
-        reserve=limits.reserve,
-    )
+    token = logs.request_id.set(arrival.request_id)
+    watch = current_watch()
+    if watch is not None and not arrival.watched:
+        arrival.watched = True
+        word = carried(partial(last_word, arrival.timeout, arrival.request_id))
+        watch.work(arrival.timeout.deadline, word)
+    try:
+        with activate(arrival.timeout):
+            yield
+    finally:
+        logs.request_id.reset(token)
+
+
+def answered() -> None:
+    """There is an answer to send; whether there is still somebody to send it to is logged."""
+    watch = current_watch()
+    if watch is not None and not watch.answer():
+        logger.warning("the answer came too late, the client has been told of the timeout")

@@ -65,13 +65,15 @@ class GraphQLResponse:
     """The answer: its JSON, and headers beside Content-Type.
 
     ``status`` is for application/graphql-response+json, ``json_status`` for application/json, whose
-    clients expect 200 for every well-formed request (GraphQL over HTTP, section 6.4).
+    clients expect 200 for every well-formed request (GraphQL over HTTP, section 6.4). ``outcome``
+    is what it is to the SLO, one of ``metrics.OUTCOMES``.
     """
 
     body: bytes
     status: int = 200
     json_status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    outcome: str = "ok"
 
 
 class BodyTooLarge(LimitExceeded):

@@ -12,6 +12,7 @@ from pcf import metrics
 from pcf.apps import config
 from pcf.cache.entries import Content, Entry
 from pcf.cache.responses import Question, ResponseCache, entry_name, request_digest, token_digest
+from pcf.database.errors import DatabaseUnavailable
 from pcf.database.retry import idempotent_reads
 from pcf.database.statements import count_queries
 from pcf.documents.cost import check_cost
@@ -20,6 +21,9 @@ from pcf.documents.persisted import PersistedDocuments
 from pcf.errors import ClientError, ResponseTooLarge
 from pcf.execution.execute import execute
 from pcf.execution.request import RequestContext
+from pcf.http.access import note
+from pcf.http.arrival import Arrival
+from pcf.http.authentication import require_scope
 from pcf.http.caching import (
     BYPASS,
     MISS,
@@ -33,8 +37,8 @@ from pcf.http.errors import present
 from pcf.http.finding import FindCredentials, Finder
 from pcf.http.journey import Journey
 from pcf.http.known import Known, KnownRequests
-from pcf.http.middleware import Arrival
 from pcf.http.protocol import METHODS, BadRequest, GraphQLRequest, GraphQLResponse, encode
+from pcf.http.repetitions import report_repetitions
 from pcf.http.throttle import Throttle
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Viewer
@@ -44,12 +48,12 @@ STATUSES = {
     "TOO_MANY_REQUESTS": 429,
     "BODY_TOO_LARGE": 413,
     "UNAUTHENTICATED": 401,
+    "INSUFFICIENT_SCOPE": 403,
     "INTERNAL_SERVER_ERROR": 500,
     "SERVICE_UNAVAILABLE": 503,
     "TIMEOUT": 504,
 }
 HEADERS = {
-    401: {"WWW-Authenticate": "Bearer"},  # RFC 6750 section 3
     405: {"Allow": ", ".join(METHODS)},
     415: {"Accept-Encoding": "identity"},  # RFC 9110 section 12.5.3
     503: {"Retry-After": "1"},
@@ -104,13 +108,16 @@ class GraphQLService:
         """
         started = perf_counter()
         journey = Journey(request, timeout, arrival, viewer=viewer)
-        with count_queries() as queries:
+        with count_queries(limit=config().database.repeated_statements) as queries:
             try:
                 response = self._answer(journey)
             finally:
                 self._finder.land(journey)
+        if queries.repeated:
+            report_repetitions(queries)
         operation = journey.operation
         metrics.db_query_count.observe(queries.count)
+        note(operation=operation.type if operation else "none", statements=queries.count)
         metrics.request_duration.labels(
             operation.type if operation else "none",
             metrics.complexity_bucket(operation.measure.complexity if operation else None),
@@ -142,6 +149,7 @@ class GraphQLService:
         metrics.cache_hits.inc()
         self._cache.tally.hit()
         metrics.db_query_count.observe(0)
+        note(operation="query", statements=0)
         known.duration.observe(perf_counter() - arrival.started)
         return response_of(lookup.entry, status_of_hit(lookup.entry), known.hint, request)
 
@@ -166,7 +174,10 @@ class GraphQLService:
                 if journey.digest is not None:
                     metrics.cache_misses.inc()
                     self._cache.tally.miss()
-                with self._throttle.slot(journey.viewer or ANONYMOUS, journey.request.address):
+                viewer = journey.viewer or ANONYMOUS
+                if journey.operation is not None:
+                    require_scope(viewer, journey.operation.type)
+                with self._throttle.slot(viewer, journey.request.address):
                     self._charge(journey)
                     return self._execute(journey, timeout or journey.timeout)
         except InvalidDocument as invalid:
@@ -236,6 +247,7 @@ class GraphQLService:
         context = RequestContext(ANONYMOUS if hint.public else journey.viewer)
         # fields of a query are free of side effects (spec section 6.2.1): reads may be repeated
         is_query = journey.operation is not None and journey.operation.type == "query"
+        started = perf_counter()
         try:
             with idempotent_reads(is_query):
                 result = execute(
@@ -247,8 +259,11 @@ class GraphQLService:
                     check=timeout.check,
                     max_items=config().documents.max_items,
                 )
-        except ClientError as error:  # the deadline between two steps
+        except ClientError as error:
+            if error.code == "TIMEOUT":  # between two steps: nothing of the response is complete
+                raise
             result = ExecutionResult(None, [_as_graphql(error)])
+        metrics.execution_duration.observe(perf_counter() - started)
         extensions = _cost_report(journey)
         if result.errors:
             return _with_errors(result, MISS if journey.digest else BYPASS, extensions)
@@ -303,11 +318,33 @@ def _with_errors(
 ) -> GraphQLResponse:
     """A response with errors, and with partial data unless nothing was executed (spec 7.1)."""
     errors = result.errors or []
+    away = _database_away(result)
+    if away is not None:
+        return refused(away)
     headers = {"Cache-Status": cache_status, "Cache-Control": NO_STORE}
-    content = {"errors": [present(error) for error in errors], **extensions}
+    entries = [present(error) for error in errors]
+    content = {"errors": entries, **extensions}
+    outcome = _outcome(entries)
     if result.data is None and all(e.path is None and e.original_error is None for e in errors):
-        return GraphQLResponse(encode(content), 400, 200, headers)
-    return GraphQLResponse(encode({**content, "data": result.data}), headers=headers)
+        return GraphQLResponse(encode(content), 400, 200, headers, outcome)
+    body = encode({**content, "data": result.data})
+    return GraphQLResponse(body, headers=headers, outcome=outcome)
+
+
+def _database_away(result: ExecutionResult) -> DatabaseUnavailable | None:
+    """The database's absence, when it left nothing of the response: then there is no response.
+
+    A client that is told so by the status comes back later (Retry-After), and so do balancers.
+    """
+    if result.data and any(value is not None for value in result.data.values()):
+        return None
+    for error in result.errors or ():
+        original = error.original_error
+        while isinstance(original, GraphQLError):
+            original = original.original_error
+        if isinstance(original, DatabaseUnavailable):
+            return original
+    return None
 
 
 def refused(error: ClientError) -> GraphQLResponse:
@@ -320,7 +357,11 @@ def refused(error: ClientError) -> GraphQLResponse:
 
 def _refusal(errors: list[GraphQLError], status: int, json_status: int) -> GraphQLResponse:
     """A response without execution."""
-    body = encode({"errors": [present(error) for error in errors]})
-    return GraphQLResponse(
-        body, status, json_status, {"Cache-Status": BYPASS, "Cache-Control": NO_STORE}
-    )
+    entries = [present(error) for error in errors]
+    body = encode({"errors": entries})
+    headers = {"Cache-Status": BYPASS, "Cache-Control": NO_STORE}
+    return GraphQLResponse(body, status, json_status, headers, _outcome(entries))
+
+
+def _outcome(entries: list[dict[str, Any]]) -> str:
+    return metrics.outcome(entry["extensions"]["code"] for entry in entries)

@@ -12,13 +12,13 @@ from django.views.decorators.csrf import csrf_exempt
 from pcf.apps import config
 from pcf.errors import ClientError
 from pcf.http.address import client_address
+from pcf.http.arrival import arrival_of
 from pcf.http.batch import answer_batch
 from pcf.http.cors import preflight_headers
 from pcf.http.front import FRAME
 from pcf.http.graphiql import graphiql_page, wants_html
 from pcf.http.heads import finish, impatient, read_head
 from pcf.http.logs import request_id
-from pcf.http.middleware import arrival_of
 from pcf.http.protocol import (
     JSON,
     METHODS,
@@ -147,6 +147,8 @@ def _body(request: HttpRequest) -> bytes:
     except (OSError, RawPostDataException) as error:
         raise BadRequest("The body could not be read", status=408) from error
     if len(body) != int(length):
+        if _timeout(request).expired:
+            raise BadRequest("The body did not come in time", status=408)
         raise BadRequest("The body is shorter than its Content-Length")
     return body
 

@@ -11,7 +11,7 @@ from pcf.cache.gate import CacheUnavailable, Gate, gate
 from pcf.cache.responses import Question, ResponseCache, entry_name
 from pcf.execution.dependencies import Dependencies
 from pcf.timeouts import TimeoutContext, activate
-from pcf.viewer import ANONYMOUS, Viewer
+from pcf.viewer import ANONYMOUS, Scope, Viewer
 
 ANN = Viewer(1)
 BOB = Viewer(2)
@@ -81,7 +81,35 @@ def test_credentials_are_remembered_and_end_with_their_token(cache):
     gate().invalidate(depends_on("api-token:3"))
     assert ask(cache, "t", None).viewer is None
 
-    assert not cache.remember_viewer(ask(cache, "t", None), "t", staff, 0.0001, Dependencies())
+    soon = time.time() + 0.0001
+    lookup = ask(cache, "t", None)
+    assert not cache.remember_viewer(lookup, "t", staff, soon, Dependencies())
+
+
+def test_credentials_that_redis_still_has_are_not_believed_after_their_time(cache, monkeypatch):
+    lookup = ask(cache, "t", "d")
+    now = time.time()
+    cache.remember_viewer(lookup, "t", ANN, now + 3_600, Dependencies())
+    store(cache, lookup, ANN, "d", b"ann's", Dependencies())
+    assert ask(cache, "t", "d").entry.body == b"ann's"
+
+    monkeypatch.setattr("pcf.cache.responses.time", lambda: now + 3_600)
+    late = ask(cache, "t", "d")
+    assert (late.viewer, late.entry) == (None, None)
+
+
+def test_viewers_whom_a_policy_could_tell_apart_share_no_response(cache):
+    viewers = [Viewer(7, True), *(Viewer(7, scope=scope) for scope in Scope), Viewer(70), ANONYMOUS]
+    lookup = ask(cache, None, "d")
+    for number, viewer in enumerate(viewers):
+        if viewer.is_authenticated:
+            cache.remember_viewer(lookup, f"t{number}", viewer, None, Dependencies())
+        store(cache, lookup, viewer, "d", b"%d" % number, Dependencies())
+    for number, viewer in enumerate(viewers):
+        token = f"t{number}" if viewer.is_authenticated else None
+        found = ask(cache, token, "d")
+        assert found.entry.body == b"%d" % number
+        assert found.viewer == (viewer if viewer.is_authenticated else None)
 
 
 @pytest.mark.parametrize("written", ["note:1", "notes", "user:5"])
@@ -215,24 +243,37 @@ def test_a_dead_redis_is_left_alone_after_a_few_failures(dead_redis, settings):
     assert refused.value.__cause__ is None  # no attempt was made
 
 
-def test_an_invalidation_that_failed_is_owed_and_delivered_first(cache, settings):
+def test_after_a_failure_nothing_is_read_before_what_is_owed_is_delivered(cache, settings):
+    settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, breaker_failures=100))
     lookup = ask(cache, None, "d")
     store(cache, lookup, ANONYMOUS, "d", b"old", depends_on("note:1"))
-    settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, breaker_failures=100))
-    flaky = Gate("default")
-    reachable, flaky._alias = flaky._alias, "missing-alias"
-    settings.CACHES = {
-        **settings.CACHES,
-        "missing-alias": {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"},
-    }
-    with pytest.raises(CacheUnavailable):
-        flaky.invalidate(depends_on("note:1"))
-    with pytest.raises(CacheUnavailable):
-        ResponseCache(flaky)._gate.ping()
-    assert stored_body(cache, "d") == b"old"
+    own = Gate()
+    calls = []
 
-    flaky._alias = reachable
-    assert ask(ResponseCache(flaky), None, "d").entry is None
+    def fail():
+        calls.append("fail")
+        raise CacheUnavailable
+
+    def deliver():
+        calls.append("deliver")
+        own.invalidate(depends_on("note:1"))
+
+    own.settle_with(fail)
+    own.owe()
+    assert ask(ResponseCache(own), None, "d") is None
+    own.settle_with(deliver)
+    assert ask(ResponseCache(own), None, "d").entry is None
+    assert ask(ResponseCache(own), None, "d").entry is None
+    assert calls == ["fail", "deliver"]
+
+
+def test_what_becomes_owed_during_a_delivery_is_not_forgotten(cache):
+    own = Gate()
+    own.settle_with(own.owe)
+    own.owe()
+    assert ask(ResponseCache(own), None, "d") is None
+    own.settle_with(lambda: None)
+    assert ask(ResponseCache(own), None, "d") is not None
 
 
 def test_an_invalidation_is_delivered_however_little_of_the_request_is_left(cache):

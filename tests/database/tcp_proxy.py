@@ -6,6 +6,8 @@ import threading
 from contextlib import suppress
 from typing import Self
 
+COMMIT = b"Q\0\0\0\x0bCOMMIT\0"
+
 
 class Proxy:
     """Listens on a port of its own and forwards to ``host:port``.
@@ -25,6 +27,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.refusing = False
+        self._cut_at_commit = ""
         self._spawn(self._accept)
 
     def __enter__(self) -> Self:
@@ -46,6 +49,13 @@ class Proxy:
             for end in pair:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
+
+    def cut_at_commit(self, *, reaches: bool) -> None:
+        """Cut when the next COMMIT comes: the client never has its answer.
+
+        ``reaches``: the server still gets it.
+        """
+        self._cut_at_commit = "after" if reaches else "before"
 
     def freeze(self) -> None:
         """From now on nothing gets through, but nothing is closed either."""
@@ -81,6 +91,8 @@ class Proxy:
                 self.flowing.wait()
                 if counting:
                     buffer, started = self._count(buffer + data, started)
+                    if self._cut_at_commit and COMMIT in data:
+                        data = self._cut_off(source, data)
                 try:
                     if not data:
                         sink.shutdown(socket.SHUT_RDWR)
@@ -88,6 +100,12 @@ class Proxy:
                     sink.sendall(data)
                 except OSError:
                     return
+
+    def _cut_off(self, client: socket.socket, data: bytes) -> bytes:
+        """Hang up on a client that commits; what of its message the server is to get."""
+        client.shutdown(socket.SHUT_RDWR)
+        reaches, self._cut_at_commit = self._cut_at_commit == "after", ""
+        return data if reaches else b""
 
     def _count(self, buffer: bytes, started: bool) -> tuple[bytes, bool]:
         """Take the whole messages off ``buffer``; the first ones of a connection have no type."""

@@ -82,6 +82,7 @@ def test_tag_and_untag(world, ask):
     assert [tag["name"] for tag in untagged["note"]["tags"]] == ["blue"]
 
 
+@pytest.mark.repeats
 def test_serial_mutations_each_see_what_the_one_before_wrote(world, ask):
     key, blue = world.public.pk, world.blue.pk
     answer = ask(

@@ -114,8 +114,8 @@ def test_a_killed_supervisor_leaves_no_orphans_and_its_folder_to_the_next(monkey
 
     assert len(pids) == 3
     assert eventually(lambda: not any(alive(pid) for pid in pids))
-    with throwaway(server_account()):
-        assert not Path(folder).exists()
+    with throwaway(server_account()):  # or another run on this machine was quicker to begin
+        assert eventually(lambda: not Path(folder).exists())
 
 
 def test_a_folder_in_use_is_left_alone():

@@ -16,11 +16,11 @@ GOOD = {
 }
 
 
-def load(module="settings.production", **changed):
+def load(module="settings.production", code=None, **changed):
     """Import a settings module with these variables; returns exit status and what it said."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     values = {name: value for name, value in {**GOOD, **changed}.items() if value is not None}
-    code = f"import {module} as s; print(s.PCF.timeouts.database, s.DEBUG)"
+    code = code or f"import {module} as s; print(s.PCF.timeouts.database, s.DEBUG)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -76,3 +76,45 @@ def test_values_that_are_missing_or_wrong_are_refused_by_name(changed, named):
 def test_development_needs_nothing():
     nothing = dict.fromkeys(GOOD)
     assert load("settings.development", **nothing) == (0, "20.0 True\n")
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "REDIS_URL"])
+def test_secrets_come_from_files(tmp_path, name):
+    path = tmp_path / "secret"
+    path.write_text(GOOD[name] + "\n")
+    code = (
+        "import settings.production as s; "
+        "print(s.SECRET_KEY, s.DATABASES['default']['HOST'], s.CACHES['default']['LOCATION'])"
+    )
+    expected = f"{GOOD['SECRET_KEY']} db.example.org {GOOD['REDIS_URL']}\n"
+    assert load(code=code, **{name: None, f"{name}_FILE": str(path)}) == (0, expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "changed", "said"),
+    [
+        (None, {}, "SECRET_KEY_FILE cannot be read: No such file or directory"),
+        (b"\xff\xfe", {}, "SECRET_KEY_FILE cannot be read: not a text in UTF-8"),
+        (b"", {}, "production needs SECRET_KEY"),
+        (b"short", {}, "SECRET_KEY must be 50 random characters"),
+        (b"x", {"SECRET_KEY": GOOD["SECRET_KEY"]}, "SECRET_KEY and SECRET_KEY_FILE are both set"),
+    ],
+)
+def test_files_with_secrets_that_cannot_be_are_refused_by_name(tmp_path, content, changed, said):
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    status, output = load(**{"SECRET_KEY": None, "SECRET_KEY_FILE": str(path), **changed})
+    assert status != 0
+    assert said in output.splitlines()[-1]
+    assert "short" not in output.splitlines()[-1]
+
+
+def test_cookies_are_for_https_and_this_host_alone():
+    code = (
+        "import settings.production as s; "
+        "print([(s.SESSION_COOKIE_NAME, s.SESSION_COOKIE_SECURE, s.SESSION_COOKIE_AGE), "
+        "(s.CSRF_COOKIE_NAME, s.CSRF_COOKIE_SECURE), s.SECURE_HSTS_SECONDS >= 31536000])"
+    )
+    expected = [("__Host-sessionid", True, 43_200), ("__Host-csrftoken", True), True]
+    assert load(code=code) == (0, f"{expected}\n")

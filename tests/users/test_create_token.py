@@ -51,6 +51,8 @@ def test_a_token_expires_in_days(ann: User) -> None:
         (["ann", "--name", "x", "--expires-in", "soon"], "invalid int value: 'soon'"),
         (["ann", "--name", ""], "cannot be blank"),
         (["ann", "--name", "x" * 101], "at most 100 characters"),
+        (["ann", "--name", "x", "--scope", "all"], "invalid choice: 'all'"),
+        (["ann", "--name", "x", "--scope", "admin"], "Only staff have powers"),
         (["ann"], "the following arguments are required: --name"),
     ],
 )
@@ -65,3 +67,16 @@ def test_a_user_who_is_not_active_gets_no_token(ann: User) -> None:
     with pytest.raises(CommandError, match="'ann' is not active"):
         run("ann", "--name", "x")
     assert not ApiToken.objects.exists()
+
+
+@pytest.mark.parametrize("scope", ["read", "write", "admin"])
+def test_a_token_has_the_scope_that_was_asked_for(ann: User, scope: str) -> None:
+    User.objects.filter(pk=ann.pk).update(is_staff=True)
+    _, err = run("ann", "--name", "laptop", "--scope", scope)
+    assert ann.api_tokens.get().scope == scope
+    assert f"scope {scope}" in err
+
+
+def test_a_token_may_write_unless_another_scope_is_asked_for(ann: User) -> None:
+    run("ann", "--name", "laptop")
+    assert ann.api_tokens.get().scope == "write"

@@ -203,7 +203,8 @@ def test_only_superusers_delete_superusers(root: User, ann: User) -> None:
 
 
 def issue(client: Client, user: User, **data: str) -> Any:
-    return client.post(ADD_TOKEN, {"user": user.pk, "name": "laptop", **data})
+    values = {"user": user.pk, "name": "laptop", "scope": "write", **data}
+    return client.post(ADD_TOKEN, values)
 
 
 def test_a_tokens_text_is_on_the_page_after_saving_and_nowhere_afterwards(
@@ -245,7 +246,8 @@ def test_a_tokens_text_is_on_the_page_after_saving_and_nowhere_afterwards(
 
 def test_the_form_of_a_new_token_asks_for_user_name_and_expiry(client: Client) -> None:
     response = client.get(ADD_TOKEN)
-    assert list(response.context["adminform"].form.fields) == ["user", "name", "expires_at"]
+    fields = list(response.context["adminform"].form.fields)
+    assert fields == ["user", "name", "scope", "expires_at"]
     assert b"_addanother" not in response.content
     assert b'name="_continue"' not in response.content
 
@@ -260,10 +262,10 @@ def test_a_tokens_text_and_user_cannot_be_changed(client: Client, root: User, an
     token, text = ApiToken.issue(ann, "laptop")
     url = reverse("admin:users_apitoken_change", args=[token.pk])
     data = {"name": "phone", "user": root.pk, "digest": "x", "plain_text": "y", "revoked_at": ""}
-    assert client.post(url, data).status_code == 302
+    assert client.post(url, {**data, "scope": "admin"}).status_code == 302
 
     token.refresh_from_db()
-    assert (token.name, token.user) == ("phone", ann)
+    assert (token.name, token.user, token.scope) == ("phone", ann, "write")
     assert bytes(token.digest) == ApiToken.digest_of(text)
 
 
@@ -285,6 +287,14 @@ def test_revoking_stops_selected_tokens_and_keeps_the_time_of_older_ones(
     assert new.revoked_at is not None
     assert other.revoked_at is None
     assert LogEntry.objects.get().object_id == str(new.pk)
+
+
+def test_the_scope_admin_is_for_tokens_of_staff(client: Client, root: User, ann: User) -> None:
+    assert "Only staff have powers" in issue(client, ann, scope="admin").content.decode()
+    assert not ApiToken.objects.exists()
+    issue(client, root, scope="admin")
+    assert ApiToken.objects.get().scope == "admin"
+    assert "admin: everything" in page(client, TOKENS)
 
 
 def test_staff_without_permission_see_no_tokens(ann: User) -> None:

@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from notes import seeding
 from pcf.apps import config
 from users.models import ApiToken, User
+from users.tokens import digest_of
 
 VOLUME = seeding.Volume(users=1_000, notes_per_user=10, tags=50, tags_per_note=3, private_share=0.2)
 TOKEN = "test-token"  # noqa: S105 (documented: everyone may know it, hence the feature flag)
@@ -43,7 +44,7 @@ class Command(BaseCommand):
             cursor.execute("ALTER SEQUENCE notes_note_id_seq RESTART")
         seeding.load(VOLUME)
         first = User.objects.earliest("id")
-        ApiToken.objects.create(user=first, name="demo", digest=ApiToken.digest_of(TOKEN))
+        ApiToken.objects.create(user=first, name="demo", digest=digest_of(TOKEN))
         User.objects.create_superuser(ADMIN, "admin@example.org", ADMIN, name="Administrator")
         return (
             f"{VOLUME.users:,} users with {VOLUME.notes_per_user} notes each, {VOLUME.tags} tags; "

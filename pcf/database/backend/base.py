@@ -7,6 +7,9 @@ What it adds, and only inside a TimeoutContext where deadlines are concerned:
 * reads declared idempotent are repeated on a fresh connection when theirs broke;
 * statements are counted, timed, and logged when slow.
 
+And everywhere: commits are guarded (``pcf.database.commits``). A statement in autocommit mode that
+writes becomes a transaction of its own, so that its commit is guarded, too.
+
 Outside a TimeoutContext (commands, migrations, a shell) PostgreSQL's own ``statement_timeout``
 applies, so a long migration is not cut short; a pooled connection is set back to it first.
 
@@ -16,23 +19,25 @@ PgBouncer in transaction mode shares sessions: then every limit travels with its
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error
+from django.db import Error, connections, transaction
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base, operations
 from django.db.backends.utils import CursorWrapper
 from psycopg import IsolationLevel
+from psycopg.pq import TransactionStatus
 
 from pcf import metrics
 from pcf.apps import config
+from pcf.database.commits import Outcome, may_write, prepare
 from pcf.database.connection import GRACE, Connection
-from pcf.database.errors import ConnectionLost
+from pcf.database.errors import ConnectionLost, OutcomeUnknown
 from pcf.database.pool import Pool, backoff
-from pcf.database.retry import lost_reason, may_repeat
+from pcf.database.retry import Commit, lost_reason, may_repeat
 from pcf.database.statements import (
     Kind,
     Watch,
@@ -46,6 +51,10 @@ from pcf.errors import ClientError
 from pcf.timeouts import current_timeout
 
 _LIMIT = re.compile(r"\A(SET (LOCAL )?|RESET )statement_timeout[^;]*; ")
+
+
+def _nothing(_outcome: Outcome) -> None:
+    """Nobody guards this commit."""
 
 
 class SharedSessionConnection(Connection):
@@ -64,6 +73,9 @@ class DeadlineCursor(CursorWrapper):
     db: "DatabaseWrapper"
 
     def _execute(self, sql: Any, params: Any, *_ignored: Any) -> Any:
+        if self.db.commits_alone(sql):
+            with transaction.atomic(self.db.alias):
+                return self._execute(sql, params)
         try:
             return self._once(sql, params)
         except Error as error:
@@ -126,6 +138,9 @@ class DeadlineCursor(CursorWrapper):
         raise _lost_error(error)
 
     def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
+        if self.db.commits_alone(sql):
+            with transaction.atomic(self.db.alias):
+                return self._executemany(sql, param_list, *ignored)
         with self._alone(sql):
             return super()._executemany(sql, param_list, *ignored)  # type: ignore[misc]
 
@@ -142,7 +157,9 @@ class DeadlineCursor(CursorWrapper):
     @contextmanager
     def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Any]:
         """As psycopg's ``Cursor.copy``; the whole exchange counts as one statement."""
+        alone = self.db.commits_alone(statement)
         with (
+            transaction.atomic(self.db.alias) if alone else nullcontext(),
             self._alone(statement),
             self.db.wrap_database_errors,
             self.cursor.copy(statement, params, **options) as copy,
@@ -211,6 +228,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     ops_class = DatabaseOperations
     connection: Connection | None
+    commit_state = Commit.NOT_SENT  # of the latest transaction
     _connection_pools: ClassVar[dict[str, Pool]] = {}
 
     @property
@@ -229,6 +247,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 open=False,  # a process that forks must not carry connections along
                 configure=self._configure_connection,
                 checked=self.settings_dict["CONN_HEALTH_CHECKS"],
+                name=self.alias,
                 **({} if options is True else options),
             )
             pool = self._connection_pools.setdefault(self.alias, pool)
@@ -265,10 +284,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return super().get_new_connection(conn_params)
         level = self.settings_dict["OPTIONS"].get("isolation_level")
         self.isolation_level = IsolationLevel(level or IsolationLevel.READ_COMMITTED)
+        if context is not None:  # psycopg knows whole seconds, two at least
+            limits = conn_params.get("connect_timeout") or 5, max(1, round(context.remaining()))
+            conn_params = {**conn_params, "connect_timeout": min(map(int, limits))}
         connection = self._connection_class().connect(**conn_params)
         if level is not None:
             connection.isolation_level = self.isolation_level
         return connection
+
+    def connect_outside_pool(self) -> Connection:
+        """A connection of psycopg's in autocommit mode that the caller owns and closes."""
+        params = {**self.get_connection_params(), "autocommit": True}
+        return self._connection_class().connect(**params)
 
     def _configure_connection(self, connection: Connection) -> bool:
         """Django's set-up of a new session; a pooled one also gets the usual limit, to keep."""
@@ -276,6 +303,49 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.pool and connection.keeps_session_limit:
             connection.limit_separately(usual_limit(), usual_limit())
         return commit
+
+    def commits_alone(self, sql: Any) -> bool:
+        """Whether ``sql`` may write and would be committed by the server behind our back."""
+        return (
+            self.autocommit
+            and not self.in_atomic_block
+            and may_write(template_text(sql))
+            and self.alias in connections.settings
+            and connections[self.alias] is self  # not a copy, or one without a database
+        )
+
+    def _commit(self) -> None:
+        """COMMIT, with those who guard it (``pcf.database.commits``) told before and after.
+
+        ``commit_state`` remembers how far it came. Raises ``ConnectionLost`` when the connection
+        was lost before, ``OutcomeUnknown`` when it was lost while the answer was awaited, and
+        whatever a guard raises before it; the transaction is rolled back then.
+        """
+        connection = self.connection
+        status = None if connection is None else connection.pgconn.transaction_status
+        if connection is None or status == TransactionStatus.IDLE:
+            super()._commit()  # type: ignore[misc] # nothing to commit
+            return
+        if connection.lost():
+            raise ConnectionLost
+        finish = _nothing
+        if status == TransactionStatus.INTRANS:
+            with self.wrap_database_errors:
+                finish = prepare(self)
+        self.commit_state = Commit.UNKNOWN
+        try:
+            super()._commit()  # type: ignore[misc]
+        except Error as error:
+            finish(Outcome.UNKNOWN if connection.closed else Outcome.ABORTED)
+            if lost_reason(error.__cause__, connection) is not None:
+                raise OutcomeUnknown from error
+            self.commit_state = Commit.NOT_SENT
+            raise
+        except BaseException:
+            finish(Outcome.UNKNOWN)
+            raise
+        self.commit_state = Commit.DONE
+        finish(Outcome.COMMITTED)
 
     def abandon(self) -> bool:
         """Give up a broken connection, so that the next statement gets another; whether it did.

@@ -8,9 +8,8 @@ import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from pcf.apps import find_service
-from pcf.cache.responses import ANONYMOUS_NAME
 from pcf.errors import ClientError
-from pcf.http.middleware import open_timeout
+from pcf.http.arrival import open_timeout
 from pcf.http.protocol import GraphQLRequest, make_request
 from pcf.timeouts import activate
 from pcf.viewer import ANONYMOUS, Viewer
@@ -29,7 +28,7 @@ class Command(BaseCommand):
         service = find_service()
         failed = 0
         for number, request, whose in _read(file):
-            viewer = ANONYMOUS if whose == ANONYMOUS_NAME else service.find_viewer(whose)
+            viewer = ANONYMOUS if whose == ANONYMOUS.name else service.find_viewer(whose)
             told = "no such viewer" if viewer is None else _ask(service, request, viewer)
             failed += not told.startswith("pcf;")
             self.stdout.write(f"{number} for {whose}: {told}")
@@ -59,10 +58,10 @@ def _read(file: Path) -> Iterator[tuple[int, GraphQLRequest, Any]]:
         raise CommandError(f"{file}: it has to be a list of objects")
     read = []
     for number, item in enumerate(content, start=1):
-        viewers = item.get("viewers", [ANONYMOUS_NAME])
-        known = (type(v) is int or v == ANONYMOUS_NAME for v in viewers)
+        viewers = item.get("viewers", [ANONYMOUS.name])
+        known = (type(v) is int or v == ANONYMOUS.name for v in viewers)
         if not isinstance(viewers, list) or not all(known):
-            raise CommandError(f"{file}: viewers of {number} are user ids and '{ANONYMOUS_NAME}'")
+            raise CommandError(f"{file}: viewers of {number} are user ids and '{ANONYMOUS.name}'")
         try:
             request = make_request(item)
         except ClientError as error:

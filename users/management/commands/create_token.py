@@ -1,16 +1,14 @@
 """``manage.py create_token``: an API token for a user."""
 
 from argparse import ArgumentParser
-from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
-from users.models import ApiToken, User
-
-MAX_DAYS = 36_500  # a hundred years; who wants more leaves the limit out
+from users import audit
+from users.management.expiry import add_expiry_argument, expiry, until
+from users.models import SCOPES, ApiToken, User
 
 
 class Command(BaseCommand):
@@ -23,15 +21,14 @@ class Command(BaseCommand):
         parser.add_argument("username", help="whose token it is")
         parser.add_argument("--name", required=True, help="what the token is for")
         parser.add_argument(
-            "--expires-in",
-            type=int,
-            metavar="DAYS",
-            help=f"days until it expires, 1 to {MAX_DAYS:,}; without this it does not",
+            "--scope",
+            choices=[value for value, _ in SCOPES],
+            default="write",
+            help=f"{'; '.join(meaning for _, meaning in SCOPES)}. Without this: write",
         )
+        add_expiry_argument(parser, "without this it does not")
 
-    def handle(
-        self, *_args: Any, username: str, name: str, expires_in: int | None, **_options: Any
-    ) -> None:
+    def handle(self, *_args: Any, username: str, name: str, scope: str, **options: Any) -> None:
         try:
             user = User.objects.get_by_natural_key(username)
         except User.DoesNotExist:
@@ -40,23 +37,18 @@ class Command(BaseCommand):
         if not user.is_active:
             message = f"user {username!r} is not active, so a token would not work"
             raise CommandError(message)
-        if expires_in is not None and not 1 <= expires_in <= MAX_DAYS:
-            message = f"--expires-in must be 1 to {MAX_DAYS:,} days, got {expires_in}"
-            raise CommandError(message)
-
-        expires_at = None
-        if expires_in is not None:
-            expires_at = timezone.now() + timedelta(days=expires_in)
-        token = ApiToken(user=user, name=name, expires_at=expires_at)
+        expires_at = expiry(options["expires_in"])
+        token = ApiToken(user=user, name=name, scope=scope, expires_at=expires_at)
         text = token.renew()
         try:
             token.full_clean()
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
         token.save()
+        audit.note("token issued", token=token.pk, user=user.pk, scope=scope)
 
-        until = f"until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "until revoked"
         self.stderr.write(
-            f"Token {token.name!r} for {username!r}, valid {until}. Keep it: it is shown once."
+            f"Token {token.name!r} for {username!r}, scope {scope}, valid {until(expires_at)}. "
+            "Keep it: it is shown once."
         )
         self.stdout.write(text)

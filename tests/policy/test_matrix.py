@@ -1,0 +1,212 @@
+"""Viewer kinds x operations x fields: the whole of the schema against the declared table."""
+
+import re
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from graphql import extend_schema, parse
+
+from notes.models import Note, NoteTag
+from pcf.schema import schema
+from pcf.viewer import Scope
+from tags.models import Tag
+from tests.policy.matrix import FIRST, KINDS, NAMES, expected, fields_of, make_kind, selection
+from tests.policy.table import ABSENT, DECLARED, INPUTS, MUTATIONS, QUERIES, readers, writers
+from users.models import User
+
+SCHEMA = schema.graphql_schema
+
+
+# nothing is left out
+
+
+def test_every_field_and_mutation_says_who_may_see_it():
+    undeclared = fields_of(SCHEMA) - DECLARED
+    assert not undeclared, f"say in tests/policy/table.py who may see {sorted(undeclared)}"
+    assert not DECLARED - fields_of(SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("addition", "names"),
+    [
+        ("extend type Note { draft: String }", {"Note.draft"}),
+        ("extend type User { tokens: [Note!]! }", {"User.tokens"}),
+        ("extend type Query { secrets: String }", {"Query.secrets"}),
+        ("extend type Mutation { dropAll: Boolean }", {"Mutation.dropAll"}),
+        ("extend input UpdateNoteInput { authorId: ID }", {"UpdateNoteInput.authorId"}),
+        ("type Token { text: String } extend type User { token: Token }",
+         {"Token.text", "User.token"}),
+    ],
+)  # fmt: skip
+def test_a_new_field_is_noticed(addition, names):
+    extended = extend_schema(SCHEMA, parse(addition))
+    assert fields_of(extended) - DECLARED == names
+
+
+def test_every_input_of_the_table_sets_every_field():
+    for name, mutation in MUTATIONS.items():
+        field = SCHEMA.mutation_type.fields[name.partition(".")[2]]
+        assert set(mutation.input("1")) == INPUTS[field.args["input"].type.of_type.name]
+
+
+# queries
+
+
+def calls():
+    return [(name, number) for name, found in QUERIES.items() for number in range(len(found))]
+
+
+def ask_query(ask, token, name, arguments):
+    """The answer to every field behind a field of Query, and its type."""
+    field = SCHEMA.query_type.fields[name.partition(".")[2]]
+    if "first" in field.args:
+        arguments = {**arguments, "first": FIRST}
+    declared = ", ".join(f"${key}: {field.args[key].type}" for key in arguments)
+    given = ", ".join(f"{key}: ${key}" for key in arguments)
+    head, call = (f"({declared})", f"({given})") if arguments else ("", "")
+    document = f"query{head} {{ answer: {name.partition('.')[2]}{call} {selection(field.type)} }}"
+    return ask(document, token, arguments), field.type
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_queries(world, ask, kind):
+    """Each query of the table, twice: executed, and from the cache where it may be."""
+    kind = make_kind(kind, world)
+    for name, number in calls():
+        call = QUERIES[name][number]
+        for _ in range(2 if kind.viewer else 1):
+            answer, found = ask_query(ask, kind.token, name, call.arguments(world))
+            if kind.viewer is None:
+                assert (answer.status, answer.codes) == (401, ["UNAUTHENTICATED"])
+                assert "data" not in answer.content
+                continue
+            what = call.what(world, kind.viewer)
+            assert answer.data["answer"] == expected(found, what, kind.viewer), (name, number)
+
+
+def test_the_matrix_has_something_to_find(world, ask):
+    """Each kind that differs to a policy is answered differently."""
+    bodies = {name: [] for name in ("anonymous", *KINDS)}
+    for name, found in bodies.items():
+        kind = make_kind(name, world)
+        found += [ask_query(ask, kind.token, "Query.users", {})[0].body]
+    same = [("owner", "owner with read"), ("owner", "owner with admin"),
+            ("staff with write", "staff with read"), ("other", "other with read")]  # fmt: skip
+    assert all(bodies[one] == bodies[two] for one, two in same)
+    assert len({body for (body,) in bodies.values()}) == 5
+
+
+# mutations
+
+
+def mutate(ask, token, name, values):
+    """The answer to a mutation that selects all of its payload, and the payload's type."""
+    field = SCHEMA.mutation_type.fields[name.partition(".")[2]]
+    document = (
+        f"mutation($input: {field.args['input'].type}) "
+        f"{{ answer: {name.partition('.')[2]}(input: $input) {selection(field.type)} }}"
+    )
+    return ask(document, token, {"input": values}), field.type.of_type
+
+
+def refusals(viewer, of_note, note):
+    """The codes that the table says a mutation is refused with."""
+    if not viewer.is_authenticated:
+        return ["UNAUTHENTICATED"]
+    if not of_note:
+        return []
+    if note is None or not readers(viewer, note):
+        return ["NOT_FOUND"]
+    return [] if writers(viewer, note) else ["FORBIDDEN"]
+
+
+def stored():
+    """All rows that a mutation could change."""
+    return [list(model.objects.order_by("pk").values()) for model in (Note, NoteTag, Tag, User)]
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_mutations(world, ask, name, kind):
+    mutation = MUTATIONS[name]
+    kind = make_kind(kind, world)
+    targets = [world.public, world.private, world.other, None] if mutation.of_note else [None]
+    for note in targets:
+        before = stored()
+        key = str(note.pk if note else ABSENT)
+        answer, payload = mutate(ask, kind.token, name, mutation.input(key))
+        if kind.viewer is None:
+            assert (answer.status, answer.codes) == (401, ["UNAUTHENTICATED"])
+        elif kind.viewer.is_authenticated and kind.viewer.scope is Scope.READ:
+            assert (answer.status, answer.codes) == (403, ["INSUFFICIENT_SCOPE"])
+        else:
+            content = answer.data["answer"]
+            codes = [error["code"] for error in content["userErrors"]]
+            assert codes == refusals(kind.viewer, mutation.of_note, note)
+            if not codes:
+                check_result(mutation.result, payload, content, kind.viewer, note)
+                continue
+            assert content[mutation.result] is None
+        assert stored() == before, "what was refused has written nothing"
+
+
+def check_result(name, payload, content, viewer, note):
+    """What a mutation that was carried out shows of what it changed."""
+    found = payload.fields[name].type
+    if name == "deletedId":
+        assert content[name] == str(note.pk)
+        assert not Note.objects.filter(pk=note.pk).exists()
+        note.save(force_insert=True)  # for the next target
+        return
+    row = {"note": Note, "user": User}[name].objects.get(pk=content[name]["id"])
+    # the payload is one edge of its own
+    assert content[name] == expected(found, row, viewer, depth=1)
+
+
+# ids of others
+
+
+@pytest.mark.parametrize("kind", ["anonymous", "other", "other with read", "staff with write"])
+def test_an_id_that_is_not_for_the_viewer_is_answered_as_one_that_is_not(world, ask, kind):
+    """Status, body, headers and the statements, for queries and for mutations."""
+    kind = make_kind(kind, world)
+    hidden, absent = world.private.pk, ABSENT
+    ask("{ me { id } }", kind.token)  # the token is remembered from here on
+
+    def seen(send, key):
+        with CaptureQueriesContext(connection) as queries:
+            answer = send(key)
+        statements = [re.sub(r"\d+", "?", query["sql"]) for query in queries]
+        headers = {k: v for k, v in answer.headers.items() if k != "X-Request-ID"}
+        return answer.status, answer.body, headers, statements
+
+    asked = [lambda key: ask_query(ask, kind.token, "Query.note", {"id": str(key)})[0]]
+    for name, mutation in MUTATIONS.items():
+        if not mutation.of_note:
+            continue
+        for change in ({}, {"title": ""}, {"tagIds": ["nope"]}):
+
+            def send(key, name=name, values=mutation.input, change=change):
+                given = values(str(key))
+                given |= {key: change[key] for key in change if key in given}
+                return mutate(ask, kind.token, name, given)[0]
+
+            asked.append(send)
+    for send in asked:
+        assert seen(send, hidden) == seen(send, absent)
+
+
+@pytest.mark.parametrize("kind", ["anonymous", "owner", "staff with write"])
+def test_lists_do_not_tell_hidden_notes_from_none(world, ask, kind):
+    """Bob has one note, which is private; Sue has none."""
+    kind = make_kind(kind, world)
+    ask("{ me { id } }", kind.token)  # the token is remembered from here on
+    for name, argument in (("Query.notes", "authorId"), ("Query.userNotes", "userId")):
+        answers = []
+        for user in (world.bob, world.staff):
+            with CaptureQueriesContext(connection) as queries:
+                answer, _ = ask_query(ask, kind.token, name, {argument: str(user.pk)})
+            answers.append((answer.status, answer.data, len(queries)))
+        assert answers[0] == answers[1]
+        assert answers[0][:2] == answers[1][:2] == (200, {"answer": []})

@@ -1,0 +1,123 @@
+"""Log-ins to the admin: throttled by account and by address, and what their pages may load."""
+
+import logging
+import re
+from datetime import timedelta
+
+import pytest
+from axes.models import AccessAttempt
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from tests.conftest import make_user
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+LOGIN = reverse("admin:login")
+LIMIT = 5
+
+
+@pytest.fixture
+def root() -> User:
+    user = make_user("Root", is_staff=True, is_superuser=True)
+    user.set_password("right")
+    user.save()
+    return user
+
+
+def log_in(username: str = "root", password: str = "right", address: str = "192.0.2.1"):
+    data = {"username": username, "password": password, "next": "/admin/"}
+    return Client(REMOTE_ADDR=address).post(LOGIN, data)
+
+
+def test_the_right_password_opens_the_admin(root):
+    assert log_in().status_code == 302
+
+
+def test_an_account_is_locked_from_every_address(root):
+    for number in range(LIMIT):
+        assert log_in(password="wrong", address=f"192.0.2.{number}").status_code in (200, 429)
+    assert log_in(address="198.51.100.7").status_code == 429
+    assert log_in(username="other", address="198.51.100.7").status_code == 200
+
+
+def test_an_address_is_locked_for_every_account(root):
+    for number in range(LIMIT):
+        log_in(username=f"user{number}", password="wrong")
+    assert log_in().status_code == 429
+    assert log_in(address="198.51.100.7").status_code == 302
+
+
+def test_one_below_the_limit_is_not_locked_and_success_starts_afresh(root):
+    for _ in range(2):
+        for _ in range(LIMIT - 1):
+            assert log_in(password="wrong").status_code == 200
+        assert log_in().status_code == 302
+
+
+def test_who_is_locked_out_sees_why_and_until_when(root):
+    for _ in range(LIMIT):
+        response = log_in(password="wrong")
+    assert response.status_code == log_in().status_code == 429
+    assert response["Retry-After"] == "900"
+    text = re.sub(r"\s+", " ", response.content.decode())
+    assert "There were 5 of them for this account or from this address." in text
+    assert "for 15 minutes" in text
+    assert "root" not in text
+
+
+def test_the_lock_ends_and_trying_again_does_not_prolong_it(root):
+    for _ in range(LIMIT + 3):
+        log_in(password="wrong")
+    assert log_in().status_code == 429
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=16))
+    assert log_in().status_code == 302
+
+
+def test_failures_are_logged_without_name_and_password(root, caplog):
+    caplog.set_level(logging.DEBUG)
+    log_in(username="my-secret-password", password="distinctive-password")
+    assert "New login failure" in caplog.text
+    assert "192.0.2.1" in caplog.text
+    assert "my-secret-password" not in caplog.text
+    assert "distinctive-password" not in caplog.text
+    stored = str(list(AccessAttempt.objects.values()))
+    assert "distinctive-password" not in stored
+
+
+@pytest.mark.parametrize("username", ["\0", "x" * 300, "é\ud7ff", "' OR 1=1 --"])
+def test_odd_names_are_no_errors(root, username):
+    assert log_in(username=username).status_code == 200
+
+
+# pages
+
+
+def test_pages_of_the_admin_load_nothing_from_elsewhere_and_nothing_inline(root, client):
+    client.force_login(root)
+    for name in ("index", "login", "users_user_changelist", "users_apitoken_add", "notes_note_add"):
+        response = client.get(reverse(f"admin:{name}"), follow=True)
+        policy = response["Content-Security-Policy"]
+        assert "unsafe" not in policy
+        assert {"default-src 'none'", "script-src 'self'", "base-uri 'none'"} <= set(
+            policy.split("; ")
+        )
+        html = response.content.decode()
+        assert not re.findall(r"<style|<script(?![^>]*(src=|type=\"application/json\"))", html)
+        assert not re.findall(r"\s(style|on[a-z]+)=\"", html)
+
+
+def test_the_page_of_a_new_token_follows_the_policy(root, client):
+    client.force_login(root)
+    data = {"user": root.pk, "name": "t", "scope": "admin"}
+    response = client.post(reverse("admin:users_apitoken_add"), data)
+    assert response.context["token"].plain_text in response.content.decode()
+    assert "script-src 'self'" in response["Content-Security-Policy"]
+    assert not re.findall(r"<style|\s(style|on[a-z]+)=\"", response.content.decode())
+
+
+@pytest.mark.parametrize("path", ["/graphql?query={me{id}}", "/livez", "/metrics"])
+def test_answers_to_programs_carry_no_policy(client, path):
+    assert "Content-Security-Policy" not in client.get(path)
