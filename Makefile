@@ -6,7 +6,7 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format requirements bench bench-execution bench-hits check-deploy coherence clean
+.PHONY: help run test check check-browser format requirements bench bench-execution bench-hits check-deploy chaos coherence clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -19,6 +19,9 @@ test: ## the whole suite on throw-away servers; some of it: make test ARGS="-k c
 
 check: ## everything that is checked without running the tests
 	@$(DEV) check
+
+check-browser: ## GraphiQL in headless Chromium, which has to be installed
+	@$(DEV) exec -- .venv/bin/python tests/browser/graphiql.py
 
 format: ## put the source into its usual form
 	@$(DEV) format
@@ -40,6 +43,9 @@ check-deploy: ## the alerts and the dashboard against a real Prometheus (Debian:
 
 coherence: ## 100,000 random queries and writes over two workers; no cached answer may differ (ARGS)
 	@$(DEV) exec -- .venv/bin/python -m tests.coherence $(ARGS)
+
+chaos: ## ten minutes of load while faults are injected, with a verdict (MINUTES, RATE, DEADLINE, REPORT)
+	@$(DEV) exec -- .venv/bin/python -m scripts.chaos.run
 
 clean: ## remove what tools left behind; keeps .venv and the development database
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles

@@ -15,6 +15,11 @@ def config() -> Config:
     return pcf
 
 
+def debugging() -> bool:
+    """Whether Django shows its pages for debugging, which only development does."""
+    return bool(settings.DEBUG)
+
+
 def find_service() -> Any:
     """The project's ``GraphQLService``: what the function ``settings.GRAPHQL_SERVICE`` returns."""
     return import_string(settings.GRAPHQL_SERVICE)()

@@ -113,7 +113,7 @@ class Documents:
     max_complexity: int = 1_000  # selected fields of all operations
     max_repeats: int = 20  # times that one field may be selected at one place
     max_root_fields: int = 20
-    max_list_depth: int = 4  # fields that are lists within each other
+    max_list_depth: int = 6  # fields that are lists within each other
     introspection: bool = True
     max_introspection_depth: int = 2  # lists of the schema within each other
     suggestions: bool = True  # "Did you mean ...?" in messages: names of the schema
@@ -261,6 +261,22 @@ class Logs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replicas:
+    """Read replicas: how they are watched, and until when queries read from them."""
+
+    check_interval: float = 1.0  # seconds between two looks at a server
+    check_timeout: float = 1.0  # seconds a server has to answer a look
+    max_lag: float = 5.0  # seconds a replica may be behind
+    max_lag_bytes: int = 64_000_000  # bytes of WAL a replica may be behind
+
+    def __post_init__(self) -> None:
+        if min(self.check_interval, self.check_timeout) <= 0:
+            raise ConfigError("replicas: check_interval and check_timeout must be > 0 seconds")
+        if self.max_lag <= 0 or self.max_lag_bytes < 0:
+            raise ConfigError("replicas: max_lag must be > 0 seconds and max_lag_bytes >= 0 bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """What only some deployments want."""
 
@@ -283,6 +299,7 @@ class Config:
     database: Database = field(default_factory=Database)
     logs: Logs = field(default_factory=Logs)
     pool: Pool = field(default_factory=Pool)
+    replicas: Replicas = field(default_factory=Replicas)
     features: Features = field(default_factory=Features)
 
     def __post_init__(self) -> None:
@@ -291,3 +308,5 @@ class Config:
         most = min(self.rates.viewer_burst, self.rates.address_burst)
         if self.rates.enabled and most < self.documents.max_cost:
             raise ConfigError("rates: a bucket must hold documents.max_cost points at least")
+        if self.cache.generation_ttl <= self.replicas.max_lag + self.timeouts.http:
+            raise ConfigError("cache.generation_ttl must outlive replicas.max_lag and a request")

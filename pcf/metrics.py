@@ -38,6 +38,7 @@ CODES = (
     "INTROSPECTION_DISABLED",
     "LIMIT_EXCEEDED",
     "OPERATION_RESOLUTION_FAILURE",
+    "OUTCOME_UNKNOWN",
     "PERSISTED_QUERY_HASH_MISMATCH",
     "PERSISTED_QUERY_NOT_FOUND",
     "PERSISTED_QUERY_NOT_SUPPORTED",
@@ -72,7 +73,9 @@ LIMITS = (
     "variables_bytes",
     "variables_depth",
 )
-SERVER_ERRORS = frozenset({"INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT"})
+SERVER_ERRORS = frozenset(
+    {"INTERNAL_SERVER_ERROR", "OUTCOME_UNKNOWN", "SERVICE_UNAVAILABLE", "TIMEOUT"}
+)
 STATUSES = (
     "200", "204", "304", "400", "401", "403", "404", "405", "406", "408", "411", "413", "415",
     "429", "500", "503", "504",
@@ -81,9 +84,10 @@ LAYERS = ("http", "client", "graphql", "database", "cache")
 BYPASS_REASONS = (
     "disabled", "mutation", "subscription", "no-store", "unavailable", "uncacheable"
 )  # fmt: skip
-REFUSALS = ("size", "fence", "unavailable", "uncacheable")
+REFUSALS = ("size", "fence", "unavailable", "uncacheable", "replica")
 COMMANDS = (
-    "lookup", "store", "invalidate", "mark", "clear", "land", "renew", "overview", "wait", "ping"
+    "lookup", "store", "land", "renew", "wait", "overview",
+    "mark", "clear", "invalidate", "ping", "other",
 )  # fmt: skip
 CODINGS = ("identity", "gzip")
 FLIGHTS = ("joined", "executed")
@@ -333,6 +337,44 @@ db_pool_wait = Labelled(
         "Time a request waited for a connection",
         ("database",),
         buckets=_DURATIONS,
+    ),
+    None,
+)
+
+# --- read replicas
+
+READ_SOURCES = ("primary", "replica")
+READ_REASONS = (
+    "replica",  # a replica that has what the viewer wrote
+    "none",  # no replica is well
+    "behind",  # the replica picked has not replayed what the viewer wrote
+    "unknown",  # Redis cannot tell what the viewer wrote
+    "failed",  # a replica failed in the middle of a query, the primary took over
+)
+db_reads = Labelled(
+    Counter(
+        "db_query_reads_total",
+        "Reading of GraphQL queries where there are replicas, and why from there",
+        ("source", "reason"),
+    ),
+    READ_SOURCES,
+    READ_REASONS,
+)
+db_replica_lag = Labelled(
+    Gauge(
+        "db_replica_lag_seconds",
+        "How far a replica is behind",
+        ("replica",),
+        multiprocess_mode="livemax",
+    ),
+    None,
+)
+db_replica_in_use = Labelled(
+    Gauge(
+        "db_replica_in_use",
+        "Whether a replica is read from",
+        ("replica",),
+        multiprocess_mode="livemin",
     ),
     None,
 )

@@ -8,13 +8,16 @@ from notes.mutations import NoteMutation
 from notes.schema import NoteQuery
 from pcf.apps import config
 from pcf.cache.gate import gate
+from pcf.cache.positions import Positions
 from pcf.cache.responses import ResponseCache
 from pcf.cache.texts import RedisTexts
+from pcf.database.replicas import replicas
 from pcf.documents.manifest import load_manifest
 from pcf.documents.persisted import PersistedDocuments
 from pcf.documents.store import DocumentStore
 from pcf.http.diagnostics import DiagnosticsQuery
 from pcf.http.service import GraphQLService
+from pcf.http.sources import Sources
 from pcf.http.throttle import Throttle
 from tags.schema import TagQuery
 from users.authentication import find_credentials, find_viewer
@@ -49,5 +52,6 @@ def graphql_service() -> GraphQLService:
         ResponseCache(gate()),
         find_credentials,
         Throttle(gate()),
+        Sources(replicas(), Positions(gate())),
         find_viewer,
     )

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from django.core.wsgi import get_wsgi_application
+from django.urls import get_resolver
 
 from pcf.apps import config
 from pcf.http.access import AccessLog
@@ -13,6 +14,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 use_slots()  # before the application makes its metrics
 
 _django = get_wsgi_application()
+
+# What the first request would load is loaded now, once, before workers are forked: a new worker
+# must not let the requests wait that reach it first.
+_ = get_resolver().url_patterns
 
 from pcf.http.front import Front  # noqa: E402 - once Django is set up
 from pcf.schema import graphql_service  # noqa: E402

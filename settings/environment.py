@@ -92,13 +92,37 @@ def database_settings(config: Config, *, threads: int) -> dict[str, Any]:
     ``threads`` is how many threads of a process may want a connection at the same time.
     Raises ImproperlyConfigured when the address is not one of PostgreSQL, or the pool too small.
     """
+    url = env.str("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/pcf")
+    return _database("DATABASE_URL", url, config, threads)
+
+
+def replica_settings(config: Config, *, threads: int) -> dict[str, dict[str, Any]]:
+    """``DATABASES`` of the read replicas: ``replica-1`` and so on, from ``DATABASE_REPLICA_URLS``.
+
+    The addresses stand between commas. A request that cannot have a connection to a replica soon
+    reads from the primary, so these pools wait for ``replicas.check_timeout`` only.
+    Raises ImproperlyConfigured when an address is not one of PostgreSQL.
+    """
+    urls: list[str] = env.list("DATABASE_REPLICA_URLS", [])
+    databases = {}
+    for number, url in enumerate(filter(None, map(str.strip, urls)), start=1):
+        database = _database("DATABASE_REPLICA_URLS", url, config, threads)
+        options = database["OPTIONS"]
+        options["replica"] = True
+        options["connect_timeout"] = max(1, round(config.replicas.check_timeout))
+        options["pool"]["timeout"] = config.replicas.check_timeout
+        database["TEST"] = {"MIRROR": "default"}
+        databases[f"replica-{number}"] = database
+    return databases
+
+
+def _database(variable: str, url: str, config: Config, threads: int) -> dict[str, Any]:
     try:
         pool = config.pool.sized(threads)
     except ConfigError as error:
         raise ImproperlyConfigured(str(error)) from error
-    url = env.str("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/pcf")
     if urlsplit(url).scheme not in {"postgres", "postgresql"}:
-        raise ImproperlyConfigured("DATABASE_URL must be a postgres:// address")
+        raise ImproperlyConfigured(f"{variable} must be a postgres:// address")
     database: dict[str, Any] = dict(dj_database_url.parse(url))
     database["ENGINE"] = "pcf.database.backend"
     database["CONN_MAX_AGE"] = 0  # the pool keeps connections, not the thread

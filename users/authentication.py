@@ -37,7 +37,7 @@ def find_viewer(user_id: int) -> Viewer | None:
     One SQL statement.
     """
     user = User.objects.filter(pk=user_id, is_active=True).only("is_staff").first()
-    return user and Viewer(user_id, user.is_staff)
+    return None if user is None else Viewer(user_id, user.is_staff)
 
 
 def find_credentials(text: str) -> Credentials | None:

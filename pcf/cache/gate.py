@@ -176,6 +176,7 @@ class Gate:
         CacheUnavailable.
         """
         settings = config().cache
+        self._note_position()
         return bool(
             self._send(scripts.CLEAR, settings.prefix, settings.generation_ttl, transaction)
         )

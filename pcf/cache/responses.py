@@ -148,7 +148,7 @@ class ResponseCache:
         ``again`` means that a new look-up will tell, ``none`` that there will be no entry. None
         when it has not landed by then. Raises CacheUnavailable.
         """
-        latch = f"{config().cache.prefix}:w:{flight}"
+        latch = f"{config().cache.prefix}:l:{flight}"
         outcome = self._gate.wait(latch, seconds)
         return outcome.decode() if outcome else None
 

@@ -10,7 +10,7 @@ Keys, all under one prefix ``P``:
                     stale time in s, s stale time in ms), or the credentials behind a token (b)
     P:f:<...>       the flight that is making an entry now: its id
     P:n:<id>        how often somebody began to wait for this flight
-    P:w:<id>        where they wait: a list that gets one element when the flight has landed
+    P:l:<id>        where they wait: a list that gets one element when the flight has landed
     P:s:<hour>      hits and misses of an hour, for people
     P:m:<dep>       the transactions that are being committed and touch a dependency; while there
                     is one, its generation is later than any clock, so nothing is stored
@@ -109,8 +109,8 @@ local function land(flight, id, outcome)
     redis.call('UNLINK', flight)
   end
   if redis.call('UNLINK', ARGV[1] .. ':n:' .. id) == 1 then
-    redis.call('RPUSH', ARGV[1] .. ':w:' .. id, outcome)
-    redis.call('PEXPIRE', ARGV[1] .. ':w:' .. id, 10000)
+    redis.call('RPUSH', ARGV[1] .. ':l:' .. id, outcome)
+    redis.call('PEXPIRE', ARGV[1] .. ':l:' .. id, 10000)
   end
 end
 """

@@ -25,6 +25,13 @@ class TooManyWaiting(DatabaseUnavailable):
         super().__init__("Too many requests are waiting for the database")
 
 
+class OutOfResources(DatabaseUnavailable):
+    """The server is out of disk space, memory or the like; the statement did nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("The database cannot do this at the moment")
+
+
 class OutcomeUnknown(ClientError, OperationalError):
     """The connection broke after COMMIT was sent and before the server answered.
 

@@ -110,7 +110,7 @@ def lateral(
     queryset: "QuerySet[M, M]",
     keys: Iterable[Any],
     *,
-    using: str = "default",
+    using: str | None = None,
     key_field: "Field[Any, Any] | None" = None,
 ) -> dict[Any, list[M]]:
     """The model instances of ``queryset`` for each key, in its order, in one statement.
@@ -118,12 +118,13 @@ def lateral(
     ``queryset`` names the parent by ``OuterKey()`` and is ordered by columns that it selects, e.g.
     ``Note.objects.filter(visible, author_id=OuterKey()).order_by("id")[:first]``. Every key is in
     the result; one without rows has an empty list. Without keys no statement is sent.
+    ``using`` is the database; without it, the queryset's own.
     ``key_field`` is the model field that the keys are values of, when they are not bigints; give it
     to ``OuterKey`` as well.
     """
     grouped: dict[Any, list[M]] = {key: [] for key in keys}
     if grouped:
-        for instance in for_each(queryset, list(grouped), using, key_field):
+        for instance in for_each(queryset, list(grouped), using or queryset.db, key_field):
             grouped[instance.__dict__.pop(KEY)].append(instance)
     return grouped
 
@@ -133,13 +134,13 @@ def lateral_rows(
     keys: Iterable[Any],
     columns: Sequence[str],
     *,
-    using: str = "default",
+    using: str | None = None,
     key_field: "Field[Any, Any] | None" = None,
 ) -> dict[Any, list[tuple[Any, ...]]]:
     """As ``lateral``, but tuples of ``columns``: no model instance is built."""
     grouped: dict[Any, list[tuple[Any, ...]]] = {key: [] for key in keys}
     if grouped:
-        prepared = for_each(queryset, list(grouped), using, key_field)
+        prepared = for_each(queryset, list(grouped), using or queryset.db, key_field)
         for *row, key in prepared.values_list(*columns, KEY):
             grouped[key].append(tuple(row))
     return grouped

@@ -1,7 +1,11 @@
 """The connection pool: waits inside the deadline, hands out only living connections."""
 
+import os
 import select
+import socket
 from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -62,14 +66,18 @@ class Pool(ConnectionPool[Connection]):
         connection_class: type[Connection],
         configure: Callable[[Connection], object],
         checked: bool,
+        can_hang_up: bool = False,
         **options: Any,
     ) -> None:
-        """``checked``: look at connections on checkout; ``options`` as psycopg_pool's.
+        """``checked``: look at connections on checkout; ``can_hang_up``: allow ``hang_up``, which
+        costs a file descriptor for each connection in use; ``options`` as psycopg_pool's.
 
         ``name`` is the database's alias; metrics go by it.
         """
         options.setdefault("reconnect_timeout", RECONNECT_TIMEOUT)
         self._checked = checked
+        self._lent: dict[Connection, int] | None = {} if can_hang_up else None
+        self._lent_lock = Lock()
         self._connect_limit = float(options["kwargs"].get("connect_timeout") or 5.0)
         self._failures = 0
         self._configure_connection = configure
@@ -109,12 +117,18 @@ class Pool(ConnectionPool[Connection]):
             self._measures.waiting.dec()
             self._measures.wait.observe(monotonic() - started)
         self._measures.in_use.inc()
+        if self._lent is not None:
+            with self._lent_lock:
+                self._lent[connection] = os.dup(connection.fileno())
         return connection
 
     def putconn(self, conn: Connection) -> None:
         """Take ``conn`` back; a broken one is replaced."""
         conn.last_used = monotonic()
         self._measures.in_use.dec()
+        if self._lent is not None:
+            with self._lent_lock:
+                os.close(self._lent.pop(conn))
         super().putconn(conn)
         self._measures.size.set(self.get_stats()["pool_size"])
 
@@ -123,6 +137,17 @@ class Pool(ConnectionPool[Connection]):
         super().close(timeout)
         self._measures.size.set(0)
         self._measures.limit.set(0)
+
+    def hang_up(self) -> None:
+        """End all connections in use: whoever waits for the server's answer finds them lost.
+
+        By a duplicate of the descriptor, because the owner may close its own at any moment and the
+        number then belongs to somebody else.
+        """
+        with self._lent_lock:
+            for descriptor in (self._lent or {}).values():
+                with socket.socket(fileno=os.dup(descriptor)) as line, suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)
 
     def _replace(self, connection: Connection) -> None:
         """Drop a connection found broken, and every other idle one that is broken too."""

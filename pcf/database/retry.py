@@ -19,6 +19,7 @@ LOST_STATES = {
     "57P03": "cannot_connect_now",
 }
 CONNECTION_LOST = "connection_lost"
+OUT_OF_RESOURCES = ("53", "58")  # classes of SQLSTATE: insufficient resources, system error
 ABORTED_STATES = {  # the server rolled back for the sake of another transaction
     "40001": "serialization_failure",
     "40P01": "deadlock_detected",
@@ -108,3 +109,9 @@ def lost_reason(error: BaseException | None, connection: object) -> str | None:
     if state.startswith("08") or getattr(connection, "closed", False):
         return CONNECTION_LOST
     return None
+
+
+def is_out_of_resources(error: BaseException | None) -> bool:
+    """Whether the server lacks something that only its operator can give: disk, memory, files."""
+    state = getattr(error, "sqlstate", None) or ""
+    return state.startswith(OUT_OF_RESOURCES)

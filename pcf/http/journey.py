@@ -8,6 +8,7 @@ from pcf.documents.document import Document, Operation
 from pcf.execution.hints import NO_HINT, CacheHint
 from pcf.http.arrival import Arrival
 from pcf.http.protocol import GraphQLRequest
+from pcf.http.sources import PRIMARY_SOURCE, Source
 from pcf.timeouts import TimeoutContext
 from pcf.viewer import ANONYMOUS, Viewer
 
@@ -19,6 +20,7 @@ class Journey:
     ``viewer`` is None while it is only known by its ``token`` (a digest). ``digest`` is that of a
     response that may be cached; ``lookup`` is what the cache said. ``flies`` is set while this
     journey leads a flight that others may wait for, ``landed`` when they were told its outcome.
+    ``source`` is the database that it reads from.
     """
 
     request: GraphQLRequest
@@ -29,6 +31,7 @@ class Journey:
     cost: Cost | None = None
     token: str | None = field(default=None, repr=False)
     viewer: Viewer | None = ANONYMOUS
+    source: Source = PRIMARY_SOURCE
     digest: str | None = None
     lookup: Lookup | None = None
     flies: bool = False

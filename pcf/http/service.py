@@ -11,9 +11,17 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSchema, print_schema
 from pcf import metrics
 from pcf.apps import config
 from pcf.cache.entries import Content, Entry
-from pcf.cache.responses import Question, ResponseCache, entry_name, request_digest, token_digest
+from pcf.cache.responses import (
+    Lookup,
+    Question,
+    ResponseCache,
+    entry_name,
+    request_digest,
+    token_digest,
+)
 from pcf.database.errors import DatabaseUnavailable
 from pcf.database.retry import idempotent_reads
+from pcf.database.routing import read_from
 from pcf.database.statements import count_queries
 from pcf.documents.cost import check_cost
 from pcf.documents.document import InvalidDocument, UnknownOperation
@@ -39,6 +47,7 @@ from pcf.http.journey import Journey
 from pcf.http.known import Known, KnownRequests
 from pcf.http.protocol import METHODS, BadRequest, GraphQLRequest, GraphQLResponse, encode
 from pcf.http.repetitions import report_repetitions
+from pcf.http.sources import PRIMARY_SOURCE, Sources
 from pcf.http.throttle import Throttle
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Viewer
@@ -75,7 +84,8 @@ class GraphQLService:
     """Answers GraphQL requests; one for all threads of a process.
 
     ``find_credentials`` turns the text of a token into credentials, None when it is not valid;
-    ``find_viewer`` a user's id into the viewer, for commands that ask in somebody's name.
+    ``find_viewer`` a user's id into the viewer, for commands that ask in somebody's name;
+    ``sources`` tells from which database a query reads.
     With Redis gone every request is executed; with PostgreSQL gone only hits are answered.
     """
 
@@ -86,6 +96,7 @@ class GraphQLService:
         cache: ResponseCache,
         find_credentials: FindCredentials,
         throttle: Throttle,
+        sources: Sources,
         find_viewer: FindViewer = lambda _: None,
     ) -> None:
         self._schema = schema
@@ -94,6 +105,7 @@ class GraphQLService:
         self.find_viewer = find_viewer
         self._cache = cache
         self._throttle = throttle
+        self._sources = sources
         self._finder = Finder(cache, find_credentials, throttle)
         self._known = KnownRequests(config().cache.remembered_requests)
 
@@ -241,28 +253,22 @@ class GraphQLService:
         return response_of(entry, status_of_hit(entry), journey.hint, journey.request)
 
     def _execute(self, journey: Journey, timeout: TimeoutContext) -> GraphQLResponse:
-        request, document, hint = journey.request, journey.document, journey.hint
-        assert document is not None and journey.viewer is not None  # noqa: S101, PT018
-        # what is declared public is computed for nobody, so a wrong declaration shows nothing
-        context = RequestContext(ANONYMOUS if hint.public else journey.viewer)
+        viewer = journey.viewer or ANONYMOUS
         # fields of a query are free of side effects (spec section 6.2.1): reads may be repeated
         is_query = journey.operation is not None and journey.operation.type == "query"
         started = perf_counter()
-        try:
-            with idempotent_reads(is_query):
-                result = execute(
-                    self._schema,
-                    document.node,
-                    context_value=context,
-                    variable_values=dict(request.variables),
-                    operation_name=request.operation_name,
-                    check=timeout.check,
-                    max_items=config().documents.max_items,
-                )
-        except ClientError as error:
-            if error.code == "TIMEOUT":  # between two steps: nothing of the response is complete
-                raise
-            result = ExecutionResult(None, [_as_graphql(error)])
+        if not is_query:
+            context, result = self._run(journey, timeout)
+            self._sources.wrote(viewer, timeout)
+        else:
+            journey.source = source = self._sources.choose(viewer)
+            # what fails on a replica is not repeated there: the primary takes over
+            with read_from(source.alias), idempotent_reads(source.is_primary):
+                context, result = self._run(journey, timeout)
+            if self._sources.failed(source, result):
+                journey.source = PRIMARY_SOURCE
+                with idempotent_reads():
+                    context, result = self._run(journey, timeout)
         metrics.execution_duration.observe(perf_counter() - started)
         extensions = _cost_report(journey)
         if result.errors:
@@ -276,18 +282,39 @@ class GraphQLService:
             return GraphQLResponse(body, headers=headers)
         return self._clean(journey, context, body)
 
+    def _run(
+        self, journey: Journey, timeout: TimeoutContext
+    ) -> tuple[RequestContext, ExecutionResult]:
+        """Execute the operation, with a context and loaders of its own."""
+        request, document, viewer = journey.request, journey.document, journey.viewer
+        assert document is not None and viewer is not None  # noqa: S101, PT018
+        # what is declared public is computed for nobody, so a wrong declaration shows nothing
+        context = RequestContext(ANONYMOUS if journey.hint.public else viewer)
+        try:
+            result = execute(
+                self._schema,
+                document.node,
+                context_value=context,
+                variable_values=dict(request.variables),
+                operation_name=request.operation_name,
+                check=timeout.check,
+                max_items=config().documents.max_items,
+            )
+        except ClientError as error:
+            if error.code == "TIMEOUT":  # between two steps: nothing of the response is complete
+                raise
+            result = ExecutionResult(None, [_as_graphql(error)])
+        return context, result
+
     def _clean(self, journey: Journey, context: RequestContext, body: bytes) -> GraphQLResponse:
         """The response of a query without errors; stored where it may be."""
         settings, hint, request = config().cache, journey.hint, journey.request
         ages = (settings.default_ttl, hint.max_age, context.max_age)
         max_age = min(age for age in ages if age is not None)
-        lookup, status = journey.lookup, MISS if journey.digest else BYPASS
-        stores = journey.digest is not None and lookup is not None
-        if stores and (max_age <= 0 or len(body) > settings.max_body_bytes):
-            metrics.cache_refusals.labels("size" if max_age > 0 else "uncacheable").inc()
-            stores = False
-        content = Content.of(body, settings.compress_from_bytes if stores else None)
-        if stores and lookup is not None:
+        status = MISS if journey.digest else BYPASS
+        lookup = self._fence(journey, max_age, len(body))
+        content = Content.of(body, settings.compress_from_bytes if lookup else None)
+        if lookup is not None:
             journey.landed = True  # by the store
             if self._cache.store(
                 lookup, journey.entry_name, content, max_age, context.dependencies, stale=hint.stale
@@ -295,6 +322,18 @@ class GraphQLService:
                 status = STORED
         entry = content.entry(gzip=request.accepts_gzip, max_age=max_age, stale=hint.stale)
         return response_of(entry, status, hint, request)
+
+    def _fence(self, journey: Journey, max_age: int, size: int) -> Lookup | None:
+        """The look-up behind which a response of ``size`` bytes is stored; None if it must not."""
+        if journey.digest is None or journey.lookup is None:
+            return None
+        if max_age <= 0 or size > config().cache.max_body_bytes:
+            metrics.cache_refusals.labels("size" if max_age > 0 else "uncacheable").inc()
+            return None
+        lookup = self._sources.fence(journey.lookup, journey.source)
+        if lookup is None:
+            metrics.cache_refusals.labels("replica").inc()
+        return lookup
 
 
 def _cost_report(journey: Journey) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.refusing = False
+        self._cut_size: int | None = None
+        self._left: int | None = None  # bytes of answers until everything is cut
         self._cut_at_commit = ""
         self._spawn(self._accept)
 
@@ -49,6 +51,12 @@ class Proxy:
             for end in pair:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
+
+    def cut_after(self, size: int | None) -> None:
+        """Break every connection, again and again, whenever ``size`` bytes of answers got through;
+        None ends that.
+        """
+        self._cut_size = self._left = size
 
     def cut_at_commit(self, *, reaches: bool) -> None:
         """Cut when the next COMMIT comes: the client never has its answer.
@@ -75,7 +83,11 @@ class Proxy:
             if self.refusing:
                 client.close()
                 continue
-            server = socket.create_connection(self.target)
+            try:
+                server = socket.create_connection(self.target)
+            except OSError:  # the server is away, and so are we
+                client.close()
+                continue
             self._pairs.append((client, server))
             self._spawn(self._pump, client, server, True)
             self._spawn(self._pump, server, client, False)
@@ -93,6 +105,8 @@ class Proxy:
                     buffer, started = self._count(buffer + data, started)
                     if self._cut_at_commit and COMMIT in data:
                         data = self._cut_off(source, data)
+                elif self._left is not None:
+                    data = self._let_through(sink, data)
                 try:
                     if not data:
                         sink.shutdown(socket.SHUT_RDWR)
@@ -100,6 +114,17 @@ class Proxy:
                     sink.sendall(data)
                 except OSError:
                     return
+
+    def _let_through(self, sink: socket.socket, data: bytes) -> bytes:
+        """What is still to be sent of ``data``: nothing when the cut came in the middle of it."""
+        left, self._left = self._left, self._left - len(data)
+        if self._left >= 0:
+            return data
+        self._left = self._cut_size
+        with suppress(OSError):
+            sink.sendall(data[:left])
+        self.cut()
+        return b""
 
     def _cut_off(self, client: socket.socket, data: bytes) -> bytes:
         """Hang up on a client that commits; what of its message the server is to get."""

@@ -15,6 +15,8 @@ applies, so a long migration is not cut short; a pooled connection is set back t
 
 OPTIONS beyond Django's: ``session_statement_timeout`` (default True). False when a pooler such as
 PgBouncer in transaction mode shares sessions: then every limit travels with its statement.
+``replica`` (default False) marks a read replica, whose connections can be ended by whoever finds
+it dead.
 """
 
 import re
@@ -35,9 +37,9 @@ from pcf import metrics
 from pcf.apps import config
 from pcf.database.commits import Outcome, may_write, prepare
 from pcf.database.connection import GRACE, Connection
-from pcf.database.errors import ConnectionLost, OutcomeUnknown
+from pcf.database.errors import ConnectionLost, OutcomeUnknown, OutOfResources
 from pcf.database.pool import Pool, backoff
-from pcf.database.retry import Commit, lost_reason, may_repeat
+from pcf.database.retry import Commit, is_out_of_resources, lost_reason, may_repeat
 from pcf.database.statements import (
     Kind,
     Watch,
@@ -67,7 +69,8 @@ class DeadlineCursor(CursorWrapper):
     """Runs every statement under its budget, writes it down, repeats what may be repeated.
 
     Raises ``InsufficientTime`` before and ``DeadlineExceeded`` after the server is involved, and
-    ``ConnectionLost`` when the connection broke inside a TimeoutContext.
+    ``ConnectionLost`` when the connection broke inside a TimeoutContext; there ``OutOfResources``,
+    too, when the server is short of something.
     """
 
     db: "DatabaseWrapper"
@@ -81,6 +84,8 @@ class DeadlineCursor(CursorWrapper):
         except Error as error:
             reason = self._lost(error)
             if reason is None:
+                if current_timeout() is not None and is_out_of_resources(error.__cause__):
+                    raise OutOfResources from error
                 raise
             return self._again(error, reason, sql, params)
 
@@ -248,6 +253,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 configure=self._configure_connection,
                 checked=self.settings_dict["CONN_HEALTH_CHECKS"],
                 name=self.alias,
+                can_hang_up=bool(self.settings_dict["OPTIONS"].get("replica")),
                 **({} if options is True else options),
             )
             pool = self._connection_pools.setdefault(self.alias, pool)
@@ -269,6 +275,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.settings_dict["OPTIONS"].get("server_side_binding") is True:
             raise ImproperlyConfigured("server_side_binding cannot carry statement limits")
         params.pop("session_statement_timeout", None)
+        params.pop("replica", None)
         params.setdefault("keepalives_idle", 30)
         params.setdefault("keepalives_interval", 10)
         params.setdefault("keepalives_count", 3)
