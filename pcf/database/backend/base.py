@@ -35,7 +35,7 @@ from psycopg.pq import TransactionStatus
 
 from pcf import metrics
 from pcf.apps import config
-from pcf.database.commits import Outcome, may_write, prepare
+from pcf.database.commits import Finish, Outcome, may_write, prepare
 from pcf.database.connection import GRACE, Connection
 from pcf.database.errors import ConnectionLost, OutcomeUnknown, OutOfResources
 from pcf.database.pool import Pool, backoff
@@ -335,7 +335,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return
         if connection.lost():
             raise ConnectionLost
-        finish = _nothing
+        finish: Finish = _nothing
         if status == TransactionStatus.INTRANS:
             with self.wrap_database_errors:
                 finish = prepare(self)
