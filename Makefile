@@ -6,7 +6,7 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format requirements bench bench-execution check-deploy chaos coherence clean
+.PHONY: help run test check check-browser format requirements bench bench-execution check-deploy chaos coherence clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -19,6 +19,9 @@ test: ## the whole suite on throw-away servers; some of it: make test ARGS="-k c
 
 check: ## everything that is checked without running the tests
 	@$(DEV) check
+
+check-browser: ## GraphiQL in headless Chromium, which has to be installed
+	@$(DEV) exec -- .venv/bin/python tests/browser/graphiql.py
 
 format: ## put the source into its usual form
 	@$(DEV) format

@@ -12,6 +12,11 @@ def config() -> Config:
     return pcf
 
 
+def debugging() -> bool:
+    """Whether Django shows its pages for debugging, which only development does."""
+    return bool(settings.DEBUG)
+
+
 class PcfConfig(AppConfig):
     """Registers the engine's checks and signal receivers."""
 

@@ -106,7 +106,7 @@ class Documents:
     max_complexity: int = 1_000  # selected fields of all operations
     max_repeats: int = 20  # times that one field may be selected at one place
     max_root_fields: int = 20
-    max_list_depth: int = 4  # fields that are lists within each other
+    max_list_depth: int = 6  # fields that are lists within each other
     introspection: bool = True
     max_introspection_depth: int = 2  # lists of the schema within each other
     suggestions: bool = True  # "Did you mean ...?" in messages: names of the schema

@@ -73,15 +73,17 @@ LIMITS = (
     "variables_bytes",
     "variables_depth",
 )
-SERVER_ERRORS = frozenset({"INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT"})
+SERVER_ERRORS = frozenset(
+    {"INTERNAL_SERVER_ERROR", "OUTCOME_UNKNOWN", "SERVICE_UNAVAILABLE", "TIMEOUT"}
+)
 STATUSES = (
     "200", "204", "304", "400", "401", "403", "404", "405", "406", "408", "411", "413", "415",
     "429", "500", "503", "504",
 )  # fmt: skip
 LAYERS = ("http", "client", "graphql", "database", "cache")
 BYPASS_REASONS = ("disabled", "mutation", "subscription", "no-store", "unavailable")
-REFUSALS = ("size", "fence", "unavailable", "uncacheable")
-COMMANDS = ("lookup", "store", "invalidate", "ping")
+REFUSALS = ("size", "fence", "unavailable", "uncacheable", "replica")
+COMMANDS = ("lookup", "store", "mark", "clear", "invalidate", "ping", "other")
 LOST = ("admin_shutdown", "crash_shutdown", "cannot_connect_now", "connection_lost")
 POOL_STATES = ("size", "limit", "in_use", "waiting")
 PLAN_FALLBACKS = (
@@ -338,12 +340,21 @@ db_reads = Labelled(
     READ_SOURCES,
     READ_REASONS,
 )
-db_replica_lag = Gauge(
-    "db_replica_lag_seconds",
-    "How far a replica is behind",
-    ("replica",),
-    multiprocess_mode="livemax",
+db_replica_lag = Labelled(
+    Gauge(
+        "db_replica_lag_seconds",
+        "How far a replica is behind",
+        ("replica",),
+        multiprocess_mode="livemax",
+    ),
+    None,
 )
-db_replica_in_use = Gauge(
-    "db_replica_in_use", "Whether a replica is read from", ("replica",), multiprocess_mode="livemin"
+db_replica_in_use = Labelled(
+    Gauge(
+        "db_replica_in_use",
+        "Whether a replica is read from",
+        ("replica",),
+        multiprocess_mode="livemin",
+    ),
+    None,
 )

@@ -40,7 +40,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "axes",
-    "csp",
     "django_prometheus",
     "graphene_django",
     "pcf",
@@ -54,7 +53,7 @@ MIDDLEWARE = [
     "pcf.http.middleware.RequestMiddleware",  # request id, deadline, metrics
     "pcf.http.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "pcf.http.pages.PagePolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -119,23 +118,6 @@ AXES_USERNAME_CALLABLE = "users.logins.account_name"
 AXES_CLIENT_IP_CALLABLE = "users.logins.client_address"
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username"]  # masked in logs: people type passwords there by mistake
-
-# What a page of the admin may load: the project's own files; nothing from elsewhere or inline.
-# GraphiQL's page has a policy of its own; the other addresses answer programs.
-CONTENT_SECURITY_POLICY = {
-    "EXCLUDE_URL_PREFIXES": ("/graphql", "/livez", "/readyz", "/health", "/metrics"),
-    "DIRECTIVES": {
-        "default-src": ["'none'"],
-        "script-src": ["'self'"],
-        "style-src": ["'self'"],
-        "img-src": ["'self'", "data:"],
-        "font-src": ["'self'"],
-        "connect-src": ["'self'"],
-        "form-action": ["'self'"],
-        "base-uri": ["'none'"],
-        "frame-ancestors": ["'none'"],
-    },
-}
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"

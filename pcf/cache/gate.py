@@ -30,11 +30,17 @@ logger = logging.getLogger("pcf.cache")
 
 _PING = "return redis.call('PING')"
 _durations = {
-    scripts.LOOKUP: metrics.cache_commands.labels("lookup"),
-    scripts.STORE: metrics.cache_commands.labels("store"),
-    scripts.INVALIDATE: metrics.cache_commands.labels("invalidate"),
-    _PING: metrics.cache_commands.labels("ping"),
+    script: metrics.cache_commands.labels(name)
+    for script, name in (
+        (scripts.LOOKUP, "lookup"),
+        (scripts.STORE, "store"),
+        (scripts.MARK, "mark"),
+        (scripts.CLEAR, "clear"),
+        (scripts.INVALIDATE, "invalidate"),
+        (_PING, "ping"),
+    )
 }
+_other_duration = metrics.cache_commands.labels("other")
 
 
 class CacheUnavailable(Exception):
@@ -152,6 +158,7 @@ class Gate:
         CacheUnavailable.
         """
         settings = config().cache
+        self._note_position()
         return bool(
             self._send(scripts.CLEAR, settings.prefix, settings.generation_ttl, transaction)
         )
@@ -236,7 +243,7 @@ class Gate:
             self._failed(error)
             raise CacheUnavailable from error
         finally:
-            _durations[script].observe(perf_counter() - started)
+            _durations.get(script, _other_duration).observe(perf_counter() - started)
         if self._failures:
             self._recovered()
         return result

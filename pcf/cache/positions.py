@@ -16,9 +16,9 @@ import psycopg
 from pcf.apps import config
 from pcf.cache import position_scripts
 from pcf.cache.gate import CacheUnavailable, Gate
-from pcf.cache.responses import ANONYMOUS_NAME, Lookup
+from pcf.cache.responses import Lookup
 from pcf.database.replicas import primary_position
-from pcf.viewer import Viewer
+from pcf.viewer import ANONYMOUS, Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +94,4 @@ class Positions:
 
 
 def _name(viewer: Viewer) -> int | str:
-    return viewer.id if viewer.id is not None else ANONYMOUS_NAME
+    return viewer.id if viewer.id is not None else ANONYMOUS.name

@@ -146,7 +146,8 @@ def test_nothing_that_lacks_a_write_is_stored(positions, gate, made, looked_up, 
     assert isinstance(fenced, Lookup | None)
 
 
-def test_a_delivery_whose_position_cannot_be_told_is_owed(gate, monkeypatch):
+def test_nothing_is_delivered_whose_position_cannot_be_told(gate, monkeypatch):
+    """Neither an invalidation nor the end of a transaction's marks: it stays owed or marked."""
     from pcf.cache import gate as module
     from pcf.database.replicas import Replicas
 
@@ -158,9 +159,12 @@ def test_a_delivery_whose_position_cannot_be_told_is_owed(gate, monkeypatch):
     monkeypatch.setattr(module, "primary_position", away)
     touched = Dependencies()
     touched.add("note", (1,))
-    with pytest.raises(CacheUnavailable):
-        gate.invalidate(touched)
-    with pytest.raises(CacheUnavailable):  # neither read nor stored before it was delivered
-        gate.run(scripts.LOOKUP, "p", "", "anonymous", "", 60)
-    monkeypatch.setattr(module, "primary_position", lambda: 1)
-    gate.run(scripts.LOOKUP, config().cache.prefix, "", "anonymous", "", 60)
+    gate.mark("7", ["note:1"])
+    for deliver_now in (lambda: gate.invalidate(touched), lambda: gate.clear("7")):
+        with pytest.raises(CacheUnavailable):
+            deliver_now()
+    monkeypatch.setattr(module, "primary_position", lambda: 1_234)
+    assert gate.clear("7")
+    client = get_redis_connection("default")
+    log = client.zrange(f"{config().cache.prefix}:w:log", 0, -1, withscores=True)
+    assert [position for _, position in log] == [1_234.0]
