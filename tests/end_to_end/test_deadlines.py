@@ -127,6 +127,7 @@ def test_graphql_while_rows_are_completed(ask, stubborn):
     assert "time limit reached at rows.0.value" in said(stubborn)
 
 
+@pytest.mark.blocks("a resolver that computes without end")
 def test_http_while_a_resolver_computes_without_returning(stubborn, tmp_path):
     """The client has its answer while the thread is still busy; then the thread is free again."""
     running, _ = stubborn
@@ -140,6 +141,7 @@ def test_http_while_a_resolver_computes_without_returning(stubborn, tmp_path):
     assert running.post(FINE)[2] == {"data": {"fine": 1}}
 
 
+@pytest.mark.blocks("the body of a request")
 def test_http_while_a_client_dribbles_its_body(ask, connect):
     client = connect()
     client.sendall(HEAD + b"Content-Length: 999\r\n\r\n")
@@ -148,6 +150,7 @@ def test_http_while_a_client_dribbles_its_body(ask, connect):
     ask(FINE)
 
 
+@pytest.mark.blocks("the head of a request")
 def test_http_while_a_client_dribbles_its_head(ask, connect):
     client = connect()
     client.sendall(HEAD)
@@ -171,6 +174,7 @@ def dribble(client, piece):
     client.settimeout(30)
 
 
+@pytest.mark.blocks("writing the response")
 def test_http_while_a_client_does_not_read(ask, connect):
     client = connect(SO_RCVBUF=4096)
     body = b'{"query": "{ large }"}'

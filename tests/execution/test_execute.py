@@ -156,6 +156,7 @@ def test_check_ends_the_operation_and_leaves_nothing_behind():
         assert run(Recording().load(2)) == "value 2"
 
 
+@pytest.mark.blocks("executing")
 def test_check_is_called_between_many_calls_of_a_resolver():
     checks, calls = [], []
     items = [{"a": lambda _: calls.append(None)} for _ in range(1000)]
