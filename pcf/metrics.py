@@ -91,7 +91,8 @@ COMMANDS = (
 )  # fmt: skip
 CODINGS = ("identity", "gzip")
 FLIGHTS = ("joined", "executed")
-LOST = ("admin_shutdown", "crash_shutdown", "cannot_connect_now", "connection_lost")
+_LOST = ("admin_shutdown", "crash_shutdown", "cannot_connect_now", "connection_lost")
+REPEATED = (*_LOST, "serialization_failure", "deadlock_detected")
 POOL_STATES = ("size", "limit", "in_use", "waiting")
 PLAN_FALLBACKS = (
     "middleware",
@@ -319,7 +320,8 @@ db_repeated_statements = Counter(
     "db_repeated_statements_total", "Requests that repeated one statement too often (N+1)"
 )
 db_retries = Labelled(
-    Counter("db_retries_total", "Statements repeated after a fault", ("reason",)), LOST
+    Counter("db_retries_total", "Statements and transactions repeated, by reason", ("reason",)),
+    REPEATED,
 )
 db_pool = Labelled(
     Gauge(

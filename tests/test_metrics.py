@@ -60,7 +60,7 @@ def test_every_code_that_clients_can_see_is_counted_under_its_name():
 
 
 def test_every_way_to_lose_a_connection_has_its_series():
-    assert set(REASONS) == set(metrics.LOST)
+    assert set(REASONS) == set(metrics.REPEATED)
 
 
 @pytest.mark.parametrize(

@@ -343,10 +343,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             super()._commit()  # type: ignore[misc]
         except Error as error:
-            finish(Outcome.UNKNOWN if connection.closed else Outcome.ABORTED)
             if lost_reason(error.__cause__, connection) is not None:
+                finish(Outcome.UNKNOWN)
                 raise OutcomeUnknown from error
             self.commit_state = Commit.NOT_SENT
+            finish(Outcome.ABORTED)
             raise
         except BaseException:
             finish(Outcome.UNKNOWN)
