@@ -13,12 +13,14 @@ from typing import Generic, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram, Metric
 
+from pcf.processes import use_slots
+
+use_slots()  # before the first metric is made
+
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 OTHER = "other"
-MAX_NAMES = (
-    50  # of loaders, kinds of dependencies, databases: names that the project's code chooses
-)
+MAX_NAMES = 50  # of loaders, kinds of dependencies, databases: names that code chooses
 
 OPERATION_TYPES = ("query", "mutation", "subscription", "none")
 COMPLEXITY_BUCKETS = ("simple", "moderate", "complex", "none")
@@ -277,10 +279,13 @@ cache_invalidations = Labelled(
 cache_owed = Counter(
     "response_cache_owed_total", "Commits whose invalidation Redis did not take at once"
 )
-cache_recovered = Counter(
-    "response_cache_recovered_total",
-    "What the watch delivered for others: rows of the outbox, marks of transactions that are over",
-    ("what",),
+cache_recovered = Labelled(
+    Counter(
+        "response_cache_recovered_total",
+        "What the watch delivered for others: rows of the outbox, marks of transactions that ended",
+        ("what",),
+    ),
+    ("outbox", "mark"),
 )
 cache_body_bytes = Labelled(
     Histogram("response_cache_body_bytes", "Size of stored responses", ("coding",), buckets=_BYTES),

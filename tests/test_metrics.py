@@ -2,6 +2,7 @@
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.metrics import MetricWrapperBase
 
 from pcf import metrics
 from pcf.database.retry import REASONS
@@ -57,6 +58,12 @@ def test_every_code_that_clients_can_see_is_counted_under_its_name():
     codes = {cls.code for cls in subclasses(ClientError) if cls.__module__.split(".")[0] != "tests"}
     assert "TIMEOUT" in codes
     assert codes <= set(metrics.CODES)
+
+
+def test_every_metric_with_labels_is_bounded():
+    found = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
+    assert found
+    assert [metric for metric in found if metric._labelnames] == []
 
 
 def test_every_way_to_lose_a_connection_has_its_series():
