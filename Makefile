@@ -6,7 +6,7 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-browser format requirements bench bench-execution bench-hits check-deploy chaos coherence clean
+.PHONY: help run test check check-browser schemathesis format requirements bench bench-execution bench-hits check-deploy chaos coherence clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -22,6 +22,9 @@ check: ## everything that is checked without running the tests
 
 check-browser: ## GraphiQL in headless Chromium, which has to be installed
 	@$(DEV) exec -- .venv/bin/python tests/browser/graphiql.py
+
+schemathesis: ## queries and mutations generated from the schema against a service of its own (PCF_FUZZ_EXAMPLES)
+	@$(DEV) exec -- .venv/bin/python tests/fuzz/schema.py
 
 format: ## put the source into its usual form
 	@$(DEV) format
