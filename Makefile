@@ -6,10 +6,10 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format requirements bench clean
+.PHONY: help run test check format requirements bench bench-peers clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: ## the service on http://127.0.0.1:8080 with its servers and demo data, until Ctrl-C (HOST, PORT, WORKERS)
 	@$(DEV) run
@@ -23,11 +23,14 @@ check: ## everything that is checked without running the tests
 format: ## put the source into its usual form
 	@$(DEV) format
 
-requirements: ## pin requirements.in and requirements-dev.in again, with hashes
+requirements: ## pin all requirements again, with hashes
 	@$(DEV) requirements
 
 bench: ## what requests cost inside the process, on servers of its own
 	@$(DEV) exec -- .venv/bin/python benchmarks/service.py
+
+bench-peers: ## PCF and what would be used instead of it, in one run (ROUNDS, WORKERS); needs npm for some of them
+	@$(DEV) exec --durable -- .venv/bin/python -m benchmarks.peers
 
 clean: ## remove what tools left behind; keeps .venv and the development database
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles

@@ -188,6 +188,12 @@ def test_every_request_of_the_schedule_is_sent_and_counted_once():
     times = sorted(when for schedule in schedules for when in schedule.times())
     assert times == pytest.approx([100.0 + number / 30 for number in range(60)])
 
+    rising = list(Schedule(100.0, 40.0, 1.0, warm_up=2.0).times())
+    assert len(rising) == 40 + 40  # a triangle and a rectangle
+    assert rising[40:] == pytest.approx([102.0 + number / 40 for number in range(40)])
+    assert sum(when < 101.0 for when in rising) == 10  # a quarter of the triangle
+    assert rising == sorted(rising)
+
     samples, names = load(serve_constant())
     assert len(samples) == 200
     assert {names[sample.outcome] for sample in samples} == {"ok"}
