@@ -149,6 +149,7 @@ def compile_requirements(root: Path, supervisor: Supervisor) -> None:
             "requirements-otel",
             "requirements-dev",
             "requirements-schemathesis",
+            "benchmarks/peers/requirements",
         )
         for name in names:
             supervisor.say(f"pinning {name}.in")
