@@ -67,7 +67,7 @@ def test_every_metric_with_labels_is_bounded():
 
 
 def test_every_way_to_lose_a_connection_has_its_series():
-    assert set(REASONS) == set(metrics.LOST)
+    assert set(REASONS) == set(metrics.REPEATED)
 
 
 @pytest.mark.parametrize(
