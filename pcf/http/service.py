@@ -84,7 +84,8 @@ class GraphQLService:
     """Answers GraphQL requests; one for all threads of a process.
 
     ``find_credentials`` turns the text of a token into credentials, None when it is not valid;
-    ``find_viewers`` a user's id into the viewers that its tokens stand for, for commands that ask in somebody's name;
+    ``find_viewers`` a user's id into the viewers that its tokens stand for: for commands that ask
+    in somebody's name.
     ``sources`` tells from which database a query reads.
     With Redis gone every request is executed; with PostgreSQL gone only hits are answered.
     """
