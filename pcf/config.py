@@ -274,6 +274,10 @@ class Replicas:
             raise ConfigError("replicas: check_interval and check_timeout must be > 0 seconds")
         if self.max_lag <= 0 or self.max_lag_bytes < 0:
             raise ConfigError("replicas: max_lag must be > 0 seconds and max_lag_bytes >= 0 bytes")
+        if self.max_lag <= self.check_interval + self.check_timeout:  # what is known would be older
+            raise ConfigError(
+                "replicas.max_lag must be over check_interval + check_timeout seconds"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,14 @@ from typing import Generic, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram, Metric
 
+from pcf.processes import use_slots
+
+use_slots()  # before the first metric is made
+
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 OTHER = "other"
-MAX_NAMES = (
-    50  # of loaders, kinds of dependencies, databases: names that the project's code chooses
-)
+MAX_NAMES = 50  # of loaders, kinds of dependencies, databases: names that code chooses
 
 OPERATION_TYPES = ("query", "mutation", "subscription", "none")
 COMPLEXITY_BUCKETS = ("simple", "moderate", "complex", "none")
@@ -91,7 +93,8 @@ COMMANDS = (
 )  # fmt: skip
 CODINGS = ("identity", "gzip")
 FLIGHTS = ("joined", "executed")
-LOST = ("admin_shutdown", "crash_shutdown", "cannot_connect_now", "connection_lost")
+_LOST = ("admin_shutdown", "crash_shutdown", "cannot_connect_now", "connection_lost")
+REPEATED = (*_LOST, "serialization_failure", "deadlock_detected")
 POOL_STATES = ("size", "limit", "in_use", "waiting")
 PLAN_FALLBACKS = (
     "middleware",
@@ -276,10 +279,13 @@ cache_invalidations = Labelled(
 cache_owed = Counter(
     "response_cache_owed_total", "Commits whose invalidation Redis did not take at once"
 )
-cache_recovered = Counter(
-    "response_cache_recovered_total",
-    "What the watch delivered for others: rows of the outbox, marks of transactions that are over",
-    ("what",),
+cache_recovered = Labelled(
+    Counter(
+        "response_cache_recovered_total",
+        "What the watch delivered for others: rows of the outbox, marks of transactions that ended",
+        ("what",),
+    ),
+    ("outbox", "mark"),
 )
 cache_body_bytes = Labelled(
     Histogram("response_cache_body_bytes", "Size of stored responses", ("coding",), buckets=_BYTES),
@@ -319,7 +325,8 @@ db_repeated_statements = Counter(
     "db_repeated_statements_total", "Requests that repeated one statement too often (N+1)"
 )
 db_retries = Labelled(
-    Counter("db_retries_total", "Statements repeated after a fault", ("reason",)), LOST
+    Counter("db_retries_total", "Statements and transactions repeated, by reason", ("reason",)),
+    REPEATED,
 )
 db_pool = Labelled(
     Gauge(

@@ -8,10 +8,8 @@ from django.urls import get_resolver
 
 from pcf.apps import config
 from pcf.http.access import AccessLog
-from pcf.processes import use_slots
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
-use_slots()  # before the application makes its metrics
 
 _django = get_wsgi_application()
 

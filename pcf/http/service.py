@@ -49,7 +49,7 @@ from pcf.http.protocol import METHODS, BadRequest, GraphQLRequest, GraphQLRespon
 from pcf.http.repetitions import report_repetitions
 from pcf.http.sources import PRIMARY_SOURCE, Sources
 from pcf.http.throttle import Throttle
-from pcf.timeouts import TimeoutContext, activate
+from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Viewer
 
 STATUSES = {
@@ -259,8 +259,10 @@ class GraphQLService:
         is_query = journey.operation is not None and journey.operation.type == "query"
         started = perf_counter()
         if not is_query:
-            context, result = self._run(journey, timeout)
-            self._sources.wrote(viewer, timeout)
+            try:
+                context, result = self._run(journey, timeout)
+            finally:  # what ran out of time has perhaps written, too
+                self._sources.wrote(viewer, timeout)
         else:
             journey.source = source = self._sources.choose(viewer)
             # what fails on a replica is not repeated there: the primary takes over
@@ -301,9 +303,9 @@ class GraphQLService:
                 check=timeout.check,
                 max_items=config().documents.max_items,
             )
+        except DeadlineExceeded:  # between two steps: nothing of the response is complete
+            raise
         except ClientError as error:
-            if error.code == "TIMEOUT":  # between two steps: nothing of the response is complete
-                raise
             result = ExecutionResult(None, [_as_graphql(error)])
         return context, result
 

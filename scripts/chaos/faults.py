@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import psycopg
 
-from scripts.chaos.load import BROKEN, REFUSED
+from scripts.chaos.load import BROKEN, REFUSED, UNAVAILABLE
 from scripts.chaos.servers import wait_for
 from scripts.chaos.stack import DATABASE, Stack
 
-UNAVAILABLE = "SERVICE_UNAVAILABLE"
 TIMEOUT = "TIMEOUT"
 UNKNOWN = "OUTCOME_UNKNOWN"  # the connection broke while the answer to COMMIT was awaited
 AWAY = frozenset({UNAVAILABLE, TIMEOUT, UNKNOWN})
@@ -126,7 +125,12 @@ def _trigger(stack: Stack, body: str) -> None:
 
 
 def _no_trigger(stack: Stack) -> None:
-    stack.primary.execute("DROP TRIGGER chaos ON notes_note", DATABASE)
+    """The trigger does nothing any more; to drop it would wait for those it holds up."""
+    stack.primary.execute(
+        "CREATE OR REPLACE FUNCTION chaos() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RETURN NEW; END $$",
+        DATABASE,
+    )
 
 
 @fault("disk full (error 53100 on every write)", AWAY)
@@ -138,10 +142,10 @@ def disk_full(stack: Stack) -> Iterator[None]:
 
 @fault("a statement that ignores its budget", AWAY)
 def budget_ignored(stack: Stack) -> Iterator[None]:
-    """Every twentieth write catches its cancellation and goes on."""
+    """Every fourth write, or so, catches its cancellation and goes on."""
     _trigger(
         stack,
-        """IF random() < 0.05 THEN
+        """IF random() < 0.25 THEN
              FOR i IN 1..3 LOOP
                BEGIN PERFORM pg_sleep(2); EXCEPTION WHEN query_canceled THEN NULL; END;
              END LOOP;

@@ -8,8 +8,8 @@ What makes an answer right, with one writer at a time for each note and numbers 
 * its author sees at least the last number that was acknowledged when the request was sent, and none
   that was never sent;
 * another viewer may see an older number from a replica, but not from the cache;
-* after the run, the primary has every acknowledged number and every acknowledged new note, and no
-  note twice.
+* after the run, the primary has every acknowledged number and every acknowledged new note, no note
+  twice, and none that was refused with SERVICE_UNAVAILABLE.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ WRONG = "wrong"
 LATE = "late"
 BROKEN = "no answer"
 REFUSED = "connection refused"
+UNAVAILABLE = "SERVICE_UNAVAILABLE"
 
 UPDATE = """mutation ($id: ID!, $title: String!) {
   updateNote(input: {id: $id, title: $title}) { note { title } userErrors { code } } }"""
@@ -78,6 +79,7 @@ class Book:
         self.notes = [Note(number) for number in range(1, PEOPLE + 1)]
         self.created: dict[str, bool] = {}  # titles, with whether the answer came
         self.unanswered: list[str] = []  # titles that were sent and never answered
+        self.refused: list[str] = []  # titles that were answered with SERVICE_UNAVAILABLE
         self.numbers = count(1)
 
 
@@ -213,6 +215,8 @@ class Load:
         except Unexpected as unexpected:
             if unexpected.outcome == BROKEN:
                 self.book.unanswered.append(title)
+            elif unexpected.outcome == UNAVAILABLE:
+                self.book.refused.append(title)
             raise
         if data["createNote"]["userErrors"]:
             raise Unexpected(WRONG, json.dumps(data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,10 +21,11 @@ from django.utils import timezone
 from notes.models import Note
 from tags.models import Tag
 from users.models import ApiToken, User
+from users.tokens import digest_of
 tag = Tag.objects.create(name="chaos")
 for key, token in enumerate({tokens}, start=1):
     user = User.objects.create(pk=key, username=f"u{{key}}", name=f"User {{key}}")
-    ApiToken.objects.create(user=user, name="chaos", digest=ApiToken.digest_of(token))
+    ApiToken.objects.create(user=user, name="chaos", digest=digest_of(token))
     if key <= {people}:
         note = Note.objects.create(pk=key, author=user, title="number 0", is_public=True)
         note.tags.add(tag)
@@ -62,9 +64,11 @@ class Stack:
             for title, acknowledged in self.book.created.items()
             if acknowledged and title not in there
         ]
-        found += [f"{title!r} is there {there.count(title)} times" for title in set(there)
-                  if there.count(title) > 1]  # fmt: skip
-        return found
+        found += [
+            f"{title!r} was refused and is there" for title in self.book.refused if title in there
+        ]
+        twice = (title for title, times in Counter(there).items() if times > 1)
+        return found + [f"{title!r} is there more than once" for title in twice]
 
     def done_without_answer(self) -> list[str]:
         """What clients have no answer about and was done all the same."""

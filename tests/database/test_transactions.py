@@ -7,7 +7,8 @@ from django.db import IntegrityError, connections, transaction
 from psycopg import IsolationLevel
 
 from pcf import metrics
-from pcf.database.errors import ConnectionLost, DatabaseUnavailable, OutcomeUnknown
+from pcf.database import commits
+from pcf.database.errors import ConnectionLost, DatabaseUnavailable, OutcomeUnknown, OutOfResources
 from pcf.database.retry import REASONS
 from pcf.database.transactions import run_transaction
 from pcf.timeouts import TimeoutContext, activate
@@ -189,6 +190,24 @@ def test_the_outcome_stays_unknown_when_the_server_is_away_afterwards(
     assert accounts() == [1, 1]
 
 
+@pytest.mark.blocks("COMMIT, ROLLBACK, savepoints")
+def test_a_commit_that_is_not_answered_is_given_up(
+    proxied, proxy, accounts, one, configure, monkeypatch
+):
+    monkeypatch.setattr("pcf.database.connection.HOUSEKEEPING", 0.1)
+    configure("timeouts", min_database_budget=0.1)
+
+    def write():
+        one(proxied, "UPDATE accounts SET amount = amount + 1 RETURNING amount")
+        proxy.freeze()
+
+    with under(0.6), pytest.raises(OutcomeUnknown):
+        run_transaction(write, using=proxied.alias)
+    proxy.flowing.set()
+    with under(30):
+        assert one(proxied, "SELECT 1") == (1,)
+
+
 def test_what_fails_after_the_commit_is_not_repeated(wrapper, accounts, one, repeated):
     def write():
         one(wrapper, "UPDATE accounts SET amount = amount + 1 RETURNING amount")
@@ -242,3 +261,52 @@ def test_repetitions_have_an_end(wrapper, one, repeated, other, configure):
         run_transaction(lose, using=wrapper.alias, before_repetition=lambda: undone.append(1))
     assert (len(runs), len(undone)) == (3, 2)
     assert repeated() == {"admin_shutdown": 2}
+
+
+def test_a_connection_lost_while_a_commit_is_prepared_has_committed_nothing(
+    wrapper, accounts, other, monkeypatch, repeated
+):
+    """The server hangs up when the guards ask it something, once; the transaction is repeated."""
+    calls = []
+
+    def guard(connection):
+        calls.append(connection)
+        if len(calls) == 1:
+            pid = connection.connection.info.backend_pid
+            other.execute("SELECT pg_terminate_backend(%s, 10_000)", [pid])
+            connection.connection.execute("SELECT 1")
+
+    monkeypatch.setattr(commits, "_guards", [guard])
+
+    def book():
+        with wrapper.cursor() as cursor:
+            cursor.execute("UPDATE accounts SET amount = amount + 1 WHERE id = 1")
+
+    with under(30):
+        run_transaction(book, using=wrapper.alias)
+    assert accounts() == [1, 0]
+    assert len(calls) == 2
+    assert sum(repeated().values()) == 1
+
+
+@pytest.mark.parametrize("state", ["53100", "58030"])
+def test_a_commit_that_fails_for_want_of_space_is_unavailable(wrapper, accounts, other, state):
+    other.execute(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$"
+        f" BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '{state}'; END $$"
+    )
+    other.execute(
+        "CREATE CONSTRAINT TRIGGER full_disk AFTER UPDATE ON accounts"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION full_disk()"
+    )
+    try:
+        with (
+            under(30),
+            pytest.raises(OutOfResources),
+            transaction.atomic(using=wrapper.alias),
+            wrapper.cursor() as cursor,
+        ):
+            cursor.execute("UPDATE accounts SET amount = 1")
+        assert accounts() == [0, 0]
+    finally:
+        other.execute("DROP FUNCTION full_disk CASCADE")

@@ -22,10 +22,11 @@ TOKENS = {1: "token-of-one", 2: "token-of-two"}
 
 PEOPLE = """
 from users.models import ApiToken, User
+from users.tokens import digest_of
 from notes.models import Note
 for key, text in {tokens}.items():
     user = User.objects.create(pk=key, username=f"u{{key}}", name=f"User {{key}}")
-    ApiToken.objects.create(user=user, name="test", digest=ApiToken.digest_of(text))
+    ApiToken.objects.create(user=user, name="test", digest=digest_of(text))
     Note.objects.create(pk=key, author=user, title="before", is_public=True)
 """
 

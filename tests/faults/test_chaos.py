@@ -28,7 +28,8 @@ def succeeds(stack) -> bool:
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault(chaos_stack, name):
     fault = FAULTS[name]
-    load: Load = chaos_stack.load(RATE, DEADLINE)
+    deadline = 2.5 if name == "budget_ignored" else DEADLINE
+    load: Load = chaos_stack.load(RATE, deadline)
     load.start()
     wait_for("requests under way", lambda: len(load.samples) >= 4)
     turn = inject(chaos_stack, fault, HELD)

@@ -337,22 +337,34 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise ConnectionLost
         finish: Finish = _nothing
         if status == TransactionStatus.INTRANS:
-            with self.wrap_database_errors:
-                finish = prepare(self)
+            finish = self._prepared_commit()
         self.commit_state = Commit.UNKNOWN
         try:
             super()._commit()  # type: ignore[misc]
         except Error as error:
-            finish(Outcome.UNKNOWN if connection.closed else Outcome.ABORTED)
             if lost_reason(error.__cause__, connection) is not None:
+                finish(Outcome.UNKNOWN)
                 raise OutcomeUnknown from error
             self.commit_state = Commit.NOT_SENT
+            finish(Outcome.ABORTED)
+            if current_timeout() is not None and is_out_of_resources(error.__cause__):
+                raise OutOfResources from error
             raise
         except BaseException:
             finish(Outcome.UNKNOWN)
             raise
         self.commit_state = Commit.DONE
         finish(Outcome.COMMITTED)
+
+    def _prepared_commit(self) -> Finish:
+        """What the guards of a commit want to be told; ``ConnectionLost`` if they lost it."""
+        try:
+            with self.wrap_database_errors:
+                return prepare(self)
+        except Error as error:
+            if lost_reason(error.__cause__, self.connection) is not None:
+                raise ConnectionLost from error
+            raise
 
     def abandon(self) -> bool:
         """Give up a broken connection, so that the next statement gets another; whether it did.
