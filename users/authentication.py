@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from pcf.http.authentication import Credentials
 from pcf.viewer import Scope, Viewer
-from users.models import User
+from users.models import ApiToken
 from users.tokens import digest_of, may_be_token
 
 LAST_USED_GRAIN = timedelta(minutes=5)  # last_used_at is exact to this; it saves a write a request
@@ -31,13 +31,15 @@ SELECT id, user_id, digest, scope, is_staff, expires_at FROM token
 """
 
 
-def find_viewer(user_id: int) -> Viewer | None:
-    """The viewer that an active user is, with the scope admin; None when there is no such user.
-
-    One SQL statement.
+def find_viewers(user_id: int) -> list[Viewer]:
+    """The viewers that an active user is by the scopes of their valid tokens, one each. One SQL
+    statement.
     """
-    user = User.objects.filter(pk=user_id, is_active=True).only("is_staff").first()
-    return None if user is None else Viewer(user_id, user.is_staff)
+    now = timezone.now()
+    valid = ApiToken.objects.filter(user_id=user_id, user__is_active=True, revoked_at=None)
+    valid = valid.exclude(expires_at__lte=now).order_by("scope")
+    found = valid.values_list("scope", "user__is_staff").distinct()
+    return [Viewer.of_token(user_id, Scope(scope), staff=staff) for scope, staff in found]
 
 
 def find_credentials(text: str) -> Credentials | None:

@@ -78,14 +78,15 @@ WELL_FORMED = {
     "PERSISTED_QUERY_NOT_SUPPORTED",
 }
 
-FindViewer = Callable[[int], Viewer | None]
+FindViewers = Callable[[int], list[Viewer]]
 
 
 class GraphQLService:
     """Answers GraphQL requests; one for all threads of a process.
 
     ``find_credentials`` turns the text of a token into credentials, None when it is not valid;
-    ``find_viewer`` a user's id into the viewer, for commands that ask in somebody's name;
+    ``find_viewers`` a user's id into the viewers that its tokens stand for: for commands that ask
+    in somebody's name.
     ``sources`` tells from which database a query reads.
     With Redis gone every request is executed; with PostgreSQL gone only hits are answered.
     """
@@ -98,12 +99,12 @@ class GraphQLService:
         find_credentials: FindCredentials,
         throttle: Throttle,
         sources: Sources,
-        find_viewer: FindViewer = lambda _: None,
+        find_viewers: FindViewers = lambda _: [],
     ) -> None:
         self._schema = schema
         self._fingerprint = hashlib.sha256(print_schema(schema).encode()).digest()
         self._documents = documents
-        self.find_viewer = find_viewer
+        self.find_viewers = find_viewers
         self._cache = cache
         self._throttle = throttle
         self._sources = sources

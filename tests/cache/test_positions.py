@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from pcf.apps import config
 from pcf.cache import position_scripts, scripts
+from pcf.cache.entries import Content
 from pcf.cache.gate import CacheUnavailable, Gate
 from pcf.cache.positions import Needed, Positions
 from pcf.cache.responses import Lookup, ResponseCache
 from pcf.execution.dependencies import Dependencies
 from pcf.viewer import ANONYMOUS, Viewer
+from tests.cache.test_responses import ask
 
 VIEWER = Viewer(7)
 
@@ -96,7 +98,7 @@ def test_every_key_expires(positions, gate):
 def test_more_writes_than_are_kept_make_old_readings_unstorable(positions, gate, monkeypatch):
     monkeypatch.setattr(position_scripts, "KEPT", 3)
     positions.needed(VIEWER)
-    lookup = ResponseCache(gate).look_up(None, "0")
+    lookup = ask(ResponseCache(gate), None, "0")
     for number in range(5):
         deliver(gate, 2_000 + number, "note:1")
     assert positions.clock_of(lookup, 2_001) is None
@@ -123,14 +125,14 @@ def test_nothing_that_lacks_a_write_is_stored(positions, gate, made, looked_up, 
     replayed = 2_000 + 10 * lag
     for number, (position, key) in enumerate(delivered):
         if number == looked_up:
-            lookup = cache.look_up(None, "0")
+            lookup = ask(cache, None, "0")
         deliver(gate, position, f"note:{key}", "note:*")
-    lookup = lookup or cache.look_up(None, "0")
+    lookup = lookup or ask(cache, None, "0")
     dependencies = Dependencies()
     dependencies.add("note", (read,))
     fenced = positions.clock_of(lookup, replayed)
     stored = fenced is not None and cache.store(
-        fenced, ANONYMOUS, f"read-{read}", b"{}", 60, dependencies
+        fenced, f"anonymous:read-{read}", Content.of(b"{}"), 60, dependencies
     )
     missing = [
         position

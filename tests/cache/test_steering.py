@@ -12,6 +12,7 @@ from pcf.cache import tally
 from pcf.cache.gate import gate
 from pcf.cache.tally import overview
 from tests.conftest import make_user, token_for
+from users.models import ApiToken
 
 NOTES = "{ notes { title } }"
 TAGS = "{ tags { name } }"
@@ -90,16 +91,18 @@ def test_flush_cache_of_a_user_and_of_nobody(live_world, ask, capsys):
 
 
 def test_warm_cache_asks_in_the_viewers_names(live_world, ask, capsys, tmp_path):
+    token = token_for(live_world.ann)
+    scope = ApiToken.objects.get().scope
     ann, by_id = live_world.ann.pk, "query N($id: ID!) { note(id: $id) { title } }"
     private = {"query": by_id, "variables": {"id": str(live_world.private.pk)}}
     file = tmp_path / "warm.json"
     file.write_text(json.dumps([{"query": TAGS}, {**private, "viewers": [ann, "anonymous"]}]))
     assert run(capsys, "warm_cache", str(file)).splitlines() == [
         "1 for anonymous: pcf; fwd=miss; stored",
-        f"2 for {ann}: pcf; fwd=miss; stored",
+        f"2 for {ann}.{scope}: pcf; fwd=miss; stored",
         "2 for anonymous: pcf; fwd=miss; stored",
     ]
-    warm = ask(by_id, token_for(live_world.ann), private["variables"])
+    warm = ask(by_id, token, private["variables"])
     assert warm.cache_status == "pcf; hit"
     assert warm.data == {"note": {"title": "private of ann"}}
     assert ask(by_id, None, private["variables"]).data == {"note": None}

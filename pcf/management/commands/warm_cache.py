@@ -28,10 +28,13 @@ class Command(BaseCommand):
         service = find_service()
         failed = 0
         for number, request, whose in _read(file):
-            viewer = ANONYMOUS if whose == ANONYMOUS.name else service.find_viewer(whose)
-            told = "no such viewer" if viewer is None else _ask(service, request, viewer)
-            failed += not told.startswith("pcf;")
-            self.stdout.write(f"{number} for {whose}: {told}")
+            anonymous = whose == ANONYMOUS.name
+            viewers = [ANONYMOUS] if anonymous else service.find_viewers(whose)
+            failed += not viewers
+            for viewer in viewers:
+                told = _ask(service, request, viewer)
+                failed += not told.startswith("pcf;")
+                self.stdout.write(f"{number} for {viewer.name}: {told}")
         if failed:
             raise CommandError(f"{failed} could not be answered")
 
