@@ -6,10 +6,10 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format requirements bench clean
+.PHONY: help run test check check-browser format requirements bench bench-execution check-deploy chaos coherence clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: ## the service on http://127.0.0.1:8080 with its servers and demo data, until Ctrl-C (HOST, PORT, WORKERS)
 	@$(DEV) run
@@ -20,6 +20,9 @@ test: ## the whole suite on throw-away servers; some of it: make test ARGS="-k c
 check: ## everything that is checked without running the tests
 	@$(DEV) check
 
+check-browser: ## GraphiQL in headless Chromium, which has to be installed
+	@$(DEV) exec -- .venv/bin/python tests/browser/graphiql.py
+
 format: ## put the source into its usual form
 	@$(DEV) format
 
@@ -28,6 +31,18 @@ requirements: ## pin requirements.in and requirements-dev.in again, with hashes
 
 bench: ## what requests cost inside the process, on servers of its own
 	@$(DEV) exec -- .venv/bin/python benchmarks/service.py
+
+bench-execution: ## what execution costs: plans, promises and PostgreSQL alone, in one run
+	@$(DEV) exec -- .venv/bin/python benchmarks/execution.py
+
+check-deploy: ## the alerts and the dashboard against a real Prometheus (Debian: the package prometheus)
+	@$(DEV) exec -- .venv/bin/python scripts/check_deploy.py
+
+coherence: ## 100,000 random queries and writes over two workers; no cached answer may differ (ARGS)
+	@$(DEV) exec -- .venv/bin/python -m tests.coherence $(ARGS)
+
+chaos: ## ten minutes of load while faults are injected, with a verdict (MINUTES, RATE, DEADLINE, REPORT)
+	@$(DEV) exec -- .venv/bin/python -m scripts.chaos.run
 
 clean: ## remove what tools left behind; keeps .venv and the development database
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles

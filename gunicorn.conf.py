@@ -1,27 +1,30 @@
 """gunicorn's settings. From the environment: HOST, PORT, WORKERS, THREADS, and rarer ones."""
 
 import contextlib
+import gc
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from gunicorn.glogging import Logger
+
 # --- where and how many
 _host = os.environ.get("HOST") or "127.0.0.1"
 _port = os.environ.get("PORT") or "8080"
 bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
 workers = int(os.environ.get("WORKERS") or 2)
-worker_class = "gthread"
+worker_class = "pcf.http.worker.Worker"  # gthread under a watchdog
 threads = int(os.environ.get("THREADS") or 8)
 preload_app = True  # the schema is built once and its memory shared
 
 # --- how long (seconds)
 # With gthread this bounds only a worker's main loop, which also runs while requests do. Requests
-# have their own deadline of 30 s (the timeout hierarchy); a stop waits longer than that, so that
-# none is cut off.
+# have their own deadline (the timeout hierarchy); a stop waits longer than that, so that none is
+# cut off.
 timeout = 60
-graceful_timeout = 35
+graceful_timeout = int(float(os.environ.get("PCF_TIMEOUTS_HTTP") or 30) + 5)
 keepalive = 75  # longer than the 60 s of common proxies, so that the proxy closes first
 
 # --- limits
@@ -39,6 +42,24 @@ accesslog = os.environ.get("ACCESS_LOG") or None  # "-" is standard output
 # without the query string and the Referer: what stands there is not for a log
 access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s bytes %(M)s ms'
 errorlog = "-"
+_production = os.environ.get("DJANGO_SETTINGS_MODULE", "").endswith("production")
+_json = os.environ.get("LOG_FORMAT", "json" if _production else "plain") == "json"
+
+
+class JsonLogger(Logger):
+    """gunicorn's own lines in the format of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        """As gunicorn's, with another formatter."""
+        from pcf.http.logs import JsonFormatter  # noqa: PLC0415 - the path is known by now
+
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(JsonFormatter())
+
+
+if _json:
+    logger_class = JsonLogger
 loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
 # The default socket is one per user, so that two services of one user would take it from each
 # other.
@@ -88,18 +109,57 @@ def _close_connections() -> None:
             connection.close_pool()
 
 
+def on_starting(server: Any) -> None:
+    """Wait for PostgreSQL, a bounded time; without it, start all the same.
+
+    The service then answers what it can, /readyz says that it is not ready, and the pools keep
+    trying: to stop here would only have it started again.
+    """
+    from django.conf import settings  # noqa: PLC0415 - configured once the application is loaded
+
+    from pcf.database.startup import wait_for_database  # noqa: PLC0415
+
+    size = settings.PCF.pool.sized(server.cfg.threads).max_size
+    wait_for_database(settings.PCF.database.startup_wait, wanted=server.cfg.workers * size)
+
+
 def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """Before every worker, also one that replaces another."""
     _close_connections()
+    # What is loaded now stays: the workers' garbage collector need not look at it again, and its
+    # pages stay shared.
+    gc.collect()
+    gc.freeze()
+
+
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """In a new worker: take the files of metrics that the worker before it has left."""
+    from pcf.processes import take_slot  # noqa: PLC0415 - not before the folder is known
+
+    take_slot()
+
+
+def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """In every worker, when it has been forked and is about to serve."""
+    from pcf.cache import watch  # noqa: PLC0415 - configured once the application is loaded
+
+    watch.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """In every worker, when it ends."""
+    from pcf.cache import watch  # noqa: PLC0415
+
+    watch.stop()
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """Forget the gauges of a worker that is gone; its counters stay, they only ever grow."""
-    from prometheus_client import multiprocess  # noqa: PLC0415 - not before the folder is known
+    from pcf.processes import bury  # noqa: PLC0415 - not before the folder is known
 
     # The folder may be gone already; that must not take the service down.
     with contextlib.suppress(OSError):
-        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        bury(worker.pid)
 
 
 def on_exit(server: Any) -> None:  # noqa: ARG001 - gunicorn's signature

@@ -1,30 +1,36 @@
 """What execution costs down to bytes: by a plan, promise by promise, and in PostgreSQL alone.
 
-    DATABASE_URL=... python benchmarks/execution.py [rounds]
+    make bench-execution
 
-Runs on a database that holds the demo data and only reads it. The ways alternate within each
-round, so that whatever else the machine does hits all of them; prints medians in milliseconds and
-their ratios.
+Runs on a database with the demo data (1,000 users, 10 notes each, 3 tags a note). The ways
+alternate within each round, so that whatever else the machine does hits all of them; prints medians
+in milliseconds and their ratios. ``ROUNDS`` (20) is the number of rounds.
 """
 
+import gc
 import json
 import os
 import statistics
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
+os.environ["DJANGO_SETTINGS_MODULE"] = "settings.development"
+os.environ["DEBUG"] = "0"  # Django keeps a list of all statements otherwise
 
 import django
 
 django.setup()
 
+import psycopg
+from django.core.management import call_command
 from django.db import connection
-from graphql import DocumentNode, ExecutionResult, build_schema, parse
+from django.test.utils import CaptureQueriesContext
+from graphql import ExecutionResult, build_schema, parse
 from promise import Promise
 
 from pcf.execution.context import execute_with_promises
@@ -58,18 +64,16 @@ FROM (
     FROM users_user ORDER BY id LIMIT {}
 ) u
 """
-SMALL_SQL = """
-SELECT json_build_object('data', json_build_object('note', (
-    SELECT json_build_object('id', n.id::text, 'title', n.title, 'author',
-        (SELECT json_build_object('name', a.name) FROM users_user a WHERE a.id = n.author_id))
-    FROM notes_note n WHERE n.id = 1 AND n.is_public)))::text
-"""
+ROUNDS = int(os.environ.get("ROUNDS", "20"))
 
 Execute = Callable[..., ExecutionResult]
+Ways = dict[str, Callable[[], Any]]
 
 
-def by(run: Execute, document: DocumentNode) -> Callable[[], bytes]:
-    def answer() -> bytes:
+def answer(run: Execute, text: str) -> Callable[[], bytes]:
+    document = parse(text)
+
+    def answered() -> bytes:
         timeout = open_timeout()
         with activate(timeout):
             result = run(
@@ -81,93 +85,172 @@ def by(run: Execute, document: DocumentNode) -> Callable[[], bytes]:
         assert result.errors is None, result.errors  # noqa: S101
         return encode({"data": result.data})
 
-    return answer
+    return answered
 
 
 def by_postgresql(sql: str) -> Callable[[], bytes]:
-    def answer() -> bytes:
+    def answered() -> bytes:
         with connection.cursor() as cursor:
             cursor.execute(sql)
             return str(cursor.fetchone()[0]).encode()  # ready text: nothing is built in Python
 
-    return answer
+    return answered
 
 
-def compare(title: str, ways: dict[str, Callable[[], bytes]], rounds: int) -> None:
+def statements_of(text: str) -> Callable[[], None]:
+    """The statements that answer ``text``, sent by psycopg and fetched, and nothing else."""
+    with CaptureQueriesContext(connection) as captured:
+        answer(execute, text)()
+    texts = [entry["sql"].replace("%", "%%") for entry in captured.captured_queries]
+    cursor = psycopg.ClientCursor(connection.connection)
+
+    def send() -> None:
+        for sql in texts:
+            cursor.execute(sql)
+            cursor.fetchall()
+
+    return send
+
+
+def medians(ways: Ways, rounds: int) -> dict[str, float]:
+    """Milliseconds by way; every round runs each of them once."""
     durations: dict[str, list[float]] = {name: [] for name in ways}
-    answers = {name: answer() for name, answer in ways.items()}  # connections, plans
-    first, *others = map(json.loads, answers.values())
-    assert all(other == first for other in others)  # noqa: S101
+    for run in ways.values():
+        run()  # connections, plans, statements
     for _ in range(rounds):
-        for name, answer in ways.items():
+        for name, run in ways.items():
             started = perf_counter()
-            answer()
+            run()
             durations[name].append((perf_counter() - started) * 1000)
-    medians = {name: statistics.median(values) for name, values in durations.items()}
-    print(f"{title} ({len(answers['plan']):,} bytes, {rounds} rounds)")
-    for name, median in medians.items():
-        ratios = ", ".join(
-            f"{median / other:5.2f} x {other_name}"
-            for other_name, other in medians.items()
-            if other_name != name
+    return {name: statistics.median(values) for name, values in durations.items()}
+
+
+def report_graph(first: int) -> None:
+    text = GRAPH.format(first)
+    ways: Ways = {
+        "plan": answer(execute, text),
+        "promises": answer(execute_with_promises, text),
+        "postgresql": by_postgresql(GRAPH_SQL.format(first)),
+    }
+    expected = json.loads(ways["plan"]())
+    assert all(json.loads(run()) == expected for run in ways.values())  # noqa: S101
+    times = medians(ways, ROUNDS)
+    print(f"{first} users, their notes, authors and tags ({len(ways['plan']()):,} bytes)")
+    for name, time in times.items():
+        print(f"  {name:12} {time:9.2f} ms   {time / times['plan']:6.2f} x plan")
+    print(f"  plan / postgresql = {times['plan'] / times['postgresql']:.2f}")
+
+
+def report_small() -> None:
+    ways: Ways = {
+        "plan": answer(execute, SMALL),
+        "promises": answer(execute_with_promises, SMALL),
+        "its statements alone": statements_of(SMALL),
+    }
+    times = medians(ways, ROUNDS * 30)
+    print("one note and its author")
+    for name, time in times.items():
+        print(f"  {name:20} {time:9.3f} ms")
+    print(f"  plan beyond SQL      {times['plan'] - times['its statements alone']:9.3f} ms")
+
+
+def report_growth() -> None:
+    """Time and memory from 10 to 1,000 users, who come in pages of 100."""
+    print("users, in one operation: time of a plan, and memory at its peak beside the result")
+    for users in (10, 100, 1_000):
+        page = min(users, 100)
+        pages = " ".join(
+            f'p{after}: users(first: {page}, after: "{after}") {{ id name notes {{ id title'
+            " author { name } tags { name } } }"
+            for after in range(0, users, page)
         )
-        print(f"  {name:12} {median:9.3f} ms   {ratios}")
+        run = answer(execute, f"{{ {pages} }}")
+        time = medians({"plan": run}, max(3, ROUNDS * 10 // users))["plan"]
+        document = parse(f"{{ {pages} }}")
+        gc.collect()
+        tracemalloc.start()
+        result = execute(schema.graphql_schema, document, context_value=RequestContext())
+        gc.collect()
+        kept, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        del result
+        print(
+            f"  {users:5} {time:9.2f} ms {time / users * 1000:7.1f} us a user;"
+            f" result {kept / 1e6:6.2f} MB, peak {peak / kept:5.2f} x result"
+        )
 
 
-def report_unit_costs(rounds: int) -> None:
-    """Microseconds for a leaf field and for a promise, beyond what the objects cost."""
-    sdl = "type Query { items: [Item!]! } type Item { " + "".join(
-        f"f{number}: String " for number in range(10)
-    )
-    toy = build_schema(sdl + "}")
-    count, leaves = 1_000, range(10)
+def report_edges() -> None:
+    """Microseconds for each parent that an edge is followed from, its statement included."""
+    count = 100
+    without = "{ notes(first: 100) { title authorId: id } }"
+    cases = {
+        "an edge to one": "{ notes(first: 100) { title authorId: id author { name } } }",
+        "an edge to many": "{ notes(first: 100) { title authorId: id tags { name } } }",
+    }
+    print(f"{count} parents, microseconds each")
+    for name, text in cases.items():
+        ways: Ways = {}
+        for way, run in (("plan", execute), ("promises", execute_with_promises)):
+            ways[way], ways[f"{way} without"] = answer(run, text), answer(run, without)
+        times = medians(ways, ROUNDS * 5)
+        costs = {way: times[way] - times[f"{way} without"] for way in ("plan", "promises")}
+        print(
+            f"  {name:31} plan {costs['plan'] * 1000 / count:8.2f}"
+            f"   promises {costs['promises'] * 1000 / count:8.2f}"
+        )
+
+
+def report_units() -> None:
+    """Microseconds for leaf fields, resolvers and promises, without a database."""
+    leaves = range(10)
+    fields = " ".join(f"f{number}: String" for number in leaves)
+    toy = build_schema(f"type Query {{ items: [Item!]! }} type Item {{ {fields} }}")
+    count = 1_000
     plain = [{f"f{number}": "text" for number in leaves} for _ in range(count)]
-    promised = [{"f0": lambda _: Promise.resolve("text")} for _ in range(count)]
-    loads: dict[str, tuple[str, list[dict[str, Any]]]] = {
-        "objects": ("{ items { __typename } }", plain),
-        "objects with 10 leaves": ("{ items { " + " ".join(plain[0]) + " } }", plain),
-        "objects with a resolver": (
+    cases: dict[str, tuple[str, Callable[[], list[Any]]]] = {
+        "an object": ("{ items { __typename } }", lambda: plain),
+        "an object with 10 leaves": ("{ items { " + " ".join(plain[0]) + " } }", lambda: plain),
+        "an object with a resolver": (
             "{ items { f0 } }",
-            [{"f0": lambda _: "text"} for _ in range(count)],
+            lambda: [{"f0": lambda _: "text"} for _ in range(count)],
         ),
-        "objects with a settled promise": ("{ items { f0 } }", promised),
-        "objects with a promise": (
+        "an object with a settled promise": (
             "{ items { f0 } }",
-            [{"f0": lambda _: Promise.resolve(None).then(lambda _: "text")} for _ in range(count)],
+            lambda: [{"f0": lambda _: Promise.resolve("text")} for _ in range(count)],
+        ),
+        "an object with a promise": (
+            "{ items { f0 } }",
+            lambda: [
+                {"f0": lambda _: Promise.resolve(None).then(lambda _: "text")} for _ in range(count)
+            ],
         ),
     }
     print(f"{count:,} objects, microseconds each")
-    for name, (text, items) in loads.items():
-        document, root = parse(text), {"items": items}
-        by_way = []
-        for run in (execute_with_promises, execute):
-            durations = []
-            for _ in range(rounds):
-                started = perf_counter()
-                run(toy, document, root_value=root)
-                durations.append((perf_counter() - started) * 1e6 / count)
-            by_way.append(statistics.median(durations))
-        print(f"  {name:31} promises {by_way[0]:8.2f}   plan {by_way[1]:8.2f}")
+    for name, (text, make) in cases.items():
+        document, root = parse(text), {"items": make()}
+        ways: Ways = {
+            way: lambda run=run, document=document, root=root: run(toy, document, root_value=root)
+            for way, run in (("plan", execute), ("promises", execute_with_promises))
+        }
+        times = medians(ways, ROUNDS)
+        print(
+            f"  {name:33} plan {times['plan'] * 1000 / count:7.2f}"
+            f"   promises {times['promises'] * 1000 / count:7.2f}"
+        )
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    report_unit_costs(rounds)
+    call_command("migrate", verbosity=0)
+    call_command("seed_demo", verbosity=0)
+    gc.collect()
+    gc.freeze()  # as the server does before it forks
     for first in (10, 100):
-        graph = parse(GRAPH.format(first))
-        ways = {
-            "promises": by(execute_with_promises, graph),
-            "plan": by(execute, graph),
-            "postgresql": by_postgresql(GRAPH_SQL.format(first)),
-        }
-        compare(f"{first} users, their notes, authors and tags", ways, rounds)
-    small = parse(SMALL)
-    ways = {
-        "promises": by(execute_with_promises, small),
-        "plan": by(execute, small),
-        "postgresql": by_postgresql(SMALL_SQL),
-    }
-    compare("one note and its author", ways, rounds * 10)
+        report_graph(first)
+    report_small()
+    report_growth()
+    report_edges()
+    report_units()
 
 
 if __name__ == "__main__":

@@ -3,75 +3,91 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from notes.models import Note, NoteTag
+from django.db.models import QuerySet
+
+from notes.models import Note
 from notes.policy import visible_notes
-from pcf.database.lateral import OuterKey
-from pcf.execution.loaders import ListLoader, Loader
-from pcf.execution.rows import AnyOf, find, find_lists, row_class
+from pcf.execution.loaders import ListLoader
+from pcf.execution.row_loaders import PageLoader, RootPageLoader, RowListLoader, RowLoader
+from pcf.viewer import Viewer
+from tags.loaders import TagByName
 from tags.models import Tag
 
 
-class NoteById(Loader):
-    """Notes by primary key; one that the viewer may not read is as absent as one that is not."""
+class _Notes(RowLoader):
+    """A note that the viewer may not read is as absent as one that is not there."""
 
-    dependency = "note"
     model = Note
 
-    def load_batch(self, keys: Sequence[int]) -> Mapping[int, Any]:
-        """All of ``keys`` that exist and are readable."""
-        return find(Note.objects.filter(visible_notes(self.viewer)), keys, self.columns)
+    @classmethod
+    def queryset(cls, viewer: Viewer) -> QuerySet[Note]:
+        """The notes that are readable."""
+        return Note.objects.filter(visible_notes(viewer))
 
 
-class NotesByAuthor(ListLoader):
+class NoteById(_Notes):
+    """Notes by primary key."""
+
+    dependency = "note"
+
+
+class AllNotes(_Notes, RootPageLoader):
+    """A page of all notes. Arguments: ``first``, ``after``."""
+
+    dependency = "notes"
+
+
+class NotesByAuthor(_Notes, PageLoader):
     """A page of each author's notes, by id. Arguments: ``first``, ``after``."""
 
     dependency = "notes-by-author"
-    model = Note
-
-    def load_batch(self, keys: Sequence[int]) -> Mapping[int, list[Any]]:
-        """The page of every author in ``keys``, each limited by itself."""
-        notes = Note.objects.filter(visible_notes(self.viewer), author_id=OuterKey())
-        page = notes.filter(id__gt=self.arguments["after"]).order_by("id")
-        return find_lists(page[: self.arguments["first"]], keys, self.columns)
+    key = "author_id"
 
 
-class NotesByTag(ListLoader):
-    """A page of the notes that carry each tag, by id. Arguments: ``first``, ``after``."""
+class NotesByTag(_Notes, PageLoader):
+    """A page of the notes that carry each tag, by id. Arguments: ``first``, ``after``, and
+    ``author`` for the notes of only one.
+    """
 
     dependency = "notes-by-tag"
+    key = "notetag__tag_id"
+
+    @classmethod
+    def page(
+        cls, queryset: QuerySet[Any, Any], key: Any, arguments: Mapping[str, Any]
+    ) -> QuerySet[Any, Any]:
+        """The page begins in the index of tags, which is read no further than it goes."""
+        after = {"notetag__note_id__gt": arguments["after"]}
+        author = {"author_id": arguments["author"]} if "author" in arguments else {}
+        return queryset.filter(notetag__tag_id=key, **after, **author)
+
+
+class NotesByTagName(ListLoader):
+    """As NotesByTag, for the names of tags; a name that no tag has has no notes."""
+
+    dependency = "tag-name"
     model = Note
 
-    def load_batch(self, keys: Sequence[int]) -> Mapping[int, list[Any]]:
-        """The page of every tag in ``keys``, each limited by itself."""
-        notes = Note.objects.filter(
-            visible_notes(self.viewer),
-            notetag__tag_id=OuterKey(),
-            notetag__note_id__gt=self.arguments["after"],
-        )
-        page = notes.order_by("id")[: self.arguments["first"]]
-        return find_lists(page, keys, self.columns)
+    def load_batch(self, keys: Sequence[str]) -> Mapping[str, list[Any]]:
+        """Two statements: the tags, and their pages."""
+        tags = TagByName(self.viewer, self.dependencies, {}, ("id", "name")).load_batch(keys)
+        ids = [tag.id for tag in tags.values()]
+        self.dependencies.add(NotesByTag.dependency, ids)
+        by_tag = NotesByTag(self.viewer, self.dependencies, self.arguments, self.columns)
+        pages = by_tag.load_batch(ids) if ids else {}
+        return {name: pages[tag.id] for name, tag in tags.items() if tag.id in pages}
 
 
-class TagsByNote(ListLoader):
+class TagsByNote(RowListLoader):
     """The tags of each note, by id. The notes themselves were found readable before."""
 
     dependency = "tags-by-note"
+    row_dependency = "tag"
     model = Tag
+    key = "notetag__note_id"
 
-    def load_batch(self, keys: Sequence[int]) -> Mapping[int, list[Any]]:
-        """The tags of every note in ``keys``."""
-        links = NoteTag.objects.filter(AnyOf("note_id", keys)).order_by("note_id", "tag_id")
-        found: dict[int, list[Any]] = {}
-        if self.columns is None:
-            for link in links.select_related("tag"):
-                found.setdefault(link.note_id, []).append(link.tag)
-            self.dependencies.add("tag", {tag.id for tags in found.values() for tag in tags})
-            return found
-        make = row_class(Tag, self.columns)
-        names = [f"tag__{column}" for column in self.columns]
-        tag_ids = set()
-        for row in links.values_list(*names, "tag_id", "note_id"):
-            found.setdefault(row[-1], []).append(make(row))
-            tag_ids.add(row[-2])
-        self.dependencies.add("tag", tag_ids)
-        return found
+    @classmethod
+    def queryset(cls, viewer: Viewer) -> QuerySet[Tag]:
+        """Tags are public."""
+        del viewer
+        return Tag.objects.order_by("id")

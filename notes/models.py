@@ -7,7 +7,6 @@ from django.db.models.functions import Length
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
-from pcf.cache.invalidation import TouchingManager
 from tags.models import Tag
 
 MAX_TITLE = 200  # characters
@@ -29,12 +28,9 @@ class Note(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects = TouchingManager()
-
     class Meta:
         """Indexes: an author's notes by id; public notes by id for viewers without an account."""
 
-        base_manager_name = "objects"  # related managers write through it
         ordering = ("id",)
         indexes = [
             models.Index(fields=("author", "id"), name="notes_note_author_id"),
@@ -62,12 +58,9 @@ class NoteTag(models.Model):
     note = models.ForeignKey(Note, on_delete=models.CASCADE, db_index=False)
     tag = models.ForeignKey(Tag, on_delete=models.CASCADE, db_index=False)
 
-    objects = TouchingManager()
-
     class Meta:
         """Both directions are looked up in order, so both have an index that holds the answer."""
 
-        base_manager_name = "objects"  # related managers write through it
         constraints = [
             models.UniqueConstraint(fields=("note", "tag"), name="notes_notetag_note_tag"),
         ]

@@ -19,10 +19,6 @@ from django.contrib.auth.hashers import make_password
 from django.db import connection, transaction
 
 from notes import seed_text
-from notes.models import Note, NoteTag
-from pcf.cache.invalidation import touch_kinds
-from tags.models import Tag
-from users.models import ApiToken, User
 
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 LAST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -125,8 +121,6 @@ def load(
         tags = _find_or_add_tags(cursor, volume)
         _Loader(cursor, volume, tags, progress).run()
         cursor.execute(f"ANALYZE {', '.join(TABLES)}")
-        # once the transaction has committed, any cached answer may be out of date
-        touch_kinds(User, ApiToken, Tag, Note, NoteTag)
 
 
 def vacuum() -> None:

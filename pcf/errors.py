@@ -1,5 +1,6 @@
 """Errors whose message and extensions may be shown to a client; every other error is masked."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -7,10 +8,12 @@ class ClientError(Exception):
     """An error a client may see: its message, and ``extensions`` with a ``code``.
 
     graphql-core copies ``extensions`` of an original error into the GraphQL error (spec section
-    7.1.2), so raising a subclass in a resolver is all that is needed.
+    7.1.2), so raising a subclass in a resolver is all that is needed. ``headers`` go with an answer
+    that is nothing but this error.
     """
 
     code = "BAD_REQUEST"
+    headers: Mapping[str, str] = {}
 
     @property
     def extensions(self) -> dict[str, Any]:
@@ -38,7 +41,9 @@ class LimitExceeded(ClientError):
 
 
 class ResponseTooLarge(ClientError):
-    """The lists of a response would have more items together than a response may have."""
+    """The lists of a response would have more items together than a response may have, or its text
+    more bytes.
+    """
 
     code = "RESPONSE_TOO_LARGE"
 
@@ -53,14 +58,13 @@ class NotAuthenticated(ClientError):
     """The credentials of the request are of a kind that is not understood."""
 
     code = "UNAUTHENTICATED"
-    challenge = "Bearer"
-    """The value of WWW-Authenticate (RFC 6750 section 3)."""
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}  # RFC 6750 section 3
 
 
 class InvalidToken(NotAuthenticated):
     """The token is unknown, expired or revoked, or its user is not active; which is not said."""
 
-    challenge = 'Bearer error="invalid_token"'
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
 class InsufficientScope(ClientError):
@@ -70,4 +74,5 @@ class InsufficientScope(ClientError):
 
     def __init__(self, operation_type: str, needed: str) -> None:
         super().__init__(f"A {operation_type} needs a token with the scope '{needed}'")
-        self.challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
+        challenge = f'Bearer error="insufficient_scope", scope="{needed}"'
+        self.headers = {"WWW-Authenticate": challenge}

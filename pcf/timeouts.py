@@ -3,23 +3,31 @@
 All times are seconds on ``time.monotonic()``, so a changed wall clock moves no deadline.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from functools import wraps
 from time import monotonic
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from pcf.errors import ClientError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class DeadlineExceeded(ClientError):
     """A layer ran out of its time.
 
-    ``layer`` names the layer whose limit was reached, ``limit`` is that limit in seconds.
+    ``layer`` names the layer whose limit was reached, ``limit`` is that limit in seconds. For the
+    log: ``statement`` is the fingerprint of the SQL statement that was cut short, ``path`` the
+    response's field that was being executed, where these are known.
     """
 
     code = "TIMEOUT"
+    statement: str | None = None
+    path: Sequence[str | int] | None = None
 
     def __init__(self, layer: str, limit: float) -> None:
         super().__init__(f"The {layer} time limit of {limit:g} s was exceeded")
@@ -45,7 +53,8 @@ class TimeoutContext:
     """A deadline, the layer it belongs to, and how to derive the layers below.
 
     ``bound_by`` and ``limit`` say whose limit the deadline really is: the layer's own, or that of
-    an outer layer with less time left.
+    an outer layer with less time left. ``reserve`` is what the layer keeps for itself, in seconds:
+    the layers below end so much earlier.
     """
 
     layer: str
@@ -54,6 +63,7 @@ class TimeoutContext:
     limit: float
     limits: Mapping[str, float] = field(default_factory=dict, repr=False)
     reserve: float = 0.0
+    reserves: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @classmethod
     def start(
@@ -63,13 +73,16 @@ class TimeoutContext:
         *,
         limits: Mapping[str, float] | None = None,
         reserve: float = 0.0,
+        reserves: Mapping[str, float] | None = None,
     ) -> "TimeoutContext":
         """A new outermost deadline, ``limit`` seconds from now.
 
-        ``limits`` are the layers' own limits in seconds for ``child_budget``; ``reserve`` is what
-        a child leaves to its parent, in seconds.
+        ``limits`` are the layers' own limits for ``child_budget``. ``reserve`` is what this layer
+        keeps for itself; ``reserves`` what the layers below keep: by name, ``""`` for every other
+        name, and where that is missing as much as the layer above. All are seconds.
         """
-        return cls(layer, monotonic() + limit, layer, limit, limits or {}, reserve)
+        deadline = monotonic() + limit
+        return cls(layer, deadline, layer, limit, limits or {}, reserve, reserves or {})
 
     def remaining(self) -> float:
         """Seconds left; 0.0 when the deadline has passed."""
@@ -105,9 +118,11 @@ class TimeoutContext:
         left = max(0.0, self.deadline - now)
         latest = self.deadline - min(self.reserve, left / 10)
         own = limit if limit is not None else self.limits.get(layer)
+        reserves = self.reserves
+        kept = reserves.get(layer, reserves.get("", self.reserve)) if reserves else self.reserve
         if own is not None and now + own <= latest:
-            return TimeoutContext(layer, now + own, layer, own, self.limits, self.reserve)
-        return TimeoutContext(layer, latest, self.bound_by, self.limit, self.limits, self.reserve)
+            return TimeoutContext(layer, now + own, layer, own, self.limits, kept, reserves)
+        return TimeoutContext(layer, latest, self.bound_by, self.limit, self.limits, kept, reserves)
 
 
 _current: ContextVar[TimeoutContext | None] = ContextVar("pcf_timeout", default=None)
@@ -126,3 +141,20 @@ def activate(context: TimeoutContext | None) -> Iterator[TimeoutContext | None]:
         yield context
     finally:
         _current.reset(token)
+
+
+def carried(function: Callable[P, T]) -> Callable[P, T]:
+    """``function``, to be called in another thread as if it were called here.
+
+    A new thread knows nothing of the request it works for. What is returned runs with the deadline,
+    the request id and every other context variable as they are now; it may be called in several
+    threads at once. The deadline stays the request's: work that outlives it is cut short. A
+    function that asks the database wants ``pcf.database.threads.for_thread``.
+    """
+    context = copy_context()
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return context.copy().run(function, *args, **kwargs)
+
+    return run

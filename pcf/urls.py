@@ -2,8 +2,8 @@
 
 from django.contrib import admin
 from django.urls import path
-from django_prometheus.exports import ExportToDjangoView
 
+from pcf.http.exposition import metrics_view
 from pcf.http.health import health, livez, readyz
 from pcf.http.views import graphql_view
 from pcf.schema import graphql_service
@@ -13,6 +13,6 @@ urlpatterns = [
     path("livez", livez),
     path("readyz", readyz),
     path("health", health),
-    path("metrics", ExportToDjangoView),
+    path("metrics", metrics_view),
     path("admin/", admin.site.urls),
 ]

@@ -144,7 +144,7 @@ def compile_requirements(root: Path, supervisor: Supervisor) -> None:
             "--quiet",
         ]
         options += ["--no-emit-index-url", "--no-emit-find-links"]
-        for name in ("requirements", "requirements-dev"):
+        for name in ("requirements", "requirements-otel", "requirements-dev"):
             supervisor.say(f"pinning {name}.in")
             argv = [
                 str(venv / "bin" / "uv"),

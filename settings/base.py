@@ -11,7 +11,9 @@ from settings.environment import (
     database_settings,
     engine_config,
     env,
+    logging_settings,
     redis_settings,
+    replica_settings,
 )
 
 check_secret_files()
@@ -41,6 +43,7 @@ INSTALLED_APPS = [
     "django_prometheus",
     "graphene_django",
     "pcf",
+    "pcf.cache",
     "users",
     "tags",
     "notes",
@@ -78,7 +81,11 @@ TEMPLATES = [
 THREADS = env.int("THREADS", 8)
 if THREADS < 1:
     raise ImproperlyConfigured("THREADS must be at least 1")
-DATABASES: dict[str, Any] = {"default": database_settings(pool_size=THREADS + 2)}
+DATABASES: dict[str, Any] = {
+    "default": database_settings(PCF, threads=THREADS),
+    **replica_settings(PCF, threads=THREADS),
+}
+DATABASE_ROUTERS = ["pcf.database.routing.ReplicaRouter"]
 
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = redis_settings(PCF, REDIS_URL)
@@ -128,21 +135,4 @@ PROMETHEUS_EXPORT_MIGRATIONS = False  # would open a connection in every process
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = PCF.documents.max_body_bytes
 
-LOG_LEVEL = env.str("LOG_LEVEL", "INFO").upper()
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "pcf.http.logs.RequestIdFilter"}},
-    "formatters": {
-        "plain": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
-    },
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "filters": ["request_id"],
-            "formatter": "plain",
-        }
-    },
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"django.server": {"handlers": ["console"], "propagate": False}},
-}
+LOGGING = logging_settings("plain")

@@ -3,7 +3,11 @@
 from settings.base import *
 from settings.environment import engine_config, env
 
-PCF = engine_config(features={"graphiql": True, "slow_query": True, "demo_data": True})
+PCF = engine_config(
+    features={"graphiql": True, "slow_query": True, "demo_data": True},
+    requests={"max_concurrent": 0},
+    rates={"enabled": False},
+)
 
 DEBUG = env.bool("DEBUG", True)
 SECRET_KEY = SECRET_KEY or "development-only-" + "x" * 40

@@ -86,15 +86,43 @@ def _names(variable: str, default: None) -> tuple[str, ...] | None:
     return None if values is None else tuple(v.strip() for v in values if v.strip())
 
 
-def database_settings(*, pool_size: int) -> dict[str, Any]:
+def database_settings(config: Config, *, threads: int) -> dict[str, Any]:
     """``DATABASES["default"]`` from ``DATABASE_URL``, with the engine's backend and a pool.
 
-    ``pool_size`` is the largest number of connections of one process.
-    Raises ImproperlyConfigured when the address is not one of PostgreSQL.
+    ``threads`` is how many threads of a process may want a connection at the same time.
+    Raises ImproperlyConfigured when the address is not one of PostgreSQL, or the pool too small.
     """
     url = env.str("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/pcf")
+    return _database("DATABASE_URL", url, config, threads)
+
+
+def replica_settings(config: Config, *, threads: int) -> dict[str, dict[str, Any]]:
+    """``DATABASES`` of the read replicas: ``replica-1`` and so on, from ``DATABASE_REPLICA_URLS``.
+
+    The addresses stand between commas. A request that cannot have a connection to a replica soon
+    reads from the primary, so these pools wait for ``replicas.check_timeout`` only.
+    Raises ImproperlyConfigured when an address is not one of PostgreSQL.
+    """
+    urls: list[str] = env.list("DATABASE_REPLICA_URLS", [])
+    databases = {}
+    for number, url in enumerate(filter(None, map(str.strip, urls)), start=1):
+        database = _database("DATABASE_REPLICA_URLS", url, config, threads)
+        options = database["OPTIONS"]
+        options["replica"] = True
+        options["connect_timeout"] = max(1, round(config.replicas.check_timeout))
+        options["pool"]["timeout"] = config.replicas.check_timeout
+        database["TEST"] = {"MIRROR": "default"}
+        databases[f"replica-{number}"] = database
+    return databases
+
+
+def _database(variable: str, url: str, config: Config, threads: int) -> dict[str, Any]:
+    try:
+        pool = config.pool.sized(threads)
+    except ConfigError as error:
+        raise ImproperlyConfigured(str(error)) from error
     if urlsplit(url).scheme not in {"postgres", "postgresql"}:
-        raise ImproperlyConfigured("DATABASE_URL must be a postgres:// address")
+        raise ImproperlyConfigured(f"{variable} must be a postgres:// address")
     database: dict[str, Any] = dict(dj_database_url.parse(url))
     database["ENGINE"] = "pcf.database.backend"
     database["CONN_MAX_AGE"] = 0  # the pool keeps connections, not the thread
@@ -102,16 +130,48 @@ def database_settings(*, pool_size: int) -> dict[str, Any]:
     options = dict(database.get("OPTIONS") or {})
     options.setdefault("connect_timeout", 5)
     options.setdefault("application_name", "pcf")
-    options["pool"] = {
-        "min_size": 1,
-        "max_size": pool_size,
-        "timeout": 5.0,  # seconds to wait for a connection
-        "max_waiting": 4 * pool_size,
-        "max_lifetime": 1_800.0,
-        "max_idle": 300.0,
-    }
+    options["pool"] = dataclasses.asdict(pool)
+    if config.database.shared_sessions:
+        options["session_statement_timeout"] = False
+        database["DISABLE_SERVER_SIDE_CURSORS"] = True  # a cursor would stay in the session
     database["OPTIONS"] = options
     return database
+
+
+def logging_settings(default_format: str) -> dict[str, Any]:
+    """``LOGGING``: everything goes to standard error; ``LOG_FORMAT`` is plain or json.
+
+    Raises ImproperlyConfigured for another format.
+    """
+    formats = {
+        "plain": {
+            "class": "pcf.http.logs.PlainFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
+        },
+        "json": {"class": "pcf.http.logs.JsonFormatter"},
+    }
+    wanted = env.str("LOG_FORMAT", default_format)
+    if wanted not in formats:
+        raise ImproperlyConfigured(f"LOG_FORMAT must be one of {', '.join(formats)}")
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"request_id": {"()": "pcf.http.logs.RequestIdFilter"}},
+        "formatters": {"line": formats[wanted]},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "filters": ["request_id"],
+                "formatter": "line",
+            }
+        },
+        "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO").upper()},
+        # Django's own handlers for these would say everything twice, and mail it
+        "loggers": {
+            "django": {"handlers": [], "propagate": True},
+            "django.server": {"handlers": ["console"], "propagate": False},
+        },
+    }
 
 
 def redis_settings(config: Config, url: str) -> dict[str, Any]:

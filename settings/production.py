@@ -3,9 +3,12 @@
 from django.core.exceptions import ImproperlyConfigured
 
 from settings.base import *
-from settings.environment import engine_config, env
+from settings.environment import engine_config, env, logging_settings
 
-PCF = engine_config(documents={"introspection": False})
+PCF = engine_config(
+    documents={"introspection": False, "suggestions": False},
+    rates={"trusted_proxies": 1},  # TLS ends at a proxy, which is the address seen otherwise
+)
 
 MIN_SECRET_LENGTH = 50
 MIN_SECRET_CHARACTERS = 5  # different ones
@@ -39,6 +42,8 @@ SESSION_COOKIE_AGE = 12 * 3_600  # seconds; a day's work
 CSRF_COOKIE_NAME = "__Host-csrftoken"
 CSRF_COOKIE_SECURE = True
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
+
+LOGGING = logging_settings("json")
 
 STORAGES = {
     **STORAGES,

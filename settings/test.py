@@ -10,13 +10,15 @@ RUN_ID = env.str("PCF_TEST_RUN_ID", str(os.getpid())) + env.str("PYTEST_XDIST_WO
 
 PCF = engine_config(
     features={"graphiql": True, "slow_query": True, "demo_data": True},
+    requests={"max_concurrent": 0},
+    rates={"enabled": False},
     cache={"prefix": f"test-{RUN_ID}"},
 )
 
 SECRET_KEY = "test-" + "x" * 50
 ALLOWED_HOSTS = ["*"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-DATABASES = {"default": database_settings(pool_size=THREADS + 2)}
+DATABASES = {"default": database_settings(PCF, threads=THREADS)}
 DATABASES["default"]["TEST"] = {"NAME": f"test_pcf_{RUN_ID}"}
 CACHES = redis_settings(PCF, REDIS_URL)
 WHITENOISE_USE_FINDERS = True

@@ -1,29 +1,38 @@
 """Loaders of tags."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from django.db.models import QuerySet
 
-from pcf.execution.loaders import Loader
-from pcf.execution.rows import find
+from pcf.execution.row_loaders import RootPageLoader, RowLoader
+from pcf.viewer import Viewer
 from tags.models import Tag
 
 
-class TagById(Loader):
+class _Tags(RowLoader):
+    """Tags are public."""
+
+    model = Tag
+
+    @classmethod
+    def queryset(cls, viewer: Viewer) -> QuerySet[Tag]:
+        """All tags."""
+        del viewer
+        return Tag.objects.all()
+
+
+class TagById(_Tags):
     """Tags by primary key."""
 
     dependency = "tag"
-    model = Tag
-
-    def load_batch(self, keys: Sequence[int]) -> Mapping[int, Any]:
-        """All of ``keys`` that exist."""
-        return find(Tag.objects.all(), keys, self.columns)
 
 
-class TagByName(Loader):
+class TagByName(_Tags):
     """Tags by their unique name."""
 
     dependency = "tag-name"
+    key = "name"
 
-    def load_batch(self, keys: Sequence[str]) -> dict[str, Tag]:
-        """All of ``keys`` that exist."""
-        return Tag.objects.in_bulk(keys, field_name="name")
+
+class AllTags(_Tags, RootPageLoader):
+    """A page of all tags. Arguments: ``first``, ``after``."""
+
+    dependency = "tags"

@@ -2,20 +2,15 @@
 
 from django.db import models
 
-from pcf.cache.invalidation import TouchingManager
-
 
 class Tag(models.Model):
     """A word that notes can be marked with."""
 
     name = models.CharField(max_length=50, unique=True)
 
-    objects = TouchingManager()
-
     class Meta:
         """A tag has a name."""
 
-        base_manager_name = "objects"  # related managers write through it
         ordering = ("id",)
         constraints = [
             models.CheckConstraint(condition=~models.Q(name=""), name="tags_tag_name_not_empty"),

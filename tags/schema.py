@@ -1,13 +1,11 @@
 """The tags' part of the schema."""
 
-from typing import Any
-
 import graphene
 from graphene_django import DjangoObjectType
-from graphql import GraphQLResolveInfo
 
-from pcf.execution.edges import Edge
-from pcf.execution.paging import page_arguments, parse_id, parse_page
+from pcf.execution.dependencies import WHOLE
+from pcf.execution.edges import Edge, RootEdge, Route, page_of
+from pcf.execution.paging import parse_id
 from tags.models import Tag
 
 
@@ -33,23 +31,17 @@ class TagType(DjangoObjectType):
 class TagQuery(graphene.ObjectType):
     """Queries for tags."""
 
-    tags = graphene.List(
-        graphene.NonNull(TagType),
-        required=True,
+    tags = RootEdge(
+        "tags.schema.TagType",
+        loaders=("tags.AllTags",),
+        route=lambda _context, arguments: Route("tags.AllTags", WHOLE, page_of(arguments)),
+        many=True,
+        first=20,
         description="All tags, by id.",
-        **page_arguments(20),
     )
-    tag = graphene.Field(TagType, id=graphene.ID(required=True))
-
-    @staticmethod
-    def resolve_tags(_root: Any, info: GraphQLResolveInfo, first: int, after: Any = None) -> Any:
-        """A page of tags."""
-        page = parse_page(first, after)
-        info.context.dependencies.add_list("tags")
-        return list(Tag.objects.filter(id__gt=page.after).order_by("id")[: page.first])
-
-    @staticmethod
-    def resolve_tag(_root: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
-        """One tag, or null."""
-        tag_id = parse_id(arguments["id"])
-        return tag_id and info.context.loaders.get("tags.TagById").load(tag_id)
+    tag = RootEdge(
+        "tags.schema.TagType",
+        loaders=("tags.TagById",),
+        route=lambda _context, arguments: Route("tags.TagById", parse_id(arguments["id"])),
+        id=graphene.ID(required=True),
+    )

@@ -1,6 +1,7 @@
 """Fixtures that all tests share: a cache of their own, people, notes, and a GraphQL client."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -23,6 +24,38 @@ def own_cache(settings: Any) -> None:
     """Every test has a cache prefix of its own, so nothing of another test is ever found."""
     cache = replace(settings.PCF.cache, prefix=f"{settings.PCF.cache.prefix}-{next(_numbers)}")
     settings.PCF = replace(settings.PCF, cache=cache)
+
+
+class Reports(logging.Handler):
+    """Keeps what is reported to a logger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+    def check(self) -> None:
+        """Fail when there are any."""
+        assert not self.texts, "\n".join(self.texts)
+
+
+@pytest.fixture(autouse=True)
+def repetitions(request: pytest.FixtureRequest, settings: Any) -> Iterator[Reports]:
+    """A request that sends one statement more than twice fails its test: that is an N+1.
+
+    Mark a test with ``repeats`` where it is meant to.
+    """
+    database = replace(settings.PCF.database, repeated_statements=2)
+    settings.PCF = replace(settings.PCF, database=database)
+    logger = logging.getLogger("pcf.http.repetitions")
+    reports = Reports()
+    logger.addHandler(reports)
+    yield reports
+    logger.removeHandler(reports)
+    if not request.node.get_closest_marker("repeats"):
+        reports.check()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,13 +98,19 @@ Ask = Callable[..., Answer]
 
 @pytest.fixture
 def ask() -> Ask:
-    """``ask(query, token=None, variables=None, **headers)`` posts to /graphql."""
+    """``ask(query, token=None, variables=None, extensions=None, **headers)`` posts to /graphql."""
     client = Client(raise_request_exception=False)
 
-    def post(query: str, token: str | None = None, variables: Any = None, **headers: str) -> Answer:
+    def post(
+        query: str,
+        token: str | None = None,
+        variables: Any = None,
+        extensions: Any = None,
+        **headers: str,
+    ) -> Answer:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        content = json.dumps({"query": query, "variables": variables})
+        content = json.dumps({"query": query, "variables": variables, "extensions": extensions})
         response = client.post(
             "/graphql", content, content_type="application/json", headers=headers
         )

@@ -11,6 +11,7 @@ from pcf.timeouts import (
     InsufficientTime,
     TimeoutContext,
     activate,
+    carried,
     current_timeout,
 )
 
@@ -60,6 +61,40 @@ def test_deadlines_only_ever_come_closer(total, limits, reserve):
         context = child
 
 
+def test_every_layer_keeps_its_own_reserve_for_its_own_answer():
+    reserves = {"graphql": 0.5, "": 0.125}
+    http = TimeoutContext.start("http", 16.0, reserve=1.0, reserves=reserves)
+    graphql = http.child_budget("graphql")
+    anything = graphql.child_budget("anything")
+    below = anything.child_budget("cache", 100.0)
+
+    assert http.deadline - graphql.deadline == pytest.approx(1.0)
+    assert graphql.deadline - anything.deadline == pytest.approx(0.5)
+    assert anything.deadline - below.deadline == pytest.approx(0.125)
+
+
+def test_a_thread_that_carries_the_context_has_the_deadline_of_the_request():
+    seen = []
+
+    def look(number, *, doubled):
+        seen.append((current_timeout(), number, doubled))
+
+    with activate(start()) as context:
+        carried_look = carried(look)
+        threads = [
+            threading.Thread(target=carried_look, args=(number,), kwargs={"doubled": 2 * number})
+            for number in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join()
+    carried_look(3, doubled=6)
+
+    assert sorted(seen, key=lambda entry: entry[1]) == [(context, n, 2 * n) for n in range(4)]
+    assert current_timeout() is None
+
+
 def test_check_and_require_raise_when_time_is_up():
     with pytest.raises(DeadlineExceeded) as caught:
         past().check()
@@ -98,6 +133,8 @@ def test_the_current_context_is_per_thread_and_ends_with_its_block():
         {"database": 0.0},
         {"cache": 0.0},
         {"reserve": -1.0},
+        {"reserve_http": 5.0},
+        {"reserve_graphql": 5.0},
     ],
 )
 def test_limits_out_of_order_are_refused(wrong):

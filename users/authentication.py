@@ -58,5 +58,5 @@ def find_credentials(text: str) -> Credentials | None:
     return Credentials(
         viewer=Viewer.of_token(user_id, Scope(scope), staff=is_staff),
         expires_at=None if expires_at is None else expires_at.timestamp(),
-        dependencies=(("api-token", token_id), ("user", user_id)),
+        dependencies=(("api-token", token_id), ("account", user_id)),
     )

@@ -1,31 +1,26 @@
 """What writes to users and tokens touch."""
 
-from collections.abc import Sequence
-
-from pcf.cache.invalidation import register
-from pcf.execution.dependencies import Dependencies
+from pcf.cache.touches import Touch, declare
 from users.models import ApiToken, User
 
-
-def users_touched(users: Sequence[User], deleting: bool) -> Dependencies:
-    """A user: itself (also as a viewer) and the list of users."""
-    del deleting
-    touched = Dependencies()
-    if users:
-        touched.add("user", [user.pk for user in users])
-        touched.add_list("users")
-    return touched
-
-
-def tokens_touched(tokens: Sequence[ApiToken], deleting: bool) -> Dependencies:
-    """A token: the credentials that are remembered for it."""
-    del deleting
-    touched = Dependencies()
-    touched.add("api-token", [token.pk for token in tokens])
-    return touched
+# what no answer shows and no policy asks for
+_UNSEEN = (
+    "username", "password", "last_login", "first_name", "last_name", "is_superuser", "date_joined",
+)  # fmt: skip
+_RIGHTS = ("is_active", "is_staff")
 
 
 def register_all() -> None:
-    """Called when the app is ready."""
-    register(User, ("user", "users"), users_touched)
-    register(ApiToken, ("api-token",), tokens_touched)
+    """Called when the app is ready.
+
+    A user: its record and the list of users; ``account`` is what it may do, on which everything
+    depends that is answered to it. A token: the credentials that are remembered for it.
+    """
+    declare(
+        User,
+        Touch(kind="user", key="id", ignoring=(*_UNSEEN, *_RIGHTS)),
+        Touch(kind="users", ignoring=(*_UNSEEN, *_RIGHTS)),
+        Touch(kind="account", key="id", ignoring=(*_UNSEEN, "name", "email", "created_at")),
+    )
+    unread = ("name", "last_used_at", "replaced_by")
+    declare(ApiToken, Touch(kind="api-token", key="id", ignoring=unread))

@@ -1,19 +1,34 @@
 """Loaders of users."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pcf.execution.loaders import Loader
-from pcf.execution.rows import find
+from django.db.models import QuerySet
+
+from pcf.execution.row_loaders import RootPageLoader, RowLoader
+from pcf.viewer import Viewer
 from users.models import User
 
 
-class UserById(Loader):
+class _Users(RowLoader):
+    """Everybody may know that somebody exists."""
+
+    model = User
+
+    @classmethod
+    def queryset(cls, viewer: Viewer) -> QuerySet[Any, Any]:
+        """All users."""
+        del viewer
+        users: QuerySet[Any, Any] = User.objects.all()
+        return users
+
+
+class UserById(_Users):
     """Users by primary key."""
 
     dependency = "user"
-    model = User
 
-    def load_batch(self, keys: Sequence[int]) -> Mapping[int, Any]:
-        """All of ``keys`` that exist."""
-        return find(User.objects.all(), keys, self.columns)
+
+class AllUsers(_Users, RootPageLoader):
+    """A page of all users. Arguments: ``first``, ``after``."""
+
+    dependency = "users"

@@ -11,7 +11,6 @@ from django.db.models.functions import Length
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
-from pcf.cache.invalidation import TouchingQuerySet
 from pcf.viewer import Scope
 from users.tokens import DIGEST_BYTES, digest_of, new_text
 
@@ -22,8 +21,8 @@ SCOPES = (
 )
 
 
-class UserManager(DjangoUserManager.from_queryset(TouchingQuerySet)):  # type: ignore[misc]
-    """Django's manager of users, with bulk writes that invalidate what they touch."""
+class UserManager(DjangoUserManager["User"]):
+    """Django's manager of users, kept out of migrations."""
 
     use_in_migrations = False
 
@@ -42,7 +41,6 @@ class User(AbstractUser):
     class Meta:
         """Names are never blank, also for writers that bypass forms."""
 
-        base_manager_name = "objects"  # related managers write through it
         ordering = ("id",)
         constraints = [
             models.CheckConstraint(condition=~models.Q(name=""), name="users_user_name_not_empty"),
@@ -52,7 +50,7 @@ class User(AbstractUser):
         return self.name or self.username
 
 
-class TokenQuerySet(TouchingQuerySet):
+class TokenQuerySet(models.QuerySet[Any]):
     """Tokens, some of which still work."""
 
     def valid(self) -> "TokenQuerySet":
@@ -94,7 +92,6 @@ class ApiToken(models.Model):
     class Meta:
         """A token has a name, a scope and a whole digest."""
 
-        base_manager_name = "objects"  # related managers write through it
         ordering = ("id",)
         verbose_name = "API token"
         constraints = [

@@ -30,7 +30,7 @@ def update_profile(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dic
     """Change name and e-mail address of the viewer."""
     del info
     require_login(viewer)
-    user = User.objects.select_for_update().get(pk=viewer.id)
+    user = User.objects.select_for_update().get(pk=viewer.id or 0)
     for name in values:
         setattr(user, name, values[name] or "")
     if values:

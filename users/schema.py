@@ -1,13 +1,12 @@
 """The users' part of the schema."""
 
-from typing import Any
-
 import graphene
 from graphene_django import DjangoObjectType
 from graphql import GraphQLResolveInfo
 
-from pcf.execution.edges import Edge
-from pcf.execution.paging import page_arguments, parse_id, parse_page
+from pcf.execution.dependencies import WHOLE
+from pcf.execution.edges import Edge, RootEdge, Route, page_of
+from pcf.execution.paging import parse_id
 from pcf.execution.rows import needs
 from users.models import User
 from users.policy import may_see_email
@@ -42,30 +41,23 @@ class UserType(DjangoObjectType):
 class UserQuery(graphene.ObjectType):
     """Queries for users."""
 
-    users = graphene.List(
-        graphene.NonNull(UserType),
-        required=True,
+    users = RootEdge(
+        "users.schema.UserType",
+        loaders=("users.AllUsers",),
+        route=lambda _context, arguments: Route("users.AllUsers", WHOLE, page_of(arguments)),
+        many=True,
+        first=20,
         description="All users, by id.",
-        **page_arguments(20),
     )
-    user = graphene.Field(UserType, id=graphene.ID(required=True))
-    me = graphene.Field(UserType, description="The viewer; null for an anonymous one.")
-
-    @staticmethod
-    def resolve_users(_root: Any, info: GraphQLResolveInfo, first: int, after: Any = None) -> Any:
-        """A page of users."""
-        page = parse_page(first, after)
-        info.context.dependencies.add_list("users")
-        return list(User.objects.filter(id__gt=page.after).order_by("id")[: page.first])
-
-    @staticmethod
-    def resolve_user(_root: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
-        """One user, or null."""
-        user_id = parse_id(arguments["id"])
-        return user_id and info.context.loaders.get("users.UserById").load(user_id)
-
-    @staticmethod
-    def resolve_me(_root: Any, info: GraphQLResolveInfo) -> Any:
-        """The viewer's own record."""
-        viewer = info.context.viewer
-        return viewer.id and info.context.loaders.get("users.UserById").load(viewer.id)
+    user = RootEdge(
+        "users.schema.UserType",
+        loaders=("users.UserById",),
+        route=lambda _context, arguments: Route("users.UserById", parse_id(arguments["id"])),
+        id=graphene.ID(required=True),
+    )
+    me = RootEdge(
+        "users.schema.UserType",
+        loaders=("users.UserById",),
+        route=lambda context, _arguments: Route("users.UserById", context.viewer.id),
+        description="The viewer; null for an anonymous one.",
+    )

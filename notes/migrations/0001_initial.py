@@ -25,7 +25,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('id',),
-                'base_manager_name': 'objects',
             },
         ),
         migrations.CreateModel(
@@ -33,8 +32,5 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
             ],
-            options={
-                'base_manager_name': 'objects',
-            },
         ),
     ]

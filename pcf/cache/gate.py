@@ -2,32 +2,52 @@
 
 When Redis fails, commands raise ``CacheUnavailable`` and requests are served from PostgreSQL.
 After ``cache.breaker_failures`` failures in a row the gate stays shut for
-``cache.breaker_seconds``, so that a dead Redis costs no request its time-out. A write whose
-invalidation could not be delivered is owed: nothing is read or stored through this gate until it
-has been delivered.
+``cache.breaker_seconds``, so that a dead Redis costs no request its time-out. After a failure
+nothing is read or stored before everything that is owed to Redis has been delivered; what is owed
+stands in PostgreSQL (``pcf.cache.outbox``).
 """
 
 import logging
+from collections.abc import Callable, Sequence
 from functools import cache
 from threading import Lock
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
+import psycopg
 from django_redis import get_redis_connection
 from redis import RedisError
 
 from pcf import metrics
 from pcf.apps import config
-from pcf.cache import scripts
-from pcf.cache.names import write_names
+from pcf.cache import position_scripts, scripts
+from pcf.cache.names import kinds_of, write_names
+from pcf.database.replicas import primary_position, replicas
 from pcf.execution.dependencies import Dependencies
 from pcf.timeouts import current_timeout
 
 logger = logging.getLogger("pcf.cache")
 
+_PING = "return redis.call('PING')"
+_durations = {
+    script: metrics.cache_commands.labels(name)
+    for script, name in (
+        (scripts.LOOKUP, "lookup"),
+        (scripts.STORE, "store"),
+        (scripts.MARK, "mark"),
+        (scripts.CLEAR, "clear"),
+        (scripts.INVALIDATE, "invalidate"),
+        (_PING, "ping"),
+    )
+}
+_other_duration = metrics.cache_commands.labels("other")
+
 
 class CacheUnavailable(Exception):
     """Redis did not answer, or is being left alone."""
+
+
+Settle = Callable[[], None]
 
 
 class Gate:
@@ -38,36 +58,127 @@ class Gate:
         self._lock = Lock()
         self._failures = 0
         self._shut_until = 0.0
-        self._owed: Dependencies | None = None
+        self._settling = Lock()
+        self._settler: Settle | None = None
+        self._debts = 0  # how often something may have been owed; 0 while nothing is
+        self._lease: float | None = None  # until when what the watch saw holds; None without one
+        self._closed: dict[str, str] = {}  # why nothing may be cached as things are set up
+
+    def settle_with(self, settler: Settle) -> None:
+        """Deliver what is owed by ``settler``, which raises CacheUnavailable when it fails."""
+        self._settler = settler
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What ``script`` returns. Raises CacheUnavailable; takes ``timeouts.cache`` at most."""
         timeout = current_timeout()
         if timeout is not None and timeout.remaining() < config().timeouts.cache:
             raise CacheUnavailable  # the rest of the time belongs to the answer
-        self._deliver_owed()
+        if self._closed or (self._lease is not None and monotonic() > self._lease):
+            raise CacheUnavailable
+        if self._debts:
+            self.settle()
         return self._send(script, *arguments)
+
+    def owe(self) -> None:
+        """Something is in the outbox: nothing is read or stored before it has been delivered."""
+        with self._lock:
+            self._debts += 1
+
+    def hold_lease(self, until: float | None) -> None:
+        """The outbox was looked at: others may owe something from ``until`` (monotonic) on."""
+        self._lease = until
+
+    @property
+    def is_owing(self) -> bool:
+        """Whether something may be owed to Redis."""
+        return self._debts > 0
+
+    def close(self, what: str, reason: str | None) -> None:
+        """Serve and store nothing for ``reason``, until it is None. Writes are still delivered."""
+        if self._closed.get(what) == reason:
+            return
+        if reason is None:
+            del self._closed[what]
+            logger.warning("responses are cached again")
+        else:
+            self._closed = {**self._closed, what: reason}
+            logger.warning("responses are not cached: %s", reason)
+
+    def trouble(self) -> str | None:
+        """Why nothing is served from the cache now, for operators; None when all is well."""
+        if self._closed:
+            return "; ".join(self._closed.values())
+        if self._left_alone():
+            return "Redis fails and is left alone"
+        if self._debts:
+            return "writes are owed to Redis"
+        if self._lease is not None and monotonic() > self._lease:
+            return "the watch is late"
+        return None
+
+    def settle(self, settler: Settle | None = None) -> None:
+        """Deliver what is owed; one thread at a time, the others are refused meanwhile.
+
+        Raises CacheUnavailable when that is not possible now.
+        """
+        if self._left_alone() or not self._settling.acquire(blocking=False):
+            raise CacheUnavailable
+        try:
+            debts = self._debts
+            settler = settler or self._settler
+            if settler is not None:
+                settler()
+            with self._lock:
+                if self._debts == debts:
+                    self._debts = 0
+        finally:
+            self._settling.release()
+        if self._debts:
+            raise CacheUnavailable
 
     def ping(self) -> None:
         """Whether Redis answers. Raises CacheUnavailable."""
-        self._send("return redis.call('PING')")
+        self._send(_PING)
+
+    def mark(self, transaction: str, names: Sequence[str]) -> int:
+        """Before a commit: remove what depends on ``names``, and let nothing be stored that does
+        until ``clear``. Returns the number of entries removed; raises CacheUnavailable.
+
+        The request's deadline does not count, here as below: the write is about to be committed.
+        """
+        _count(names)
+        settings = config().cache
+        sent: int = self._send(
+            scripts.MARK, settings.prefix, settings.generation_ttl, transaction, *names
+        )
+        return sent
+
+    def clear(self, transaction: str) -> bool:
+        """After it: whether the marks of ``transaction`` were still there. Raises
+        CacheUnavailable.
+        """
+        settings = config().cache
+        self._note_position()
+        return bool(
+            self._send(scripts.CLEAR, settings.prefix, settings.generation_ttl, transaction)
+        )
+
+    def marked(self, seconds: int) -> list[str]:
+        """The transactions whose marks are at least ``seconds`` old. Raises CacheUnavailable."""
+        found = self._send(scripts.MARKED, config().cache.prefix, seconds)
+        return [transaction.decode() for transaction in found]
 
     def invalidate(self, dependencies: Dependencies) -> int:
         """Advance the generations of ``dependencies`` and remove what depends on them.
 
-        Returns the number of entries removed. When Redis fails the invalidation is owed and
-        CacheUnavailable is raised. The request's deadline does not count: the write is committed.
+        Returns the number of entries removed. Raises CacheUnavailable.
         """
-        settings = config().cache
-        names = write_names(dependencies, settings.max_dependencies)
-        for kind in {name.partition(":")[0].rstrip("!") for name in names}:
-            metrics.cache_invalidations.labels(kind).inc()
-        try:
-            self._deliver_owed()
-            return self._invalidate(names)
-        except CacheUnavailable:
-            self._owe(dependencies)
-            raise
+        return self.invalidate_names(write_names(dependencies, config().cache.max_dependencies))
+
+    def invalidate_names(self, names: Sequence[str]) -> int:
+        """The same for names as ``pcf.cache.names`` spells them."""
+        _count(names)
+        return self._invalidate(names)
 
     def flush(self) -> int:
         """Remove every entry; returns how many. For operators: it walks through all keys.
@@ -96,28 +207,67 @@ class Gate:
             client.unlink(*names)
         return sum(b":e:" in name for name in names)
 
-    def _invalidate(self, names: list[str]) -> int:
+    def _invalidate(self, names: Sequence[str]) -> int:
         settings = config().cache
+        self._note_position()
         sent: int = self._send(scripts.INVALIDATE, settings.prefix, settings.generation_ttl, *names)
         return sent
 
+    def _note_position(self) -> None:
+        """Where there are replicas: tell how far one must be to know what is delivered now.
+
+        Raises CacheUnavailable when the primary cannot tell: then the delivery has to wait, too.
+        """
+        if not replicas().members:
+            return
+        settings = config().cache
+        try:
+            position = primary_position()
+        except psycopg.Error as error:
+            raise CacheUnavailable from error
+        self._send(
+            position_scripts.RECORD,
+            settings.prefix,
+            settings.generation_ttl,
+            position,
+            position_scripts.KEPT,
+        )
+
     def _send(self, script: str, *arguments: Any) -> Any:
-        if self._shut_until and monotonic() < self._shut_until:
+        if not self._admits():
             raise CacheUnavailable
+        started = perf_counter()
         try:
             result = _registered(self._alias, script)(args=arguments)
         except (RedisError, OSError) as error:
             self._failed(error)
             raise CacheUnavailable from error
+        finally:
+            _durations.get(script, _other_duration).observe(perf_counter() - started)
         if self._failures:
             self._recovered()
         return result
+
+    def _left_alone(self) -> bool:
+        return bool(self._shut_until) and monotonic() < self._shut_until
+
+    def _admits(self) -> bool:
+        """Whether a command may be tried: after a pause by one of the threads that want to."""
+        if not self._shut_until:  # the usual case needs no lock
+            return True
+        with self._lock:
+            if self._left_alone():
+                return False
+            if self._shut_until:
+                self._shut_until = monotonic() + config().cache.breaker_seconds
+            return True
 
     def _failed(self, error: Exception) -> None:
         metrics.cache_failures.inc()
         settings = config().cache
         with self._lock:
             self._failures += 1
+            self._debts += 1
             if self._failures < settings.breaker_failures:
                 return
             if self._failures == settings.breaker_failures:
@@ -131,24 +281,10 @@ class Gate:
             self._failures = 0
             self._shut_until = 0.0
 
-    def _owe(self, dependencies: Dependencies) -> None:
-        with self._lock:
-            if self._owed is None:
-                self._owed = Dependencies()
-            self._owed.update(dependencies)
 
-    def _deliver_owed(self) -> None:
-        if self._owed is None:  # the usual case needs no lock
-            return
-        with self._lock:
-            owed, self._owed = self._owed, None
-        if not owed:
-            return
-        try:
-            self._invalidate(write_names(owed, config().cache.max_dependencies))
-        except CacheUnavailable:
-            self._owe(owed)
-            raise
+def _count(names: Sequence[str]) -> None:
+    for kind in kinds_of(names):
+        metrics.cache_invalidations.labels(kind).inc()
 
 
 @cache

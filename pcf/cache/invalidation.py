@@ -1,195 +1,182 @@
-"""From writes to invalidations: what a committed write touches is advanced in Redis.
+"""From writes to invalidations, exactly once for every commit.
 
-An app registers for each model what a row's write touches (``register``); its managers use
-``TouchingQuerySet``, because Django sends no signals for ``update`` and ``bulk_create``. Touches
-are collected in the transaction, follow its savepoints, and are delivered once after the commit;
-a roll-back forgets them. SQL that does not come through Django's models is not seen.
+1. A transaction writes rows; triggers put what that touches into the outbox (``touches``).
+2. Before its COMMIT the names are taken out and *marked* in Redis: entries that depend on them are
+   gone, and none can be stored.
+3. COMMIT. From now on readers of the database see the write; there is no hit older than it.
+4. The marks are cleared: generations advance past every reader that began before.
+
+A roll-back takes its outbox rows along and nothing ever reaches Redis. A writer that dies after 2
+leaves marks, which the watch of any process clears once PostgreSQL says how the transaction ended
+(``pcf.cache.watch``). When Redis fails at 2 or 4 the names stay in the outbox; a process that sees
+them there neither reads nor stores until they are delivered, and the writer waits until every
+process must have seen them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable
+from functools import partial
+from time import sleep
 from typing import Any
 
-from django.db import connections, models, transaction
-from django.db.models import signals
+import psycopg
+from django.db import connections
 
+from pcf import metrics
+from pcf.apps import config
+from pcf.cache import outbox
 from pcf.cache.gate import CacheUnavailable, gate
+from pcf.cache.names import complete, write_names
+from pcf.cache.outbox import Taken
+from pcf.cache.touches import declaration_of, row_sql
+from pcf.database.commits import Finish, Outcome
 from pcf.execution.dependencies import Dependencies
+from pcf.timeouts import current_timeout
 
-LARGE_WRITE = 1_000  # rows; a larger write touches its kinds as a whole
+logger = logging.getLogger("pcf.cache")
 
-Touched = Callable[[Sequence[Any], bool], Dependencies]
+_with_outbox: set[str] = set()  # aliases of databases that were found to have one
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What writing rows of a model touches.
+def guard(connection: Any) -> Finish | None:
+    """Before a COMMIT of Django's ``connection``: mark what the transaction touched."""
+    if not _has_outbox(connection):
+        return None
+    taken = outbox.take(connection.connection)
+    if taken is None or not config().cache.enabled:
+        return None
+    try:
+        gate().mark(taken.transaction, _complete(taken.names))
+    except CacheUnavailable:
+        row = outbox.put(connection.connection, taken.names)
+        return partial(_owed, connection, row)
+    return partial(_finish, connection, taken)
 
-    ``touched(instances, deleting)`` names it row by row; ``kinds`` are all kinds it may name.
+
+def _finish(connection: Any, taken: Taken, outcome: Outcome) -> None:
+    if outcome is Outcome.UNKNOWN:
+        return  # the marks stay until the server can be asked
+    try:
+        lost = not gate().clear(taken.transaction)
+        if lost and outcome is Outcome.COMMITTED:  # by a Redis that was restarted meanwhile
+            gate().invalidate_names(_complete(taken.names))
+    except CacheUnavailable:
+        if outcome is Outcome.COMMITTED:
+            row = outbox.put(connection.connection, taken.names)
+            connection.connection.commit()
+            _owed(connection, row, outcome)
+
+
+def _owed(connection: Any, row: int, outcome: Outcome) -> None:
+    """A committed write is in the outbox, in ``row``: wait until every process must have seen it.
+
+    A process reads the outbox every ``cache.watch_seconds`` and serves nothing from the cache when
+    its last look is older than ``cache.lease_seconds``. While a row is still there that has been
+    waited for, nobody serves anything, and there is nothing to wait for.
     """
+    if outcome is Outcome.ABORTED:
+        return
+    gate().owe()
+    metrics.cache_owed.inc()
+    lease = config().cache.lease_seconds
+    if outcome is Outcome.COMMITTED and not _notices.has_passed(connection):
+        timeout = current_timeout()
+        sleep(lease if timeout is None else min(lease, max(timeout.remaining(), 0.0)))
+        _notices.note(row)
 
-    kinds: tuple[str, ...]
-    touched: Touched
+
+class _Notices:
+    """A row of the outbox that every process has had the time to see."""
+
+    def __init__(self) -> None:
+        self._row: int | None = None
+
+    def note(self, row: int) -> None:
+        self._row = row
+
+    def has_passed(self, connection: Any) -> bool:
+        """Whether the row is still there: then nobody has opened the cache meanwhile."""
+        row = self._row
+        if row is None:
+            return False
+        held = outbox.holds(connection.connection, row)
+        connection.connection.commit()
+        return held
 
 
-_rules: dict[type[models.Model], Rule] = {}
+_notices = _Notices()
 
 
-def register(model: type[models.Model], kinds: Iterable[str], touched: Touched) -> None:
-    """Declare what writes to ``model`` touch; called from the app's ``ready``."""
-    _rules[model] = Rule(tuple(kinds), touched)
-    uid = f"pcf-touch-{model._meta.label}"  # noqa: SLF001
-    signals.pre_save.connect(_before_save, model, dispatch_uid=uid)
-    signals.post_save.connect(_after_save, model, dispatch_uid=uid)
-    signals.pre_delete.connect(_before_delete, model, dispatch_uid=uid)
+def _complete(names: Iterable[str]) -> list[str]:
+    return complete(names, config().cache.max_dependencies)
+
+
+def _has_outbox(connection: Any) -> bool:
+    if connection.alias in _with_outbox:
+        return True
+    if outbox.exists(connection.connection):
+        _with_outbox.add(connection.alias)
+        return True
+    return False
 
 
 def touch(dependencies: Dependencies, using: str = "default") -> None:
-    """Invalidate ``dependencies`` when the current transaction of ``using`` has committed."""
-    connection = connections[using]
-    if not connection.in_atomic_block:
-        _deliver(dependencies)
+    """Invalidate ``dependencies`` when the current transaction of ``using`` has committed; at once
+    outside of one. For what the triggers cannot know.
+    """
+    if not len(dependencies):
         return
-    last = connection.run_on_commit[-1:]
-    # None stands for a block without a savepoint of its own, which cannot be rolled back alone
-    savepoints = set(connection.savepoint_ids) - {None}
-    if last and isinstance(last[0][1], _Pending) and last[0][0] - {None} == savepoints:
-        last[0][1].dependencies.update(dependencies)
-        return
-    pending = _Pending(Dependencies())
-    pending.dependencies.update(dependencies)
-    transaction.on_commit(pending, using=using)
+    names = write_names(dependencies, config().cache.max_dependencies)
+    with connections[using].cursor() as cursor:
+        cursor.execute(outbox.PUT, [names])
 
 
-def touch_kinds(*written: type[models.Model], using: str = "default") -> None:
-    """Invalidate whatever depends on any row of these models: for loads that bypass Django."""
-    dependencies = Dependencies()
-    for model in written:
-        for kind in _rules[model].kinds:
-            dependencies.add_kind(kind)
-    touch(dependencies, using)
-
-
-def flush_type(name: str, key: int | None = None) -> int:
+def flush_type(name: str, key: int | None = None, using: str = "default") -> int:
     """Remove the entries that depend on a model called ``name``, or on its row ``key`` as it is
-    stored now. Returns how many; for operators, after writes that Django did not see.
+    stored now. Returns how many; for operators, by caution.
 
     Raises LookupError for a name that is not known, and CacheUnavailable.
     """
-    found = {model.__name__: model for model in _rules}
-    if name not in found:
-        raise LookupError(f"There is no type {name}; there are {', '.join(sorted(found))}")
-    model, rule = found[name], _rules[found[name]]
-    dependencies = Dependencies()
-    rows = [] if key is None else list(model._base_manager.filter(pk=key))  # noqa: SLF001
-    if rows:
-        dependencies = rule.touched(rows, False)
-    else:  # a row that is gone cannot say what it touched
-        for kind in rule.kinds:
-            dependencies.add_kind(kind)
-    return gate().invalidate(dependencies)
+    declaration = declaration_of(name)
+    names = [f"{kind}!" for kind in declaration.kinds]
+    if key is not None:
+        with connections[using].cursor() as cursor:
+            cursor.execute(row_sql(declaration), [key])
+            # a row that is gone cannot say what it touched
+            names = [row[0] for row in cursor.fetchall()] or names
+    return gate().invalidate_names(_complete(names))
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A commit hook; touches in a row at one savepoint share it."""
+def deliver_outbox(connection: Any) -> int:
+    """Deliver what others left in the outbox; returns how many rows. ``connection`` is psycopg's,
+    in autocommit mode.
 
-    dependencies: Dependencies
-
-    def __call__(self) -> None:
-        _deliver(self.dependencies)
-
-
-def _deliver(dependencies: Dependencies) -> None:
-    if not len(dependencies):
-        return
-    try:
-        gate().invalidate(dependencies)
-    except CacheUnavailable:
-        return  # the gate owes it and delivers it before anything else
-
-
-def _before_save(sender: type[models.Model], instance: Any, using: str, **_: Any) -> None:
-    """What the stored row touched before it changes: its former author, for one.
-
-    Outside a transaction it must not be delivered before the write; it waits in the instance's
-    state for ``_after_save``.
+    Raises CacheUnavailable and psycopg's errors; what was not delivered stays.
     """
-    if instance.pk is None:
-        return
-    stored = sender._base_manager.using(using).filter(pk=instance.pk)  # noqa: SLF001
-    if connections[using].in_atomic_block:
-        # locked, so that nobody moves it on between this look and the write
-        touch(_rules[sender].touched(list(stored.select_for_update()), False), using)
-    else:
-        before = _rules[sender].touched(list(stored), False)
-        instance._state.pcf_touched_before = before  # noqa: SLF001
+    delivered = 0
+    while True:
+        ids, names = outbox.seen(connection)
+        if not ids:
+            return delivered
+        gate().invalidate_names(_complete(names))
+        outbox.forget(connection, ids)
+        delivered += len(ids)
 
 
-def _after_save(sender: type[models.Model], instance: Any, using: str, **_: Any) -> None:
-    touched = _rules[sender].touched([instance], False)
-    before = instance._state.__dict__.pop("pcf_touched_before", None)  # noqa: SLF001
-    if before is not None:
-        touched.update(before)
-    touch(touched, using)
+def settle(using: str = "default") -> None:
+    """Deliver the outbox through Django's connection. Raises CacheUnavailable when it cannot.
 
-
-def _before_delete(
-    sender: type[models.Model], instance: Any, using: str, origin: Any = None, **_: Any
-) -> None:
-    """What a row touches that is about to go; what goes with it was loaded just now."""
-    rows = [instance]
-    if origin is instance:  # it may be old, or not all there
-        rows += sender._base_manager.using(using).filter(pk=instance.pk)  # noqa: SLF001
-    touch(_rules[sender].touched(rows, True), using)
-
-
-class TouchingQuerySet(models.QuerySet[Any]):
-    """A query set whose bulk writes invalidate what they touch."""
-
-    def update(self, **kwargs: Any) -> int:
-        """As Django's, and invalidates what the rows touched before and touch now."""
-        rule = _rules[self.model]
-        if self.query.is_sliced:
-            return super().update(**kwargs)  # which says that this cannot be done
-        stored = self.model._base_manager.using(self.db)  # noqa: SLF001
-        with transaction.atomic(using=self.db, savepoint=False):
-            matching = stored.filter(pk__in=self.order_by().values("pk"))
-            before = list(matching.select_for_update()[: LARGE_WRITE + 1])
-            moves = {"pk", self.model._meta.pk.name} & set(kwargs)  # noqa: SLF001
-            if len(before) > LARGE_WRITE or moves:
-                touch_kinds(self.model, using=self.db)
-                return super().update(**kwargs)
-            keys = [row.pk for row in before]
-            touch(rule.touched(before, False), self.db)
-            # only the rows that were looked at: others may match by now
-            changed = models.QuerySet.update(self.filter(pk__in=keys), **kwargs)
-            touch(rule.touched(list(stored.filter(pk__in=keys)), False), self.db)
-            return changed
-
-    def bulk_create(
-        self,
-        objs: Iterable[Any],
-        batch_size: int | None = None,
-        ignore_conflicts: bool = False,
-        update_conflicts: bool = False,
-        *fields: Any,
-        **field_names: Any,
-    ) -> list[Any]:
-        """As Django's, and invalidates what the new rows touch."""
-        with transaction.atomic(using=self.db, savepoint=False):
-            created = super().bulk_create(
-                objs, batch_size, ignore_conflicts, update_conflicts, *fields, **field_names
-            )
-            if len(created) > LARGE_WRITE or update_conflicts:
-                touch_kinds(self.model, using=self.db)
-                return created
-            touched = _rules[self.model].touched(created, False)
-            for kind, keys in touched.items():
-                if None in keys:  # with ignore_conflicts PostgreSQL does not tell the new keys
-                    touched.add_kind(kind)
-            touch(touched, self.db)
-            return created
-
-
-TouchingManager = models.Manager.from_queryset(TouchingQuerySet)
+    Inside a transaction it cannot: what it saw there might not be the last word.
+    """
+    connection = connections[using]
+    if connection.in_atomic_block or not connection.autocommit:
+        raise CacheUnavailable
+    try:
+        connection.ensure_connection()
+        if _has_outbox(connection):
+            deliver_outbox(connection.connection)
+    except (psycopg.Error, OSError) as error:
+        raise CacheUnavailable from error
+    except Exception as error:
+        logger.warning("what is owed to Redis could not be looked up: %s", error)
+        raise CacheUnavailable from error

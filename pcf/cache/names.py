@@ -1,5 +1,6 @@
 """How dependencies are called in Redis: see ``scripts``."""
 
+from collections.abc import Iterable
 from hashlib import sha256
 
 from pcf.execution.dependencies import Dependencies
@@ -24,16 +25,32 @@ def read_names(dependencies: Dependencies, limit: int) -> list[str]:
 
 def write_names(dependencies: Dependencies, limit: int) -> list[str]:
     """The names whose generations a write advances; kinds with more than ``limit`` keys whole."""
-    names: list[str] = []
-    for kind, keys in dependencies.items():
-        if kind in dependencies.kinds or len(keys) > limit:
-            names.append(f"{kind}!")
+    touched = [_key_name(kind, key) for kind, keys in dependencies.items() for key in keys]
+    return complete([*touched, *(f"{kind}!" for kind in dependencies.kinds)], limit)
+
+
+def complete(touched: Iterable[str], limit: int) -> list[str]:
+    """The same for names as the outbox has them: ``kind:key``, and ``kind!`` for a whole kind."""
+    by_kind: dict[str, list[str]] = {}
+    whole: set[str] = set()
+    for name in touched:
+        kind, colon, _ = name.partition(":")
+        if colon:
+            by_kind.setdefault(kind, []).append(name)
         else:
+            whole.add(kind.removesuffix("!"))
+    whole.update(kind for kind, names in by_kind.items() if len(names) > limit)
+    names = [f"{kind}!" for kind in sorted(whole)]
+    for kind, keyed in by_kind.items():
+        if kind not in whole:
             names.append(f"{kind}:*")
-            names.extend(_key_name(kind, key) for key in keys)
-    known = {kind for kind, _ in dependencies.items()}
-    names.extend(f"{kind}!" for kind in dependencies.kinds - known)
+            names.extend(keyed)
     return names
+
+
+def kinds_of(names: Iterable[str]) -> set[str]:
+    """The kinds that ``names`` belong to."""
+    return {name.partition(":")[0].rstrip("!") for name in names}
 
 
 def _key_name(kind: str, key: object) -> str:

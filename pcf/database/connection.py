@@ -1,20 +1,31 @@
 """A psycopg connection that knows its statement limit and never waits for ever in a request."""
 
+import logging
+import select
+from threading import Thread
 from time import monotonic
 from typing import Any
 
 import psycopg
+from psycopg import capabilities, generators, waiting
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGcancelConn
 
-from pcf.timeouts import current_timeout
+from pcf.timeouts import TimeoutContext, current_timeout
+
+logger = logging.getLogger("pcf.database")
 
 GRACE = 0.5  # seconds the server has to report its own timeout before the client gives it up
+SHORT_GRACE = 0.02  # seconds, where the layer above has no more to give
 HOUSEKEEPING = 1.0  # seconds that COMMIT, ROLLBACK and the like get even after the deadline
 _INTERVAL = 0.1  # seconds between looks at signals while waiting, psycopg's own value
 
 _IDLE = TransactionStatus.IDLE
 _INERROR = TransactionStatus.INERROR
+CANCEL = 5.0  # seconds that a request to cancel a statement may take
+CANCEL_WAIT = 0.1  # seconds of them that are waited for
+LAYER = "database"
 UNKNOWN = -1  # the limit on the server is not known: whatever is wanted has to be sent
 
 
@@ -34,8 +45,8 @@ class Connection(psycopg.Connection[Any]):
     * In a transaction ``SET LOCAL`` ends with the transaction; ``local_limit`` follows it.
 
     When the server does not answer (frozen, network gone) it cannot honour its timeout either:
-    ``wait`` then closes the connection ``GRACE`` seconds after the deadline and raises
-    ``StatementOverdue``.
+    ``wait`` then closes the connection ``GRACE`` seconds after the deadline, has the statement
+    cancelled, and raises ``StatementOverdue``.
     """
 
     session_limit: int | None = None
@@ -106,6 +117,24 @@ class Connection(psycopg.Connection[Any]):
         """ROLLBACK TO may have undone a ``SET LOCAL``: send the next limit in any case."""
         self.local_limit = UNKNOWN
 
+    def lost(self) -> bool:
+        """Whether the connection is known to be broken; looks at the socket, asks nobody.
+
+        Between statements there is nothing to read but the server's farewell or the stream's end.
+        """
+        if self.closed:
+            return True
+        poll = select.poll()
+        poll.register(self.pgconn.socket, select.POLLIN)
+        try:
+            for _ in range(2):  # the farewell, the end of the stream
+                if not poll.poll(0):
+                    break
+                self.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return True
+        return self.closed
+
     def wait(self, gen: PQGen[RV], interval: float = _INTERVAL, timeout: float | None = None) -> RV:
         """As psycopg's, bounded by the statement's or the request's deadline.
 
@@ -113,16 +142,51 @@ class Connection(psycopg.Connection[Any]):
         """
         if timeout is not None:
             return super().wait(gen, interval, timeout)
+        context = current_timeout()
         if self.deadline is not None:
-            left = max(self.deadline - monotonic(), 0.0) + GRACE
+            left = self._patience(self.deadline, context)
+        elif context is None:
+            return super().wait(gen, interval)
         else:
-            context = current_timeout()
-            if context is None:
-                return super().wait(gen, interval)
             left = max(context.remaining(), HOUSEKEEPING)
         try:
             return super().wait(gen, interval, left)
         except psycopg.errors._WaitTimeout:  # noqa: SLF001 (the only name psycopg gives it)
             self.overdue = True
-            self.close()
+            self._give_up()
             raise StatementOverdue("the server did not answer within the deadline") from None
+
+    @staticmethod
+    def _patience(deadline: float, context: TimeoutContext | None) -> float:
+        """Seconds to wait for a statement's answer: to its deadline and ``GRACE`` beyond, but not
+        beyond that of the layer above, which has an answer to give.
+        """
+        latest = deadline + GRACE
+        if context is not None and context.layer != LAYER:
+            latest = max(min(latest, context.deadline), deadline + SHORT_GRACE)
+        return max(latest - monotonic(), SHORT_GRACE)
+
+    def _give_up(self) -> None:
+        """Have the statement cancelled and close the connection.
+
+        The server's own limit ends what is at work behind a network that is not; but where none
+        could be sent along the server has to be told, and before the connection is closed, since
+        a pooler then forgets whose statement it is. That takes another connection, which may be
+        as silent as this one and is waited for a moment only.
+        """
+        if capabilities.has_cancel_safe():
+            cancel = Thread(target=_cancel, args=(self.pgconn.cancel_conn(),), daemon=True)
+            cancel.start()
+            cancel.join(CANCEL_WAIT)
+        self.close()
+
+
+def _cancel(cancel: PGcancelConn) -> None:
+    """Ask the server to cancel what a connection that was given up still runs."""
+    try:
+        cancel.start()
+        waiting.wait_conn(generators.cancel(cancel), interval=_INTERVAL, timeout=CANCEL)
+    except psycopg.Error as error:  # it is away altogether
+        logger.warning("a statement that was given up could not be cancelled: %s", error)
+    finally:
+        cancel.finish()

@@ -25,6 +25,29 @@ class TooManyWaiting(DatabaseUnavailable):
         super().__init__("Too many requests are waiting for the database")
 
 
+class OutOfResources(DatabaseUnavailable):
+    """The server is out of disk space, memory or the like; the statement did nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("The database cannot do this at the moment")
+
+
+class OutcomeUnknown(ClientError, OperationalError):
+    """The connection broke after COMMIT was sent and before the server answered.
+
+    Whether the transaction was committed cannot be known, so it is never repeated. The client has
+    to look before it tries again.
+    """
+
+    code = "OUTCOME_UNKNOWN"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The connection to the database was lost during the commit: "
+            "whether the change was made is not known"
+        )
+
+
 class ConnectionLost(DatabaseUnavailable):
     """The connection broke during a statement that may not be, or was in vain, repeated."""
 

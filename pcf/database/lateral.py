@@ -15,7 +15,7 @@ from django.db.models.sql.compiler import SQLCompiler
 
 M = TypeVar("M", bound=Model)
 
-_KEY = "lateral_key"
+KEY = "lateral_key"
 _BIGINT = "bigint"
 
 
@@ -29,6 +29,11 @@ class OuterKey(Expression):
     def as_sql(self, _compiler: SQLCompiler, _connection: Any) -> tuple[str, tuple[str | int, ...]]:
         """The column of the outer row."""
         return '"lateral_keys"."key"', ()
+
+    def get_db_converters(self, connection: Any) -> list[Any]:
+        """Those of its field: the column is of the field's type, an integer is one already."""
+        converters: list[Any] = self.output_field.get_db_converters(connection)
+        return converters
 
 
 class LateralCompiler(SQLCompiler):
@@ -72,7 +77,7 @@ class LateralCompiler(SQLCompiler):
 class LateralQuery(Query):
     """A query that is run once for each of ``keys``."""
 
-    keys: list[Any]
+    keys: Any  # a list, or what stands for one in a statement that is compiled once
     key_type: str
 
     def get_compiler(
@@ -84,13 +89,16 @@ class LateralQuery(Query):
         return LateralCompiler(self, connection, using, elide_empty)
 
 
-def _prepared(
-    queryset: "QuerySet[Any, Any]", keys: list[Any], using: str, key_field: "Field[Any, Any] | None"
+def for_each(
+    queryset: "QuerySet[Any, Any]",
+    keys: Any,
+    using: str,
+    key_field: "Field[Any, Any] | None" = None,
 ) -> "QuerySet[Any, Any]":
-    """``queryset`` with the key as one more column, to be run for each of ``keys``."""
+    """``queryset`` with the key as one more column, ``KEY``, to be run for each of ``keys``."""
     if queryset._prefetch_related_lookups:  # type: ignore[attr-defined]  # noqa: SLF001
         raise ValueError("prefetch_related cannot be used with lateral: batch the edge instead")
-    prepared: QuerySet[Any, Any] = queryset.annotate(**{_KEY: OuterKey(key_field)}).using(using)
+    prepared: QuerySet[Any, Any] = queryset.annotate(**{KEY: OuterKey(key_field)}).using(using)
     query: LateralQuery = prepared.query.chain(klass=LateralQuery)  # type: ignore[assignment]
     query.keys = keys
     query.key_type = (key_field or BigIntegerField()).db_type(connections[using]) or _BIGINT
@@ -102,7 +110,7 @@ def lateral(
     queryset: "QuerySet[M, M]",
     keys: Iterable[Any],
     *,
-    using: str = "default",
+    using: str | None = None,
     key_field: "Field[Any, Any] | None" = None,
 ) -> dict[Any, list[M]]:
     """The model instances of ``queryset`` for each key, in its order, in one statement.
@@ -110,13 +118,14 @@ def lateral(
     ``queryset`` names the parent by ``OuterKey()`` and is ordered by columns that it selects, e.g.
     ``Note.objects.filter(visible, author_id=OuterKey()).order_by("id")[:first]``. Every key is in
     the result; one without rows has an empty list. Without keys no statement is sent.
+    ``using`` is the database; without it, the queryset's own.
     ``key_field`` is the model field that the keys are values of, when they are not bigints; give it
     to ``OuterKey`` as well.
     """
     grouped: dict[Any, list[M]] = {key: [] for key in keys}
     if grouped:
-        for instance in _prepared(queryset, list(grouped), using, key_field):
-            grouped[instance.__dict__.pop(_KEY)].append(instance)
+        for instance in for_each(queryset, list(grouped), using or queryset.db, key_field):
+            grouped[instance.__dict__.pop(KEY)].append(instance)
     return grouped
 
 
@@ -125,13 +134,13 @@ def lateral_rows(
     keys: Iterable[Any],
     columns: Sequence[str],
     *,
-    using: str = "default",
+    using: str | None = None,
     key_field: "Field[Any, Any] | None" = None,
 ) -> dict[Any, list[tuple[Any, ...]]]:
     """As ``lateral``, but tuples of ``columns``: no model instance is built."""
     grouped: dict[Any, list[tuple[Any, ...]]] = {key: [] for key in keys}
     if grouped:
-        prepared = _prepared(queryset, list(grouped), using, key_field)
-        for *row, key in prepared.values_list(*columns, _KEY):
+        prepared = for_each(queryset, list(grouped), using or queryset.db, key_field)
+        for *row, key in prepared.values_list(*columns, KEY):
             grouped[key].append(tuple(row))
     return grouped

@@ -1,7 +1,11 @@
 """The connection pool: waits inside the deadline, hands out only living connections."""
 
+import os
 import select
+import socket
 from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -10,18 +14,14 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from pcf import metrics
 from pcf.apps import config
-from pcf.database.connection import Connection
+from pcf.database.connection import LAYER, Connection
 from pcf.database.errors import DatabaseUnavailable, TooManyWaiting
 from pcf.database.retry import Backoff
-from pcf.database.statements import LAYER
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate, current_timeout
 
 CHECK_AFTER = 5.0  # seconds unused after which a look at the socket is not enough
 CHECK_LIMIT = 1.0  # seconds that the server has to answer the question
 RECONNECT_TIMEOUT = 0.25  # seconds; psycopg_pool's own pauses grow to minutes, ours do not
-
-_in_use = metrics.db_pool.labels("in_use")
-_waiting = metrics.db_pool.labels("waiting")
 
 
 def backoff() -> Backoff:
@@ -32,6 +32,17 @@ def backoff() -> Backoff:
         maximum=database.backoff_max,
         attempts=database.retry_attempts,
     )
+
+
+class _Measures:
+    """The metrics of one pool. ``size`` is that of its last use: an idle pool shrinks unseen."""
+
+    def __init__(self, database: str) -> None:
+        self.size = metrics.db_pool.labels(database, "size")
+        self.limit = metrics.db_pool.labels(database, "limit")
+        self.in_use = metrics.db_pool.labels(database, "in_use")
+        self.waiting = metrics.db_pool.labels(database, "waiting")
+        self.wait = metrics.db_pool_wait.labels(database)
 
 
 class Pool(ConnectionPool[Connection]):
@@ -55,14 +66,22 @@ class Pool(ConnectionPool[Connection]):
         connection_class: type[Connection],
         configure: Callable[[Connection], object],
         checked: bool,
+        can_hang_up: bool = False,
         **options: Any,
     ) -> None:
-        """``checked``: look at connections on checkout; ``options`` as psycopg_pool's."""
+        """``checked``: look at connections on checkout; ``can_hang_up``: allow ``hang_up``, which
+        costs a file descriptor for each connection in use; ``options`` as psycopg_pool's.
+
+        ``name`` is the database's alias; metrics go by it.
+        """
         options.setdefault("reconnect_timeout", RECONNECT_TIMEOUT)
         self._checked = checked
+        self._lent: dict[Connection, int] | None = {} if can_hang_up else None
+        self._lent_lock = Lock()
         self._connect_limit = float(options["kwargs"].get("connect_timeout") or 5.0)
         self._failures = 0
         self._configure_connection = configure
+        self._measures = _Measures(options["name"])
         super().__init__(
             connection_class=connection_class,
             configure=self._configure_in_time,
@@ -78,11 +97,12 @@ class Pool(ConnectionPool[Connection]):
         if context is not None:
             bound = context if context.layer == LAYER else context.child_budget(LAYER)
             seconds = min(seconds, bound.remaining())
-        deadline = monotonic() + seconds
-        _waiting.inc()
+        started = monotonic()
+        deadline = started + seconds
+        self._measures.waiting.inc()
         try:
             connection = super().getconn(seconds)
-            while self._checked and not _alive(connection):
+            while self._checked and not _alive(connection, deadline):
                 self._replace(connection)
                 connection = super().getconn(deadline - monotonic())
         except TooManyRequests as error:
@@ -94,15 +114,40 @@ class Pool(ConnectionPool[Connection]):
                 raise
             raise _unavailable(bound) from error
         finally:
-            _waiting.dec()
-        _in_use.inc()
+            self._measures.waiting.dec()
+            self._measures.wait.observe(monotonic() - started)
+        self._measures.in_use.inc()
+        if self._lent is not None:
+            with self._lent_lock:
+                self._lent[connection] = os.dup(connection.fileno())
         return connection
 
     def putconn(self, conn: Connection) -> None:
         """Take ``conn`` back; a broken one is replaced."""
         conn.last_used = monotonic()
-        _in_use.dec()
+        self._measures.in_use.dec()
+        if self._lent is not None:
+            with self._lent_lock:
+                os.close(self._lent.pop(conn))
         super().putconn(conn)
+        self._measures.size.set(self.get_stats()["pool_size"])
+
+    def close(self, timeout: float = 5.0) -> None:
+        """As psycopg_pool's; nothing is counted as open any more."""
+        super().close(timeout)
+        self._measures.size.set(0)
+        self._measures.limit.set(0)
+
+    def hang_up(self) -> None:
+        """End all connections in use: whoever waits for the server's answer finds them lost.
+
+        By a duplicate of the descriptor, because the owner may close its own at any moment and the
+        number then belongs to somebody else.
+        """
+        with self._lent_lock:
+            for descriptor in (self._lent or {}).values():
+                with socket.socket(fileno=os.dup(descriptor)) as line, suppress(OSError):
+                    line.shutdown(socket.SHUT_RDWR)
 
     def _replace(self, connection: Connection) -> None:
         """Drop a connection found broken, and every other idle one that is broken too."""
@@ -124,6 +169,8 @@ class Pool(ConnectionPool[Connection]):
             self._configure_connection(connection)
         connection.last_used = monotonic()
         self._failures = 0
+        self._measures.size.set(self.get_stats()["pool_size"])
+        self._measures.limit.set(self.max_size)
 
     def _try_again(self, _pool: ConnectionPool[Any]) -> None:
         """Connecting failed and the pool gave up: go on, after a pause, while clients wait."""
@@ -137,8 +184,8 @@ def _unavailable(bound: TimeoutContext) -> DeadlineExceeded | DatabaseUnavailabl
     return bound.exceeded() if bound.expired else DatabaseUnavailable()
 
 
-def _alive(connection: Connection) -> bool:
-    """Whether the server still talks to us.
+def _alive(connection: Connection, deadline: float) -> bool:
+    """Whether the server still talks to us; it has until ``deadline`` to say so, on monotonic().
 
     An idle connection has nothing to read, except the server's farewell or the end of the stream.
     Without any, one that was used lately is taken to be alive; else the server is asked.
@@ -149,8 +196,12 @@ def _alive(connection: Connection) -> bool:
         silent = not poll.poll(0)
         if silent and monotonic() - connection.last_used < CHECK_AFTER:
             return True
-        with activate(TimeoutContext.start("check", CHECK_LIMIT)):
+        limit = min(CHECK_LIMIT, deadline - monotonic())
+        connection.deadline = monotonic() + limit
+        with activate(TimeoutContext.start("check", limit)):
             ConnectionPool.check_connection(connection)
     except psycopg.Error:
         return False
+    finally:
+        connection.deadline = None
     return True

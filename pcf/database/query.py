@@ -6,7 +6,8 @@ from typing import Any
 from django.db import connections
 
 from pcf.apps import config
-from pcf.database.statements import LAYER
+from pcf.database.connection import LAYER
+from pcf.database.routing import reading_alias
 from pcf.timeouts import TimeoutContext, activate, current_timeout
 
 
@@ -15,14 +16,15 @@ def query_with_timeout(
     params: Sequence[Any] | Mapping[str, Any] | None,
     timeout: TimeoutContext | float,
     *,
-    using: str = "default",
+    using: str | None = None,
 ) -> list[tuple[Any, ...]]:
     """The rows of ``sql``, at most ``timeout`` seconds from now and never past the request's end.
 
+    ``using`` is the database; without it, the one that queries read from here.
     A TimeoutContext is used as it is. Raises ``InsufficientTime`` when the request has less than
     ``timeouts.min_database_budget`` left, ``DeadlineExceeded`` when the time is up.
     """
-    with activate(_context(timeout)), connections[using].cursor() as cursor:
+    with activate(_context(timeout)), connections[using or reading_alias()].cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description else []
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import Enum
 from random import uniform
 from time import sleep
 
@@ -18,7 +19,20 @@ LOST_STATES = {
     "57P03": "cannot_connect_now",
 }
 CONNECTION_LOST = "connection_lost"
-REASONS = (*LOST_STATES.values(), CONNECTION_LOST)
+OUT_OF_RESOURCES = ("53", "58")  # classes of SQLSTATE: insufficient resources, system error
+ABORTED_STATES = {  # the server rolled back for the sake of another transaction
+    "40001": "serialization_failure",
+    "40P01": "deadlock_detected",
+}
+REASONS = (*LOST_STATES.values(), CONNECTION_LOST, *ABORTED_STATES.values())
+
+
+class Commit(Enum):
+    """How far a transaction came with its COMMIT."""
+
+    NOT_SENT = "nothing is committed; so it is, too, when the server answered with an error"
+    UNKNOWN = "sent, and the connection lost before the answer"
+    DONE = "the server said so"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,3 +109,9 @@ def lost_reason(error: BaseException | None, connection: object) -> str | None:
     if state.startswith("08") or getattr(connection, "closed", False):
         return CONNECTION_LOST
     return None
+
+
+def is_out_of_resources(error: BaseException | None) -> bool:
+    """Whether the server lacks something that only its operator can give: disk, memory, files."""
+    state = getattr(error, "sqlstate", None) or ""
+    return state.startswith(OUT_OF_RESOURCES)

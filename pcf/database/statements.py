@@ -8,8 +8,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
+from hashlib import sha256
+from threading import Lock
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import sql as composing
@@ -17,52 +19,92 @@ from psycopg import sql as composing
 from pcf import metrics
 from pcf.apps import config
 from pcf.config import Timeouts
-from pcf.database.connection import Connection, StatementOverdue
+from pcf.database.connection import LAYER, Connection, StatementOverdue
+from pcf.database.shapes import shape
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, current_timeout
 
 logger = logging.getLogger("pcf.database")
 
-LAYER = "database"
-_SHOWN = 1_000  # characters of a statement in the log
 _FINE = 100  # ms: tighter limits are sent exactly, longer ones in steps, so that texts recur
 _STEP = 10  # ms
 
 
+class HasPath(Protocol):
+    """Values of a field, side by side, that know their places in the response."""
+
+    def path(self, index: int, /) -> Any:
+        """The place of the value number ``index``, as graphql-core's Path."""
+
+
 @dataclass(slots=True)
 class QueryLog:
-    """The statements of one request: how many, how many seconds, and their texts if asked for."""
+    """The statements of one request: how many, how many seconds, and their texts if asked for.
+
+    With ``limit``, a statement that is sent more often than that is in ``repeated``, with what was
+    at work when it went beyond: the executor keeps ``place`` up to date, as the name of a loader
+    or as values of a field and which of them.
+    """
 
     count: int = 0
     seconds: float = 0.0
     statements: list[str] | None = field(default=None, repr=False)
     outer: "QueryLog | None" = field(default=None, repr=False)
+    limit: int = 0
+    place: "str | tuple[HasPath, int] | None" = field(default=None, repr=False)
+    repeated: dict[str, str] = field(default_factory=dict, repr=False)
+    times: dict[str, int] = field(default_factory=dict, repr=False)
 
     def add(self, sql: Any, seconds: float) -> None:
-        """One more statement, here and in the logs around this one."""
-        self.count += 1
-        self.seconds += seconds
+        """One more statement, here and in the logs around this one.
+
+        Threads of the request may add at the same time.
+        """
+        with _adding:
+            self.count += 1
+            self.seconds += seconds
         if self.statements is not None:
             self.statements.append(template_text(sql))
+        if self.limit:
+            text = template_text(sql)
+            times = self.times[text] = self.times.get(text, 0) + 1
+            if times == self.limit + 1 and kind_of(text) is Kind.QUERY:
+                self.repeated[text] = self._where()
         if self.outer is not None:
             self.outer.add(sql, seconds)
 
+    def _where(self) -> str:
+        """The place as names joined by dots; positions in lists are left out."""
+        if self.place is None:
+            return "unknown"
+        if isinstance(self.place, str):
+            return self.place
+        column, index = self.place
+        return ".".join(key for key in column.path(index).as_list() if isinstance(key, str))
 
+
+_adding = Lock()
 _log: ContextVar[QueryLog | None] = ContextVar("pcf_query_log", default=None)
 
 
 @contextmanager
-def count_queries(*, keep_texts: bool = False) -> Iterator[QueryLog]:
+def count_queries(*, keep_texts: bool = False, limit: int = 0) -> Iterator[QueryLog]:
     """Count the statements of the block, of every connection and every kind (COPY included).
 
     BEGIN, COMMIT and ROLLBACK are not counted; savepoints are. ``keep_texts`` also collects the
-    statements with their placeholders.
+    statements with their placeholders; ``limit`` is how often one may be sent before it is
+    ``repeated`` (0: as often as it likes).
     """
-    log = QueryLog(statements=[] if keep_texts else None, outer=_log.get())
+    log = QueryLog(statements=[] if keep_texts else None, outer=_log.get(), limit=limit)
     token = _log.set(log)
     try:
         yield log
     finally:
         _log.reset(token)
+
+
+def current_log() -> QueryLog | None:
+    """The log of the statements that are sent here, None when nobody counts them."""
+    return _log.get()
 
 
 class Kind(Enum):
@@ -79,6 +121,7 @@ _HOUSEKEEPING_WORDS = {"SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "END", "ABO
 _SETTING_WORDS = {"SET", "RESET", "DISCARD"}
 _FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([a-z]+)", re.IGNORECASE | re.DOTALL)
 _LIMIT_SETTING = re.compile(r"statement_timeout|discard\s+all|reset\s+all", re.IGNORECASE)
+_LIST = re.compile(r"%s(?:, ?%s)+")
 _COMMON = frozenset({"SELECT ", "INSERT ", "UPDATE ", "DELETE "})
 
 
@@ -111,6 +154,15 @@ def template_text(sql: Any) -> str:
     if isinstance(sql, composing.SQL | composing.Identifier):
         return sql.as_string(None)
     return "%s"
+
+
+def fingerprint(text: str) -> str:
+    """Twelve hexadecimal digits for a statement with its placeholders, by which a log finds it.
+
+    Blanks do not count, nor how many placeholders a list has.
+    """
+    without_lists = _LIST.sub("%s", " ".join(text.split()))
+    return sha256(without_lists.encode()).hexdigest()[:12]
 
 
 def with_limit(limit: str, sql: Any) -> Any:
@@ -206,9 +258,11 @@ class Watch:
         self._started = monotonic()
 
     def _exceeded(self) -> DeadlineExceeded:
+        error = DeadlineExceeded(LAYER, self._config.timeouts.database)
         if self._budget is not None:
-            return self._budget.exceeded()
-        return DeadlineExceeded(LAYER, self._config.timeouts.database)
+            error = self._budget.exceeded()
+        error.statement = fingerprint(template_text(self._sql))
+        return error
 
     def done(self) -> float:
         """The statement is over; gives back the seconds it took."""
@@ -248,20 +302,33 @@ class Watch:
     def _log_slow(self, seconds: float) -> None:
         metrics.db_slow_statements.inc()
         budget = "none" if self._limit_ms is None else f"{self._limit_ms / 1_000:g} s"
-        text = " ".join(template_text(self._sql).split())
-        if len(text) > _SHOWN:
-            text = text[:_SHOWN] + "..."
-        logger.warning("SLOW QUERY %.3f s (budget %s): %s", seconds, budget, text)
+        text = shape(template_text(self._sql))
+        mark = fingerprint(template_text(self._sql))
+        logger.warning(
+            "SLOW QUERY %.3f s (budget %s, %s): %s",
+            seconds,
+            budget,
+            mark,
+            text,
+            extra={
+                "facts": {
+                    "seconds": round(seconds, 4),
+                    "budget": budget,
+                    "fingerprint": mark,
+                    "statement": text,
+                }
+            },
+        )
 
 
 def _limit_ms(budget: TimeoutContext, timeouts: Timeouts, usual: int) -> int:
     """``statement_timeout`` for ``budget``; the usual limit when that is as good as reached.
 
-    "As good" is ``timeouts.reserve``: what the layer above keeps to answer in. It saves a SET for
-    every statement that begins some milliseconds after its budget was made.
+    "As good" is ``timeouts.reserve_graphql``: what the layer above keeps to answer in. It saves a
+    SET for every statement that begins some milliseconds after its budget was made.
     """
     remaining = budget.deadline - monotonic()
-    if remaining >= timeouts.database - timeouts.reserve:
+    if remaining >= timeouts.database - timeouts.reserve_graphql:
         return usual
     exact = int(remaining * 1_000)
     return exact - exact % _STEP if exact > _FINE else max(exact, 1)

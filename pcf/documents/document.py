@@ -8,16 +8,19 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
-    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     parse,
-    specified_rules,
     validate,
 )
 
 from pcf.config import Documents
+from pcf.documents.cost import CostModel, check_cost, cost_model
 from pcf.documents.limits import Measure, measure
+from pcf.documents.scan import check_text
+from pcf.documents.selection import select
 from pcf.errors import ClientError
+
+MAX_ERRORS = 5  # that validation looks for: each takes its time to be found and worded
 
 
 class InvalidDocument(Exception):
@@ -36,12 +39,15 @@ class UnknownOperation(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a document: its type (``query``, ``mutation``, ...), measure, variables."""
+    """One operation of a document: its type (``query``, ``mutation``, ...), measure, variables, and
+    what it costs.
+    """
 
     name: str | None
     type: str
     measure: Measure
-    variables: frozenset[str] = frozenset()  # the names that it declares
+    variables: frozenset[str]  # the names that it declares
+    cost: CostModel = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,42 +78,64 @@ class Document:
 def prepare(schema: GraphQLSchema, text: str, limits: Documents) -> Document:
     """Parse, measure and validate ``text``, the cheap refusals first.
 
+    The text is counted before it is parsed, what it selects and costs before it is validated.
     Raises InvalidDocument when it does not parse, exceeds a limit or is not valid.
     """
     try:
-        node = parse(text, max_tokens=limits.max_tokens)
+        check_text(text, limits)
+        node = _parse(text)
         measures = measure(node, limits)
-    except GraphQLError as error:
-        too_large = "more than" in error.message or "too deeply" in error.message
-        code = "DOCUMENT_TOO_LARGE" if too_large else "GRAPHQL_PARSE_FAILED"
-        error.extensions = error.extensions or {"code": code}
-        raise InvalidDocument([error]) from error
-    except ClientError as error:
-        raise InvalidDocument([GraphQLError(str(error), extensions=error.extensions)]) from error
-    except RecursionError as error:
-        too_deep = GraphQLError(
-            "The document is nested too deeply", extensions={"code": "DOCUMENT_TOO_LARGE"}
-        )
-        raise InvalidDocument([too_deep]) from error
-    rules = [*specified_rules]
-    if not limits.introspection:
-        rules.append(NoSchemaIntrospectionCustomRule)
-    errors = validate(schema, node, rules)
-    if errors:
-        for problem in errors:
-            problem.extensions = problem.extensions or {"code": "GRAPHQL_VALIDATION_FAILED"}
-        raise InvalidDocument(errors)
+        costs = {_name(o): _cost(schema, node, o, limits) for o, _ in measures}
+    except ClientError as error:  # a limit, or a cycle of fragments
+        refusal = GraphQLError(str(error), original_error=error, extensions=error.extensions)
+        raise InvalidDocument([refusal]) from error
+    _validate(schema, node)
     return Document(
         text=text,
         digest=hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(),
         node=node,
         operations={
             _name(definition): Operation(
-                _name(definition), definition.operation.value, result, _variables(definition)
+                _name(definition),
+                definition.operation.value,
+                result,
+                _variables(definition),
+                costs[_name(definition)],
             )
             for definition, result in measures
         },
     )
+
+
+def _parse(text: str) -> DocumentNode:
+    try:
+        return parse(text)
+    except GraphQLError as error:
+        # graphql-core turns an exhausted stack into an error of its own, known by its message
+        code = "DOCUMENT_TOO_LARGE" if "too deeply" in error.message else "GRAPHQL_PARSE_FAILED"
+        error.extensions = error.extensions or {"code": code}
+        raise InvalidDocument([error]) from error
+
+
+def _cost(
+    schema: GraphQLSchema, node: DocumentNode, operation: OperationDefinitionNode, limits: Documents
+) -> CostModel:
+    """What ``operation`` costs.
+
+    Raises LimitExceeded when that is too much whatever the variables, or something else is.
+    """
+    model = cost_model(select(schema, node, operation, limits), operation, limits)
+    if model.is_constant:
+        check_cost(model.cost({}), limits)
+    return model
+
+
+def _validate(schema: GraphQLSchema, node: DocumentNode) -> None:
+    errors = validate(schema, node, max_errors=MAX_ERRORS)
+    if errors:
+        for problem in errors:
+            problem.extensions = problem.extensions or {"code": "GRAPHQL_VALIDATION_FAILED"}
+        raise InvalidDocument(errors)
 
 
 def _variables(definition: OperationDefinitionNode) -> frozenset[str]:

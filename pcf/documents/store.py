@@ -2,12 +2,13 @@
 
 from collections import OrderedDict
 from threading import Lock
+from time import perf_counter
 
 from graphql import GraphQLSchema
 
 from pcf import metrics
 from pcf.config import Documents
-from pcf.documents.document import Document, prepare
+from pcf.documents.document import Document, InvalidDocument, prepare
 
 
 class DocumentStore:
@@ -21,6 +22,7 @@ class DocumentStore:
         self._schema = schema
         self._limits = limits
         self._documents: OrderedDict[str, Document] = OrderedDict()
+        self._texts: dict[str, str] = {}  # of the same documents, by digest
         self._lock = Lock()
         self._known = metrics.documents.labels("known")
 
@@ -36,13 +38,26 @@ class DocumentStore:
         if document is not None:
             self._known.inc()
             return document
-        document = prepare(self._schema, text, self._limits)
+        started = perf_counter()
+        try:
+            document = prepare(self._schema, text, self._limits)
+        except InvalidDocument:
+            metrics.documents.labels("refused").inc()
+            raise
+        finally:
+            metrics.document_duration.observe(perf_counter() - started)
         metrics.documents.labels("prepared").inc()
         with self._lock:
             self._documents[text] = document
+            self._texts[document.digest.hex()] = text
             while len(self._documents) > self._limits.remembered:
-                self._documents.popitem(last=False)
+                _, oldest = self._documents.popitem(last=False)
+                del self._texts[oldest.digest.hex()]
         return document
+
+    def text_of(self, digest: str) -> str | None:
+        """The text with this SHA-256 (hexadecimal), if its document is remembered."""
+        return self._texts.get(digest)
 
     def __len__(self) -> int:
         return len(self._documents)

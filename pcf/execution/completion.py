@@ -22,6 +22,8 @@ from pcf.execution.plan import Kind
 from pcf.execution.rows import Row
 from pcf.execution.waits import Wait, Waits, outcome
 
+ROWS_BETWEEN_CHECKS = 256
+
 _TO_SETTLE = (Promise, CoroutineType)
 _ODD = (NoneType, UndefinedType, Exception, *_TO_SETTLE)
 
@@ -45,10 +47,14 @@ class Completer:
         failures: Failures,
         waits: Waits,
         batches: Batches,
+        check: Callable[[], object],
         max_items: int | None = None,
     ) -> None:
-        """``max_items``: how many items all lists may have together, None for any number."""
+        """``check`` is called every ROWS_BETWEEN_CHECKS values that Python code is run for; what it
+        raises is raised. ``max_items``: how many items all lists may have together.
+        """
         self._context = context
+        self._check = check
         self._items_left = max_items
         self._failures = failures
         self._waits = waits
@@ -114,8 +120,10 @@ class Completer:
             case Kind.LEAF:
                 if kinds <= shape.as_is:
                     return values
-                if shape.is_id and kinds == {int}:
-                    return list(map(str, values))
+                if kinds == {int} and shape.integers is not None:
+                    written = shape.integers(values)
+                    if written is not None:
+                        return written
                 return self._complete_leaves(column, values)
             case Kind.LIST:
                 return self._complete_lists(column, values)
@@ -129,6 +137,8 @@ class Completer:
         serialize = type_.serialize
         completed: list[Any] = []
         for index, value in enumerate(values):
+            if index % ROWS_BETWEEN_CHECKS == 0:
+                self._check()
             try:
                 leaf = serialize(value)
                 if leaf is None or leaf is Undefined:
@@ -146,6 +156,8 @@ class Completer:
     def _complete_lists(self, column: Column, values: list[Any]) -> list[Any]:
         lists = []
         for index, value in enumerate(values):
+            if index % ROWS_BETWEEN_CHECKS == 0:
+                self._check()
             items: list[Any] = value
             if type(value) is not list:
                 items = []
@@ -233,6 +245,8 @@ class Completer:
         waiting: list[int] = []
         promises: list[Promise] = []
         for index, value in enumerate(values):
+            if index % ROWS_BETWEEN_CHECKS == 0:
+                self._check()
             try:
                 answer = question(value, self.info(column, index))
             except Exception as error:  # noqa: BLE001 - an error of the place

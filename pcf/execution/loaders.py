@@ -4,17 +4,19 @@ When a batch fails, every load of that batch is rejected with its error and forg
 load asks again; the fields that waited become errors, the rest of the response stays.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 from django.db.models import Model
 from django.utils.module_loading import import_string
 from promise import Promise
-from promise.dataloader import DataLoader
+from promise.dataloader import DataLoader, enqueue_post_promise_job
+from promise.dataloader import Loader as Waiting
 
 from pcf import metrics
 from pcf.apps import config
+from pcf.database.statements import current_log
 from pcf.execution.dependencies import Dependencies
 from pcf.viewer import Viewer
 
@@ -27,6 +29,9 @@ class Loader(DataLoader):
     entry in the mapping that ``load_batch`` returns gets ``absent()``. Keyword arguments of the
     field (``first``, ``after``) are the loader's ``arguments``: loads with other arguments are
     another batch.
+
+    Keys are asked for one by one (``load``) or as a level (``load_level``); what is asked before
+    the dispatch is one batch, and what is known is not asked again, whichever way it came.
     """
 
     dependency: ClassVar[str]
@@ -46,12 +51,11 @@ class Loader(DataLoader):
         self.dependencies = dependencies
         self.arguments = arguments
         self.columns = columns
-        self._values: dict[Hashable, Any] = {}  # what levels have loaded
-        self._levels: dict[Hashable, list[_Level]] = {}  # that wait, by the keys they wait for
-        name = type(self).__name__
-        self._batch_size = metrics.loader_batch_size.labels(name)
-        self._batches = metrics.loader_batches.labels(name)
-        self._loads = metrics.loader_loads.labels(name)
+        self._queue: list[Waiting] = []
+        self._values: dict[Hashable, Any] = {}
+        self._wanted: dict[Hashable, None] = {}  # by levels that wait for the dispatch
+        self._levels: list[Callable[[Mapping[Any, Any]], None]] = []  # how to settle these
+        self._is_dispatching = False  # a dispatch is on its way
 
     def load_batch(self, keys: Sequence[Any]) -> Mapping[Any, Any]:
         """Fetch ``keys`` (at most ``loaders.max_batch_size``, each once) in one statement."""
@@ -61,51 +65,89 @@ class Loader(DataLoader):
         """The value of a key that ``load_batch`` found nothing for."""
         return None
 
-    def batch_load_fn(self, keys: list[Hashable]) -> Promise:
-        """What promise's DataLoader calls: a promise of the values in the order of ``keys``."""
-        self._batch_size.observe(len(keys))
-        self._batches.inc()
-        self._loads.inc(len(keys))
-        self.dependencies.add(self.dependency, keys)
-        found = self.load_batch(keys)
-        return Promise.resolve([found[key] if key in found else self.absent() for key in keys])
+    def load_level(self, keys: Iterable[Hashable]) -> Promise:
+        """A promise of a mapping that has the values of ``keys``, and perhaps of others.
 
-    def load_level(self, keys: Sequence[Hashable]) -> Promise:
-        """One promise of the values of ``keys``, in their order, each given once.
-
-        As ``load_many``, but without a promise for every key. What was loaded or primed before is
-        not asked again, what waits for the next batch already is asked once, and the rest joins
-        that batch. A key that fails is an Exception among the values; the level is not rejected.
+        As ``load_many``, but one promise whatever the number of keys. A key that fails has an
+        Exception for a value; the promise is not rejected. It is settled already when all is known.
         """
-        level = _Level(keys)
-        for key in keys:
-            if key in self._values:
-                level.set(key, self._values[key])
-            elif key in self._promise_cache:
-                promise = self._promise_cache[key]
-                promise.then(partial(level.set, key), partial(level.set, key))
-            elif key in self._levels:
-                self._levels[key].append(level)
-            else:
-                self._levels[key] = [level]
-                settle = partial(self._settle, key)
-                self.do_resolve_reject(key, settle, settle)
-        return level.promise
+        missing = [key for key in keys if key not in self._values]
+        if not missing:
+            return Promise.resolve(self._values)
+        self._wanted.update(dict.fromkeys(missing))
+        promise = Promise(self._add_level)
+        self._enqueue_dispatch()
+        return promise
+
+    def _add_level(self, resolve: Callable[[Mapping[Any, Any]], None], _reject: object) -> None:
+        self._levels.append(resolve)
 
     def load(self, key: Hashable = None) -> Promise:
-        """As DataLoader's, knowing what levels have loaded and wait for."""
-        if key in self._values:
-            return Promise.resolve(self._values[key])
-        if key in self._levels:
-            return self.load_level([key]).then(_only)
+        """A promise of the value of ``key``."""
+        if key in self._values and key not in self._promise_cache:
+            value = self._values[key]
+            known = Promise.reject if isinstance(value, Exception) else Promise.resolve
+            self._promise_cache[key] = known(value)
         return super().load(key)
 
-    def _settle(self, key: Hashable, value: Any) -> None:
-        """The value of a key, or its error, which the next load is not to find."""
-        if not isinstance(value, Exception):
-            self._values[key] = value
-        for level in self._levels.pop(key, ()):
-            level.set(key, value)
+    def do_resolve_reject(
+        self, key: Hashable, resolve: Callable[[Any], None], reject: Callable[[Exception], None]
+    ) -> None:
+        """What DataLoader calls for a new load: it waits for the dispatch."""
+        self._queue.append(Waiting(key, resolve, reject))
+        self._enqueue_dispatch()
+
+    def _enqueue_dispatch(self) -> None:
+        if not self._is_dispatching:
+            self._is_dispatching = True
+            enqueue_post_promise_job(self._dispatch, self._scheduler)
+
+    def _dispatch(self) -> None:
+        """Load all that waits, in as many batches as the cap demands, and settle it."""
+        loads, self._queue = self._queue, []
+        wanted, self._wanted = self._wanted, {}
+        levels, self._levels = self._levels, []
+        self._is_dispatching = False
+        wanted.update(dict.fromkeys(load.key for load in loads))
+        keys = [key for key in wanted if key not in self._values]
+        failed: dict[Hashable, Exception] = {}
+        for first in range(0, len(keys), self.max_batch_size):
+            self._load(keys[first : first + self.max_batch_size], failed)
+        found = {**self._values, **failed} if failed else self._values
+        for load in loads:
+            value = found[load.key]
+            (load.reject if isinstance(value, Exception) else load.resolve)(value)
+        for settle in levels:
+            settle(found)
+
+    def _load(self, keys: list[Hashable], failed: dict[Hashable, Exception]) -> None:
+        """One batch: its values become known, or its errors are put into ``failed``.
+
+        When the batch fails as a whole, its keys are forgotten, so that they can be asked again.
+        """
+        name = type(self).__name__
+        _note_batch(name, len(keys))
+        log = current_log()
+        if log is not None:
+            log.place = name
+        self.dependencies.add(self.dependency, keys)
+        try:
+            found = self.load_batch(keys)
+        except Exception as error:  # noqa: BLE001 - any error of a batch is one of its fields
+            failed.update(dict.fromkeys(keys, error))
+            for key in keys:
+                self._promise_cache.pop(key, None)
+            return
+        values = {key: found[key] if key in found else self.absent() for key in keys}
+        if any(issubclass(kind, Exception) for kind in set(map(type, values.values()))):
+            failed.update((k, v) for k, v in values.items() if isinstance(v, Exception))
+            values = {key: value for key, value in values.items() if key not in failed}
+        self._values.update(values)
+
+    def batch_load_fn(self, keys: list[Hashable]) -> Promise:
+        """DataLoader's interface; the dispatch here asks ``load_batch`` without a promise."""
+        found = self.load_batch(keys)
+        return Promise.resolve([found[key] if key in found else self.absent() for key in keys])
 
     def clear(self, key: Hashable) -> "Loader":
         """Forget the value of ``key``."""
@@ -120,38 +162,27 @@ class Loader(DataLoader):
         return self
 
     def prime(self, key: Hashable, value: Any) -> "Loader":
-        """Set the value of ``key``, unless it is known already."""
-        if key not in self._values and key not in self._levels:
-            super().prime(key, value)
+        """Set the value of ``key``, unless it is known or being asked for already."""
+        if not (key in self._values or key in self._promise_cache or key in self._wanted):
+            self._values[key] = value
         return self
 
 
-class _Level:
-    """The keys of one level, and the promise of their values."""
-
-    __slots__ = ("_keys", "_resolve", "_values", "promise")
-
-    def __init__(self, keys: Sequence[Hashable]) -> None:
-        self._keys = keys
-        self._values: dict[Hashable, Any] = {}
-        self.promise = Promise(self._begin)
-        if not keys:
-            self._resolve([])
-
-    def _begin(self, resolve: Callable[[list[Any]], None], _reject: object) -> None:
-        self._resolve = resolve
-
-    def set(self, key: Hashable, value: Any) -> None:
-        """Note the value or the error of a key; the last one settles the promise."""
-        self._values[key] = value
-        if len(self._values) == len(self._keys):
-            self._resolve([self._values[key] for key in self._keys])
+def _note_batch(name: str, size: int) -> None:
+    batch_size, batches, loads = _meters(name)
+    batch_size.observe(size)
+    batches.inc()
+    loads.inc(size)
 
 
-def _only(values: list[Any]) -> Any:
-    if isinstance(values[0], Exception):
-        raise values[0]
-    return values[0]
+@cache
+def _meters(name: str) -> tuple[Any, Any, Any]:
+    """The batch sizes, batches and loads of the loader called ``name``."""
+    return (
+        metrics.loader_batch_size.labels(name),
+        metrics.loader_batches.labels(name),
+        metrics.loader_loads.labels(name),
+    )
 
 
 class ListLoader(Loader):
@@ -176,13 +207,15 @@ class Loaders:
         """The loader called ``name`` (``"notes.NotesByAuthor"``) for these arguments."""
         return self._get(name, arguments, None)
 
-    def get_light(self, name: str, columns: tuple[str, ...], **arguments: Hashable) -> Loader:
-        """As ``get``, for whoever reads ``columns`` only: light rows will do.
+    def get_light(
+        self, name: str, columns: tuple[str, ...] | None, arguments: Mapping[str, Hashable]
+    ) -> Loader:
+        """As ``get``, for whoever reads ``columns`` only (None: anything): light rows will do.
 
         Where there is a loader of instances already, it is that one, which may know them.
         """
-        if (name, None, *sorted(arguments.items())) in self._made:
-            return self._get(name, arguments, None)
+        if columns is not None and (name, None, *sorted(arguments.items())) in self._made:
+            columns = None
         return self._get(name, arguments, columns)
 
     def _get(

@@ -11,9 +11,10 @@ from typing import Any
 
 import graphene
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, models
 from graphql import GraphQLResolveInfo
 
+from pcf.database.transactions import run_transaction
 from pcf.execution.text import is_storable
 from pcf.viewer import Viewer
 
@@ -115,23 +116,27 @@ def mutation(payload: type[graphene.ObjectType]) -> Callable[[Mutate], Mutate]:
     """Make ``mutate(viewer, info, values) -> dict`` the body of a mutation with ``payload``.
 
     The body runs in one transaction. What it returns fills the payload; ``Refused`` and a
-    violated constraint of the database roll back and become ``userErrors``.
+    violated constraint of the database roll back and become ``userErrors``. A transaction of which
+    PostgreSQL guarantees that nothing was committed is repeated (``run_transaction``), so the body
+    changes nothing but the database and leaves ``values`` as they are.
     """
 
     def decorate(mutate: Mutate) -> Mutate:
         @wraps(mutate)
         def resolve(_root: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
             values = arguments.get("input") or {}
+            forget = info.context.loaders.forget
             try:
-                with transaction.atomic():
-                    changed = mutate(info.context.viewer, info, values)
+                changed = run_transaction(
+                    lambda: mutate(info.context.viewer, info, values), before_repetition=forget
+                )
             except Refused as refused:
                 return payload(user_errors=[_as_user_error(*error) for error in refused.errors])
             except IntegrityError:
                 message = "The values conflict with what is stored."
                 return payload(user_errors=[_as_user_error(None, "INVALID", message)])
             finally:
-                info.context.loaders.forget()
+                forget()
             return payload(user_errors=[], **changed)
 
         return resolve

@@ -1,9 +1,7 @@
 """The plans of operations, remembered for as long as they are used."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from threading import Lock
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from graphql import (
     DirectiveNode,
@@ -17,40 +15,14 @@ from graphql import (
     visit,
 )
 
+from pcf import metrics
 from pcf.execution.plan import Compiler, FieldPlan, variables_in
 from pcf.execution.projection import loader_columns
+from pcf.execution.recent import Recent
 from pcf.execution.rows import Columns
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
 MAX_OPERATIONS = 1_000  # remembered by a process
 MAX_VARIANTS = 16  # plans of one operation, by the values of the variables in its directives
-
-
-class Recent(Generic[K, V]):
-    """A bounded memory that forgets what was not used for longest; for all threads."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._items: OrderedDict[K, V] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: K, make: Callable[[], V]) -> V:
-        """The value of ``key``, made now if it is new; two threads may both make it."""
-        with self._lock:
-            if key in self._items:
-                self._items.move_to_end(key)
-                return self._items[key]
-        made = make()
-        with self._lock:
-            self._items[key] = made
-            while len(self._items) > self._size:
-                self._items.popitem(last=False)
-        return made
-
-    def __len__(self) -> int:
-        return len(self._items)
 
 
 class Unplanned(Exception):
@@ -109,6 +81,7 @@ class Operation:
         return self._plans.get(values, lambda: self._compile(values))
 
     def _compile(self, values: tuple[Any, ...]) -> Plan:
+        metrics.plans_compiled.inc()
         root_type = self._schema.get_root_type(self._operation.operation)
         if root_type is None:
             raise Unplanned("root_type")

@@ -8,6 +8,7 @@ import graphene
 from pcf.errors import InvalidArgument
 
 MAX_FIRST = 100  # rows
+SIZE_ARGUMENT = "first"  # says how many rows a list may have
 MAX_ID = 2**63 - 1  # PostgreSQL's bigint
 
 

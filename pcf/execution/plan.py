@@ -11,7 +11,7 @@ Plans are shared by threads. Nothing in them changes but the memory of what was 
 be filled by several threads at once, since all of them would fill in the same.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -19,11 +19,14 @@ from typing import Any
 from graphene.types.resolver import attr_resolver, dict_or_attr_resolver
 from graphene_django import DjangoObjectType
 from graphql import (
+    GRAPHQL_MAX_INT,
+    GRAPHQL_MIN_INT,
     FieldNode,
     FragmentDefinitionNode,
     GraphQLBoolean,
     GraphQLField,
     GraphQLID,
+    GraphQLInt,
     GraphQLList,
     GraphQLObjectType,
     GraphQLOutputType,
@@ -60,7 +63,7 @@ class Kind(Enum):
 class Shape:
     """A type as the executor sees it: nullable or not, and what to do with a value."""
 
-    __slots__ = ("as_is", "is_id", "item", "kind", "nullable", "type")
+    __slots__ = ("as_is", "integers", "item", "kind", "nullable", "type")
 
     def __init__(self, declared: GraphQLOutputType) -> None:
         self.nullable = not is_non_null_type(declared)
@@ -70,12 +73,25 @@ class Shape:
             Shape(self.type.of_type) if isinstance(self.type, GraphQLList) else None
         )
         serialize = getattr(self.type, "serialize", None)
-        self.is_id = serialize is GraphQLID.serialize  # then integers are written as text
         self.as_is: frozenset[type] = frozenset()  # classes whose values are serialised already
+        self.integers: Callable[[list[int]], list[Any] | None] | None = None  # writes many at once
         if serialize in (GraphQLString.serialize, GraphQLID.serialize):
             self.as_is = frozenset({str})
         elif serialize is GraphQLBoolean.serialize:
             self.as_is = frozenset({bool})
+        if serialize is GraphQLID.serialize:
+            self.integers = _as_texts
+        elif serialize is GraphQLInt.serialize:
+            self.integers = _within_32_bits
+
+
+def _as_texts(values: list[int]) -> list[Any]:
+    return list(map(str, values))
+
+
+def _within_32_bits(values: list[int]) -> list[Any] | None:
+    """The values if an Int can be each of them, else None: then each is looked at by itself."""
+    return values if min(values) >= GRAPHQL_MIN_INT and max(values) <= GRAPHQL_MAX_INT else None
 
 
 def _kind(type_: Any) -> Kind:

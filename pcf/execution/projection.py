@@ -32,8 +32,8 @@ def loader_columns(schema: GraphQLSchema, fields: Iterable[FieldPlan]) -> Mappin
             possible = schema.get_possible_types(shape.type)
         for object_type in possible:
             waiting += field.selections.of(object_type)
-        if field.edge is not None:
-            _add(needed, field.edge.loader, _columns_of(field, shape))
+        for loader in field.edge.loaders if field.edge is not None else ():
+            _add(needed, loader, _columns_of(field, shape, loader))
     return {name: tuple(sorted(columns)) for name, columns in needed.items() if columns is not None}
 
 
@@ -49,9 +49,9 @@ def _add(needed: dict[str, set[str] | None], loader: str, columns: set[str] | No
     needed[loader] = None if known is None or columns is None else known | columns
 
 
-def _columns_of(field: FieldPlan, shape: Shape) -> set[str] | None:
+def _columns_of(field: FieldPlan, shape: Shape, loader: str) -> set[str] | None:
     """What the objects behind an edge have to have, None for instances."""
-    model = find_loader(field.edge.loader).model if field.edge is not None else None
+    model = find_loader(loader).model
     if model is None or not _takes_rows(shape.type, model):
         return None
     columns = {key_of(model)}
@@ -86,7 +86,7 @@ def _needs(field: FieldPlan) -> Iterable[str] | None:
         case Read.ATTRIBUTE:
             return (field.attribute,)
         case Read.EDGE:
-            return (field.edge.key,) if field.edge is not None else None
+            return field.edge.columns if field.edge is not None else None
         case Read.RESOLVER:
             declared: Columns | None = getattr(field.resolve, "columns", None)
             return declared

@@ -4,12 +4,14 @@ Each function returns one value a parent; an Exception among them stands for one
 as an Exception that a resolver returns does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
+
+from pcf.execution.rows import Row
 
 REQUIRED = object()
 
@@ -36,8 +38,15 @@ _NEVER_CALLABLE = frozenset(
 def read_attribute(parents: Sequence[Any], name: str, default: Any) -> list[Any]:
     """As graphene's default resolver: a dictionary's entry or an attribute.
 
-    With REQUIRED for a default it is ``parent.name``, which has to be there.
+    With REQUIRED for a default it is ``parent.name``, which has to be there. So it has in a light
+    row: graphene's default is for objects of any kind, not for a column that was not fetched.
     """
+    try:
+        reader = row_reader(parents, name)
+    except AttributeError as error:
+        return [error] * len(parents)
+    if reader is not None:
+        return list(map(reader, parents))
     if default is not REQUIRED and any(issubclass(kind, dict) for kind in set(map(type, parents))):
         values = []
         for parent in parents:
@@ -50,12 +59,31 @@ def read_attribute(parents: Sequence[Any], name: str, default: Any) -> list[Any]
     return _attributes(parents, name, default)
 
 
+def row_reader(parents: Sequence[Any], name: str) -> Callable[[Any], Any] | None:
+    """What reads a column of ``parents`` if they are light rows of one class; None if they are not.
+
+    Raises AttributeError for a column that was not fetched.
+    """
+    kinds = set(map(type, parents))
+    if len(kinds) != 1:
+        return None
+    kind = kinds.pop()
+    if not issubclass(kind, Row):
+        return None
+    if name not in kind.readers:
+        raise AttributeError(f"{kind.__name__} was fetched without the column '{name}'")
+    return kind.readers[name]
+
+
 def read_default(parents: Sequence[Any], name: str) -> tuple[list[Any], list[int]]:
     """As graphql-core's default resolver, which looks an entry up in any Mapping.
 
     Returns the values and the positions of those that are to be called for the value.
     """
-    if any(issubclass(kind, Mapping) for kind in set(map(type, parents))):
+    kinds = set(map(type, parents))
+    if kinds == {dict}:
+        values = [parent.get(name) for parent in parents]
+    elif any(issubclass(kind, Mapping) for kind in kinds):
         values = []
         for parent in parents:
             values += _entry(parent, name)

@@ -20,7 +20,7 @@ class RequestContext:
         self.loaders = Loaders(viewer, self.dependencies)
         self.max_age: int | None = None
         if viewer.is_authenticated:
-            self.dependencies.add("user", (viewer.id,))  # its rights are read from its record
+            self.dependencies.add("account", (viewer.id,))  # what it may do
 
     def limit_age(self, seconds: int) -> None:
         """The response may be cached for ``seconds`` at most; the smallest value wins."""

@@ -17,16 +17,16 @@ from graphql import GraphQLError, OperationType, default_field_resolver
 from graphql.execution.execute import ExecutionContext
 from graphql.execution.values import get_argument_values
 
+from pcf.database.statements import current_log
 from pcf.execution.columns import Batch, Column, FieldColumn
-from pcf.execution.completion import Completer
+from pcf.execution.completion import ROWS_BETWEEN_CHECKS, Completer
 from pcf.execution.failures import Failures
 from pcf.execution.operations import Plan
 from pcf.execution.plan import FieldPlan, Read, shared_arguments
 from pcf.execution.promises import free_frames
 from pcf.execution.reading import read_attribute, read_default
 from pcf.execution.waits import Wait, Waits, outcome
-
-_ROWS_BETWEEN_CHECKS = 256
+from pcf.timeouts import DeadlineExceeded
 
 
 class Run:
@@ -45,8 +45,12 @@ class Run:
         self._failures = Failures()
         self._waits = Waits(check)
         self._batches: deque[Batch] = deque()
-        self._completer = Completer(context, self._failures, self._waits, self._batches, max_items)
+        self._completer = Completer(
+            context, self._failures, self._waits, self._batches, self._check, max_items
+        )
         self._arguments: dict[FieldPlan, dict[str, Any] | None] = {}
+        self._log = current_log()
+        self._at: tuple[Batch, FieldPlan] | None = None
 
     def execute(self) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
         """The data and the errors. Inside a ``promise_scope``; raises what ``check`` raises."""
@@ -59,6 +63,9 @@ class Run:
                 if self._failures.reached_root:
                     break
             errors = self._failures.apply()
+        except DeadlineExceeded as error:
+            error.path = self._place()
+            raise
         finally:
             self._waits.clear()
         free_frames(*errors)
@@ -78,6 +85,7 @@ class Run:
             while self._batches:
                 batch = self._batches.popleft()
                 for field in batch.fields:
+                    self._at = batch, field
                     self._check()
                     self._execute_field(batch, field)
             ready = self._waits.settled()
@@ -85,6 +93,12 @@ class Run:
                 return
             for wait in ready:
                 wait.resume()
+
+    def _place(self) -> list[str | int] | None:
+        """Where the operation is: the path of the field begun last, for its first parent."""
+        if self._at is None:
+            return None
+        return FieldColumn(*self._at, [0]).path(0).as_list()
 
     # -- values ---------------------------------------------------------------------------------
 
@@ -98,8 +112,12 @@ class Run:
         column = FieldColumn(batch, field, range(len(batch.values)))
         if field.read is Read.EDGE and self._follow_edge(column):
             return
-        completed = self._completer.complete(column, self._read(column))
-        for result, value in zip(batch.results, completed, strict=True):
+        self._put(column, self._completer.complete(column, self._read(column)))
+
+    def _put(self, column: FieldColumn, completed: list[Any]) -> None:
+        """Put the values of a whole field into the results."""
+        name = column.field.name
+        for result, value in zip(column.batch.results, completed, strict=True):
             result[name] = value
 
     def _read(self, column: FieldColumn) -> list[Any]:
@@ -119,8 +137,10 @@ class Run:
 
     def _call(self, column: FieldColumn, index: int, function: Any, *parent: Any) -> Any:
         """What a resolver returns; an Exception that it raises is as good as one it returns."""
-        if index % _ROWS_BETWEEN_CHECKS == _ROWS_BETWEEN_CHECKS - 1:
+        if index % ROWS_BETWEEN_CHECKS == ROWS_BETWEEN_CHECKS - 1:
             self._check()
+        if self._log is not None:
+            self._log.place = column, index
         field = column.field
         info = self._completer.info(column, index)
         try:
@@ -153,23 +173,24 @@ class Run:
         if edge is None or arguments is None:
             return False
         try:
-            columns = self._plan.columns.get(edge.loader)
-            loader = edge.find_loader(self._context.context_value, arguments, columns)
-            keys = [edge.read_key(parent) for parent in parents]
+            route = edge.route(self._context.context_value, arguments)
+            columns = self._plan.columns.get(route.loader)
+            keys = edge.keys(parents, route)
             wanted = dict.fromkeys(keys)
             wanted.pop(None, None)
-            promise = loader.load_level(list(wanted))
+            if not wanted:
+                values = [edge.absent() for _ in keys]
+                self._put(column, self._completer.complete(column, values))
+                return True
+            loader = edge.find_loader(self._context.context_value, route, columns)
+            promise = loader.load_level(wanted)
         except Exception:  # noqa: BLE001 - raised again by the resolvers
             return False
 
         def go_on(_column: Column, outcomes: list[Any], _subjects: Sequence[Any]) -> None:
             found = outcomes[0]
-            if isinstance(found, Exception):
-                values = [edge.absent() if key is None else found for key in keys]
-            else:
-                by_key = dict(zip(wanted, found, strict=True))
-                values = [edge.absent() if key is None else by_key[key] for key in keys]
-            self._completer.fill(column, values)
+            values = [edge.absent() if key is None else found[key] for key in keys]
+            self._put(column, self._completer.complete(column, values))
 
         if promise.is_pending:
             for result in column.batch.results:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from pcf.http.protocol import GraphQLRequest, GraphQLResponse
+from pcf.metrics import OUTCOMES
 from pcf.timeouts import TimeoutContext
 
 Answer = Callable[[GraphQLRequest, TimeoutContext], GraphQLResponse]
@@ -16,6 +17,8 @@ def answer_batch(
     They are answered one after the other, each as if it had come alone, so a failure of one is
     nothing to the others. The status is 200 whatever the parts say.
     """
-    bodies = [answer(request, timeout).body for request in requests]
+    answers = [answer(request, timeout) for request in requests]
+    body = b"[" + b",".join(each.body for each in answers) + b"]"
+    worst = max((each.outcome for each in answers), key=OUTCOMES.index, default=OUTCOMES[0])
     headers = {"Cache-Status": "pcf; fwd=bypass; detail=batch"}
-    return GraphQLResponse(b"[" + b",".join(bodies) + b"]", headers=headers)
+    return GraphQLResponse(body, headers=headers, outcome=worst)

@@ -1,34 +1,21 @@
 """What clients see of errors: known ones by code, all others masked."""
 
 import logging
+import re
 from typing import Any
 
 from graphql import GraphQLError
 
 from pcf import metrics
-from pcf.errors import ClientError, LimitExceeded
+from pcf.apps import config
+from pcf.errors import ClientError, LimitExceeded, ResponseTooLarge
 from pcf.http.logs import request_id
 from pcf.timeouts import DeadlineExceeded
 
-logger = logging.getLogger("pcf.http")
+# how graphql-core ends a message that names what the schema has instead
+_SUGGESTION = re.compile(r" ?Did you mean [^?]*\?")
 
-CODES = (
-    "BATCH_TOO_LARGE",
-    "BAD_REQUEST",
-    "BAD_USER_INPUT",
-    "BODY_TOO_LARGE",
-    "DOCUMENT_TOO_LARGE",
-    "GRAPHQL_PARSE_FAILED",
-    "GRAPHQL_VALIDATION_FAILED",
-    "INSUFFICIENT_SCOPE",
-    "INTERNAL_SERVER_ERROR",
-    "OPERATION_RESOLUTION_FAILURE",
-    "RESPONSE_TOO_LARGE",
-    "SERVICE_UNAVAILABLE",
-    "TIMEOUT",
-    "UNAUTHENTICATED",
-    "VARIABLES_TOO_LARGE",
-)
+logger = logging.getLogger("pcf.http")
 
 
 def present(error: GraphQLError) -> dict[str, Any]:
@@ -40,20 +27,30 @@ def present(error: GraphQLError) -> dict[str, Any]:
     extensions = dict(error.extensions or {})
     if isinstance(original, ClientError):
         extensions = {**original.extensions, **extensions}
-        if isinstance(original, LimitExceeded):
-            metrics.limit_refusals.labels(metrics.bounded(original.limit, metrics.LIMITS)).inc()
+        _count_limit(original)
         if isinstance(original, DeadlineExceeded):
             metrics.timeouts.labels(original.layer).inc()
-            logger.warning("time limit reached at %s: %s", _path(error), original)
+            of = f" (statement {original.statement})" if original.statement else ""
+            logger.warning("time limit reached at %s%s: %s", _path(error), of, original)
     elif original is not None and not isinstance(original, GraphQLError):
         logger.error("unexpected error at %s", _path(error), exc_info=original)
         entry["message"] = "Internal server error"
         extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id.get()}
+    elif not config().documents.suggestions:
+        entry["message"] = _SUGGESTION.sub("", entry["message"])
     extensions.setdefault("code", "BAD_USER_INPUT")
     entry["extensions"] = extensions
-    metrics.request_errors.labels(metrics.bounded(extensions["code"], CODES)).inc()
+    metrics.request_errors.labels(extensions["code"]).inc()
     return entry
 
 
+def _count_limit(error: ClientError) -> None:
+    if isinstance(error, ResponseTooLarge):
+        metrics.limit_refusals.labels("response").inc()
+    elif isinstance(error, LimitExceeded):
+        metrics.limit_refusals.labels(error.limit).inc()
+
+
 def _path(error: GraphQLError) -> str:
-    return ".".join(map(str, error.path or ())) or "the document"
+    path = error.path or getattr(error.original_error, "path", None) or ()
+    return ".".join(map(str, path)) or "the document"

@@ -26,9 +26,16 @@ def check_database() -> str:
     return ".".join(map(str, connection.get_database_version()))
 
 
+class Trouble(Exception):
+    """What is wrong, in words that a probe may show."""
+
+
 def check_cache() -> str:
-    """Ask Redis for the clock of the response cache."""
+    """Whether Redis answers and the response cache can be used. Raises Trouble."""
     gate().ping()
+    trouble = gate().trouble()
+    if trouble is not None:
+        raise Trouble(trouble)
     return "answers"
 
 
@@ -55,7 +62,8 @@ def _examine() -> dict[str, dict[str, Any]]:
         try:
             entry: dict[str, Any] = {"ok": True, "detail": check()}
         except Exception as error:  # noqa: BLE001 (a probe reports whatever is wrong)
-            entry = {"ok": False, "detail": type(error).__name__}
+            detail = str(error) if isinstance(error, Trouble) else type(error).__name__
+            entry = {"ok": False, "detail": detail}
         entry["needed"] = needed
         entry["seconds"] = round(perf_counter() - started, 4)
         report[name] = entry

@@ -1,14 +1,20 @@
 """The outermost layer: request id, deadline, a last answer when something fell through."""
 
+import logging
 import re
 import secrets
 from collections.abc import Callable
+from functools import partial
 
 from django.http import HttpRequest, HttpResponse
 
 from pcf.apps import config
 from pcf.http import logs
-from pcf.timeouts import TimeoutContext, activate
+from pcf.http.last_word import last_word
+from pcf.http.watchdog import current_watch
+from pcf.timeouts import TimeoutContext, activate, carried
+
+logger = logging.getLogger("pcf.http")
 
 REQUEST_ID = "X-Request-ID"
 TIMEOUT = "X-Request-Timeout"  # seconds; a client may ask for less than the HTTP limit
@@ -28,10 +34,16 @@ class RequestMiddleware:
         identity = given if _SANE_ID.fullmatch(given) else secrets.token_hex(8)
         token = logs.request_id.set(identity)
         timeout = open_timeout(request.headers.get(TIMEOUT))
+        watch = current_watch()
+        if watch is not None:
+            watch.work(timeout.deadline, carried(partial(last_word, timeout, identity)))
         request.timeout = timeout  # type: ignore[attr-defined]
+        request.request_id = identity  # type: ignore[attr-defined]
         try:
             with activate(timeout):
                 response = self._get_response(request)
+            if watch is not None and not watch.answer():
+                logger.warning("the answer came too late, the client has been told of the timeout")
         finally:
             logs.request_id.reset(token)
         response[REQUEST_ID] = identity
@@ -52,5 +64,6 @@ def open_timeout(asked: str | None = None) -> TimeoutContext:
         layer,
         seconds,
         limits={"graphql": limits.graphql, "database": limits.database, "cache": limits.cache},
-        reserve=limits.reserve,
+        reserve=limits.reserve_http,
+        reserves={"graphql": limits.reserve_graphql, "": limits.reserve},
     )

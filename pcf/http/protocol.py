@@ -19,7 +19,8 @@ from pcf.http.negotiation import UTF8, quality, quality_values
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
 METHODS = ("GET", "HEAD", "POST")
-PARAMETERS = ("query", "operationName", "variables", "extensions")
+PARAMETERS = ("query", "documentId", "operationName", "variables", "extensions")
+MAX_DOCUMENT_ID = 256  # characters
 MAX_QUERY_PARAMETERS = 20  # in the address of a GET request
 
 
@@ -37,16 +38,22 @@ class BadRequest(ClientError):
 class GraphQLRequest:
     """What a client asks, whatever way it came.
 
-    ``token`` is the text of the bearer token; ``no_store`` forbids reading and writing the cache;
-    ``queries_only`` is set for GET, which must not change anything.
+    ``query`` is the document's text, empty where ``document_id`` alone names it (its SHA-256 in
+    hexadecimal, or an id of the manifest). ``token`` is the text of the bearer token; ``no_store``
+    forbids reading and writing the cache; ``queries_only`` is set for GET, which must not change
+    anything. ``wants_cost`` asks for the cost in the answer's extensions. ``address`` is the
+    client's, by which anonymous requests are counted.
     """
 
     query: str
+    document_id: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     operation_name: str | None = None
     token: str | None = None
     no_store: bool = False
     queries_only: bool = False
+    wants_cost: bool = False
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +61,15 @@ class GraphQLResponse:
     """The answer: its JSON, and headers beside Content-Type.
 
     ``status`` is for application/graphql-response+json, ``json_status`` for application/json, whose
-    clients expect 200 for every well-formed request (GraphQL over HTTP, section 6.4).
+    clients expect 200 for every well-formed request (GraphQL over HTTP, section 6.4). ``outcome``
+    is what it is to the SLO, one of ``metrics.OUTCOMES``.
     """
 
     body: bytes
     status: int = 200
     json_status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    outcome: str = "ok"
 
 
 class BodyTooLarge(LimitExceeded):
@@ -201,25 +210,49 @@ def parse_query_string(query_string: str) -> dict[str, Any]:
 def make_request(parameters: Mapping[str, Any], **how: Any) -> GraphQLRequest:
     """Check the parameters of a request; ``how`` are the fields that come from HTTP headers.
 
-    Raises BadRequest when one has the wrong type or there is no query, and VariablesTooLarge.
+    Raises BadRequest when one has the wrong type or there is no document, and VariablesTooLarge.
     """
     query = parameters.get("query")
-    if not isinstance(query, str) or not query.strip():
+    variables = _optional(parameters, "variables", dict, "an object")
+    extensions = _optional(parameters, "extensions", dict, "an object") or {}
+    document_id = _document_id(parameters, extensions)
+    named = document_id is not None and query is None
+    if not named and not (isinstance(query, str) and query.strip()):
         raise BadRequest("'query' must be a GraphQL document")
-    operation_name = parameters.get("operationName")
-    if operation_name is not None and not isinstance(operation_name, str):
-        raise BadRequest("'operationName' must be a string")
-    variables = parameters.get("variables")
-    if variables is not None and not isinstance(variables, dict):
-        raise BadRequest("'variables' must be an object")
-    extensions = parameters.get("extensions")
-    if extensions is not None and not isinstance(extensions, dict):
-        raise BadRequest("'extensions' must be an object")
     if variables:
         _check_variables(variables)
+    if extensions.get("cost") is True:
+        how.update(wants_cost=True, no_store=True)
     return GraphQLRequest(
-        query=query, variables=variables or {}, operation_name=operation_name or None, **how
+        query=query or "",
+        document_id=document_id,
+        variables=variables or {},
+        operation_name=_optional(parameters, "operationName", str, "a string") or None,
+        **how,
     )
+
+
+def _optional(parameters: Mapping[str, Any], name: str, type_: type, described: str) -> Any:
+    """The parameter; None when it is not given or null. Raises BadRequest for another type."""
+    value = parameters.get(name)
+    if value is not None and not isinstance(value, type_):
+        raise BadRequest(f"'{name}' must be {described}")
+    return value
+
+
+def _document_id(parameters: Mapping[str, Any], extensions: Mapping[str, Any]) -> str | None:
+    """Which document the request names: by ``documentId``, or by ``extensions.persistedQuery``."""
+    document_id: str | None = _optional(parameters, "documentId", str, "a string")
+    persisted = _optional(extensions, "persistedQuery", dict, "an object")
+    if persisted is not None:
+        if document_id is not None or persisted.get("version") != 1:
+            raise BadRequest("'persistedQuery' must have version 1 and no 'documentId' beside it")
+        document_id = _optional(persisted, "sha256Hash", str, "a string") or ""
+    if document_id is None:
+        return None
+    if not 0 < len(document_id) <= MAX_DOCUMENT_ID:
+        raise BadRequest(f"The id of a document has 1 to {MAX_DOCUMENT_ID} characters")
+    return document_id.removeprefix("sha256:")
 
 
 def _check_variables(variables: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -13,6 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from pcf import metrics
 from pcf.apps import config
 from pcf.errors import ClientError
+from pcf.http.address import client_address
 from pcf.http.authentication import bearer_token
 from pcf.http.batch import answer_batch
 from pcf.http.cors import cors_headers, preflight_headers, varies_by_origin
@@ -33,6 +34,7 @@ from pcf.http.protocol import (
     parse_query_string,
 )
 from pcf.http.service import GraphQLService, refused
+from pcf.http.watchdog import current_watch
 from pcf.timeouts import current_timeout
 
 MAX_SILENCE = 5.0  # seconds between two pieces of a body
@@ -116,6 +118,7 @@ def _read(request: HttpRequest) -> GraphQLRequest | list[GraphQLRequest]:
         raise BadRequest("GraphQL is served to GET and POST", status=405)
     how: dict[str, Any] = {
         "token": bearer_token(request.headers.get("Authorization")),
+        "address": client_address(request.META, config().rates.trusted_proxies),
         "no_store": "no-store" in request.headers.get("Cache-Control", "").lower(),
     }
     if request.method == "POST":
@@ -137,11 +140,13 @@ def _body(request: HttpRequest) -> bytes:
     if int(length) > limit:
         raise BodyTooLarge("body", limit, f"The body may have {limit} bytes at most")
     try:
-        with _impatient(request):
+        with _impatient(request), _bounded():
             body = request.body
     except (OSError, RawPostDataException) as error:
         raise BadRequest("The body could not be read", status=408) from error
     if len(body) != int(length):
+        if _timeout(request).expired:
+            raise BadRequest("The body did not come in time", status=408)
         raise BadRequest("The body is shorter than its Content-Length")
     return body
 
@@ -151,7 +156,7 @@ def _impatient(request: HttpRequest) -> Iterator[None]:
     """Bound each wait for a piece of the body by MAX_SILENCE and by what is left.
 
     gunicorn reads bodies in the thread that answers: a client that stops sending must not keep it.
-    One that sends a byte now and then still can; a buffering proxy in front keeps such away.
+    For one that sends a byte now and then there is the watchdog.
     """
     connection = request.META.get("gunicorn.socket")
     if connection is None:
@@ -163,6 +168,12 @@ def _impatient(request: HttpRequest) -> Iterator[None]:
         yield
     finally:
         connection.settimeout(before)
+
+
+def _bounded() -> AbstractContextManager[None]:
+    """The body as a whole ends with the request's deadline."""
+    watch = current_watch()
+    return nullcontext() if watch is None else watch.reading()
 
 
 class InternalError(ClientError):
@@ -179,12 +190,13 @@ class InternalError(ClientError):
 def _to_django(request: HttpRequest, response: GraphQLResponse, media: str) -> HttpResponse:
     status = response.status if media == GRAPHQL_JSON else response.json_status
     answer = HttpResponse(
-        response.body,
+        b"" if request.method == "HEAD" else response.body,
         status=status,
         content_type=f"{media}; charset=utf-8",
         headers={**response.headers, **cors_headers(request.headers.get("Origin"))},
     )
-    metrics.http_responses.labels(str(status)).inc()
+    metrics.http_responses.labels(str(status), response.outcome).inc()
+    answer["Content-Length"] = str(len(response.body))  # also where no middleware adds it
     answer["Vary"] = "Accept, Authorization" + (", Origin" if varies_by_origin() else "")
     answer["Cache-Control"] = "private, no-cache"
     return answer

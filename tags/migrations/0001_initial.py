@@ -19,7 +19,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('id',),
-                'base_manager_name': 'objects',
                 'constraints': [models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='tags_tag_name_not_empty')],
             },
         ),

@@ -1,12 +1,19 @@
 """Writes of every kind, and what they touch; commits, roll-backs, savepoints."""
 
+from hashlib import sha256
+
 import pytest
-from django.db import transaction
+from django.apps import apps
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Value
+from django.db.models.functions import Concat
 
 from notes.models import Note, NoteTag
-from pcf.cache import invalidation
-from pcf.cache.gate import gate
-from pcf.cache.invalidation import TouchingQuerySet, flush_type, touch_kinds
+from pcf.cache import outbox
+from pcf.cache.gate import Gate, gate
+from pcf.cache.invalidation import flush_type, touch
+from pcf.cache.touches import declarations
+from pcf.execution.dependencies import Dependencies
 from tags.models import Tag
 from tests.conftest import make_note, token_for
 from users.models import ApiToken, User
@@ -14,23 +21,50 @@ from users.models import ApiToken, User
 
 @pytest.fixture
 def delivered(live_world, monkeypatch):
-    """The dependencies of every invalidation that was delivered, as ``kind:key``."""
+    """What each commit marks in Redis, as ``kind:key`` and ``kind!``."""
     names = []
-    deliver = invalidation._deliver
+    mark = Gate.mark
 
-    def spy(dependencies):
-        names.append(
-            {f"{kind}:{key}" for kind, keys in dependencies.items() for key in keys}
-            | {f"{kind}!" for kind in dependencies.kinds}
-        )
-        deliver(dependencies)
+    def spy(self, transaction, marked):
+        names.append({name for name in marked if not name.endswith(":*")})
+        return mark(self, transaction, marked)
 
-    monkeypatch.setattr(invalidation, "_deliver", spy)
+    monkeypatch.setattr(Gate, "mark", spy)
     return names
+
+
+def sql(statement, *rows):
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [row.pk for row in rows])
+
+
+def sides(world):
+    return world.public, world.blue
+
+
+def name_of(text):
+    """A tag's name as dependencies spell it."""
+    return f"tag-name:{sha256(text.encode()).hexdigest()[:32]}"
+
+
+def rename(instance):
+    instance.name += "!"
+    instance.save()
 
 
 def everything(delivered):
     return set().union(*delivered)
+
+
+def test_a_save_that_changes_nothing_that_is_seen_touches_nothing(live_world, delivered):
+    live_world.red.save()
+    live_world.ann.password = "new"
+    live_world.ann.last_login = "2026-01-01T00:00:00Z"
+    live_world.ann.save()
+    token_for(live_world.ann)
+    delivered.clear()
+    ApiToken.objects.update(last_used_at="2026-01-01T00:00:00Z", name="other")
+    assert delivered == []
 
 
 def test_saving_a_note_touches_it_its_author_and_its_tags(live_world, delivered):
@@ -83,6 +117,9 @@ def test_deleting_a_user_touches_all_that_goes_with_them(live_world, delivered):
         lambda w: NoteTag.objects.create(note=w.public, tag=w.blue),
         lambda w: w.blue.notes.add(w.public),
         lambda w: NoteTag.objects.bulk_create([NoteTag(note=w.public, tag=w.blue)]),
+        lambda w: sql(
+            "INSERT INTO notes_notetag (note_id, tag_id) SELECT %s, %s", w.public, w.blue
+        ),
     ],
 )
 def test_putting_a_tag_on_a_note_touches_both_sides(live_world, delivered, write):
@@ -100,6 +137,8 @@ def test_putting_a_tag_on_a_note_touches_both_sides(live_world, delivered, write
         lambda w: w.public.tags.clear(),
         lambda w: w.public.tags.set([]),
         lambda w: NoteTag.objects.filter(note=w.public).delete(),
+        lambda w: NoteTag.objects.filter(note=w.public)._raw_delete("default"),
+        lambda w: sql("DELETE FROM notes_notetag WHERE note_id = %s", w.public),
     ],
 )
 def test_taking_a_tag_off_a_note_touches_both_sides(live_world, delivered, write):
@@ -122,9 +161,6 @@ def test_update_touches_the_rows_before_and_after(live_world, delivered):
 
 
 def test_update_through_a_related_manager_and_with_expressions(live_world, delivered):
-    from django.db.models import F, Value
-    from django.db.models.functions import Concat
-
     live_world.ann.notes.update(title=Concat(F("title"), Value("!")))
     assert f"note:{live_world.public.pk}" in everything(delivered)
     assert set(live_world.ann.notes.values_list("title", flat=True)) == {
@@ -146,8 +182,8 @@ def test_bulk_create_bulk_update_and_update_or_create(live_world, delivered):
     Tag.objects.update_or_create(name="red", defaults={"name": "crimson"})
     assert everything(delivered) == {
         f"tag:{live_world.red.pk}",
-        "tag-name:red",
-        "tag-name:crimson",
+        name_of("red"),
+        name_of("crimson"),
         "tags:",
     }
 
@@ -157,22 +193,30 @@ def test_users_and_tokens(live_world, delivered):
     token = ApiToken.objects.get()
     ApiToken.objects.filter(pk=token.pk).update(revoked_at="2026-01-01T00:00:00Z")
     User.objects.filter(pk=live_world.bob.pk).update(is_active=False)
-    assert everything(delivered) == {
-        f"api-token:{token.pk}",
-        f"user:{live_world.bob.pk}",
-        "users:",
-    }
-
-
-def test_a_write_too_large_to_name_touches_kinds(live_world, delivered, monkeypatch):
-    monkeypatch.setattr(invalidation, "LARGE_WRITE", 2)
-    Note.objects.update(content="x")
-    assert everything(delivered) == {"note!", "notes!", "notes-by-author!", "notes-by-tag!"}
-    assert set(Note.objects.values_list("content", flat=True)) == {"x"}
+    assert everything(delivered) == {f"api-token:{token.pk}", f"account:{live_world.bob.pk}"}
     delivered.clear()
 
-    Tag.objects.bulk_create([Tag(name=f"t{n}") for n in range(3)])
+    User.objects.filter(pk=live_world.bob.pk).update(name="Bo")
+    assert everything(delivered) == {f"user:{live_world.bob.pk}", "users:"}
+
+
+def test_a_write_too_large_to_name_touches_kinds(live_world, delivered):
+    Tag.objects.bulk_create([Tag(name=f"t{n}") for n in range(1_001)])
     assert everything(delivered) == {"tag!", "tag-name!", "tags!"}
+    delivered.clear()
+
+    Tag.objects.filter(name__startswith="t").update(name=Concat(F("name"), Value("!")))
+    assert everything(delivered) == {"tag!", "tag-name!", "tags!"}
+    delivered.clear()
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE notes_notetag")
+    assert everything(delivered) == {"tags-by-note!", "notes-by-tag!"}
+
+
+def test_rows_that_are_copied_are_seen(live_world, delivered):
+    with connection.cursor() as cursor, cursor.copy("COPY tags_tag (name) FROM STDIN") as copy:
+        copy.write_row(["copied"])
+    assert name_of("copied") in everything(delivered)
 
 
 def test_nothing_is_delivered_before_the_commit_and_all_at_once_after_it(live_world, delivered):
@@ -192,13 +236,13 @@ def test_a_rolled_back_write_touches_nothing(live_world, delivered):
 
 def test_savepoints_are_respected(live_world, delivered):
     with transaction.atomic():
-        live_world.red.save()
+        rename(live_world.red)
         with pytest.raises(RuntimeError), transaction.atomic():
-            live_world.blue.save()
+            rename(live_world.blue)
             raise RuntimeError
         with transaction.atomic():
-            live_world.ann.save()
-        live_world.bob.save()
+            rename(live_world.ann)
+        rename(live_world.bob)
     touched = everything(delivered)
     assert f"tag:{live_world.blue.pk}" not in touched
     assert {
@@ -213,21 +257,35 @@ def test_a_sliced_update_is_refused_as_django_refuses_it(live_world):
         Note.objects.all()[:1].update(title="x")
 
 
-def test_every_model_with_a_rule_has_the_manager_that_sees_bulk_writes(live_world):
-    assert {model.__name__ for model in invalidation._rules} == {
+def test_every_table_that_is_declared_has_its_triggers(live_world):
+    assert {it.model.__name__ for it in declarations()} == {
         "Note",
         "NoteTag",
         "Tag",
         "User",
         "ApiToken",
     }
-    for model in invalidation._rules:
-        assert isinstance(model._default_manager.all(), TouchingQuerySet)
+    with connection.cursor() as cursor:
+        assert outbox.stale_triggers(cursor) == []
+        cursor.execute("COMMENT ON FUNCTION pcf_touch_tags_tag() IS 'of another time'")
+        cursor.execute("DROP TRIGGER pcf_touch_update ON notes_note")
+        cursor.execute("DROP FUNCTION pcf_touch_users_user() CASCADE")
+    assert outbox.install("default") == ["notes_note", "tags_tag", "users_user"]
+    with connection.cursor() as cursor:
+        assert outbox.stale_triggers(cursor) == []
 
 
-def test_loads_that_bypass_django_touch_kinds(live_world, delivered):
-    touch_kinds(Tag, NoteTag)
-    assert everything(delivered) == {"tag!", "tag-name!", "tags!", "tags-by-note!", "notes-by-tag!"}
+def test_what_triggers_cannot_know_is_touched_by_hand(live_world, delivered):
+    dependencies = Dependencies()
+    dependencies.add("weather", (7,))
+    dependencies.add_kind("season")
+    with pytest.raises(RuntimeError), transaction.atomic():
+        touch(dependencies)
+        raise RuntimeError
+    touch(Dependencies())
+    assert delivered == []
+    touch(dependencies)
+    assert everything(delivered) == {"weather:7", "season!"}
 
 
 def test_flushing_a_type_or_a_row(live_world, ask):
@@ -270,11 +328,59 @@ def test_deleting_an_instance_that_is_old_or_not_all_there(live_world, delivered
     assert f"notes-by-author:{live_world.bob.pk}" in everything(delivered)
 
 
-def test_bulk_creation_with_conflicts_is_coarse_where_keys_are_not_known(live_world, delivered):
-    Tag.objects.bulk_create([Tag(name="new")], ignore_conflicts=True)
-    assert "tag!" in everything(delivered)
+def test_bulk_creation_with_conflicts(live_world, delivered):
+    Tag.objects.bulk_create([Tag(name="new"), Tag(name="red")], ignore_conflicts=True)
+    made = Tag.objects.get(name="new")
+    assert everything(delivered) == {f"tag:{made.pk}", name_of("new"), "tags:"}
     delivered.clear()
     Tag.objects.bulk_create(
         [Tag(pk=live_world.red.pk, name="crimson")], None, False, True, ["name"], ["id"]
     )
-    assert everything(delivered) == {"tag!", "tag-name!", "tags!"}
+    assert everything(delivered) == {
+        f"tag:{live_world.red.pk}", name_of("red"), name_of("crimson"), "tags:",
+    }  # fmt: skip
+
+
+def test_a_commit_that_fails_on_a_deferred_constraint_touches_nothing(live_world, delivered):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        rename(live_world.red)
+        Note.objects.filter(pk=live_world.public.pk).update(author_id=0)
+    assert delivered == []
+    live_world.red.refresh_from_db()
+    assert live_world.red.name == "red"
+
+
+def test_a_hook_of_somebody_else_that_fails_stops_nothing(live_world, delivered):
+    def fail():
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), transaction.atomic():
+        transaction.on_commit(fail)
+        rename(live_world.red)
+    assert f"tag:{live_world.red.pk}" in everything(delivered)
+
+
+def test_commits_by_hand(live_world, delivered):
+    transaction.set_autocommit(False)
+    try:
+        rename(live_world.red)
+        transaction.rollback()
+        assert delivered == []
+        live_world.red.refresh_from_db()
+        rename(live_world.red)
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    assert f"tag:{live_world.red.pk}" in everything(delivered)
+
+
+def test_a_proxy_model_is_its_table(live_world, delivered):
+    proxy = type(
+        "Hue", (Tag,), {"__module__": "tags.models", "Meta": type("Meta", (), {"proxy": True})}
+    )
+    try:
+        rename(proxy.objects.get(pk=live_world.red.pk))
+    finally:
+        del apps.all_models["tags"]["hue"]
+        apps.clear_cache()
+    assert f"tag:{live_world.red.pk}" in everything(delivered)

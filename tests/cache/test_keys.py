@@ -1,7 +1,7 @@
 """Keys: equal requests meet, different ones never do."""
 
 import orjson
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pcf.cache.names import read_names, write_names
@@ -71,6 +71,7 @@ def build(by_kind, whole=()):
     return dependencies
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(reads, reads, st.sets(kinds), st.integers(1, 12), st.integers(1, 12))
 def test_a_write_meets_every_reader_it_touches(read, written, whole, read_limit, write_limit):
     """Whatever was coarsened on either side: what shares a key shares a name."""

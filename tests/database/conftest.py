@@ -78,6 +78,24 @@ def other(unblocked):
 
 
 @pytest.fixture
+def wait_for_end_of(other):
+    """Wait until the server runs no statement with this text in it; fails after 20 s."""
+
+    def wait(text):
+        running = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE state <> 'idle' AND pid <> pg_backend_pid() AND query LIKE %s"
+        )
+        for _ in range(400):
+            if other.execute(running, [f"%{text}%"]).fetchone() == (0,):
+                return
+            other.execute("SELECT pg_sleep(0.05)")
+        raise AssertionError(f"the server still runs {text}")
+
+    return wait
+
+
+@pytest.fixture
 def configure(settings):
     """Change fields of the engine's settings for the test: ``configure("timeouts", reserve=0)``."""
 

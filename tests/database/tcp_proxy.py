@@ -6,6 +6,8 @@ import threading
 from contextlib import suppress
 from typing import Self
 
+COMMIT = b"Q\0\0\0\x0bCOMMIT\0"
+
 
 class Proxy:
     """Listens on a port of its own and forwards to ``host:port``.
@@ -25,6 +27,9 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.refusing = False
+        self._cut_size: int | None = None
+        self._left: int | None = None  # bytes of answers until everything is cut
+        self._cut_at_commit = ""
         self._spawn(self._accept)
 
     def __enter__(self) -> Self:
@@ -47,6 +52,19 @@ class Proxy:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
+    def cut_after(self, size: int | None) -> None:
+        """Break every connection, again and again, whenever ``size`` bytes of answers got through;
+        None ends that.
+        """
+        self._cut_size = self._left = size
+
+    def cut_at_commit(self, *, reaches: bool) -> None:
+        """Cut when the next COMMIT comes: the client never has its answer.
+
+        ``reaches``: the server still gets it.
+        """
+        self._cut_at_commit = "after" if reaches else "before"
+
     def freeze(self) -> None:
         """From now on nothing gets through, but nothing is closed either."""
         self.flowing.clear()
@@ -65,7 +83,11 @@ class Proxy:
             if self.refusing:
                 client.close()
                 continue
-            server = socket.create_connection(self.target)
+            try:
+                server = socket.create_connection(self.target)
+            except OSError:  # the server is away, and so are we
+                client.close()
+                continue
             self._pairs.append((client, server))
             self._spawn(self._pump, client, server, True)
             self._spawn(self._pump, server, client, False)
@@ -81,6 +103,10 @@ class Proxy:
                 self.flowing.wait()
                 if counting:
                     buffer, started = self._count(buffer + data, started)
+                    if self._cut_at_commit and COMMIT in data:
+                        data = self._cut_off(source, data)
+                elif self._left is not None:
+                    data = self._let_through(sink, data)
                 try:
                     if not data:
                         sink.shutdown(socket.SHUT_RDWR)
@@ -88,6 +114,23 @@ class Proxy:
                     sink.sendall(data)
                 except OSError:
                     return
+
+    def _let_through(self, sink: socket.socket, data: bytes) -> bytes:
+        """What is still to be sent of ``data``: nothing when the cut came in the middle of it."""
+        left, self._left = self._left, self._left - len(data)
+        if self._left >= 0:
+            return data
+        self._left = self._cut_size
+        with suppress(OSError):
+            sink.sendall(data[:left])
+        self.cut()
+        return b""
+
+    def _cut_off(self, client: socket.socket, data: bytes) -> bytes:
+        """Hang up on a client that commits; what of its message the server is to get."""
+        client.shutdown(socket.SHUT_RDWR)
+        reaches, self._cut_at_commit = self._cut_at_commit == "after", ""
+        return data if reaches else b""
 
     def _count(self, buffer: bytes, started: bool) -> tuple[bytes, bool]:
         """Take the whole messages off ``buffer``; the first ones of a connection have no type."""

@@ -123,7 +123,7 @@ def test_a_server_that_is_away_is_waited_for(proxied, proxy, one):
 
 
 def test_the_gauge_follows_the_connections_in_use(wrapper, one):
-    gauge = metrics.db_pool.labels("in_use")._value
+    gauge = metrics.db_pool.labels(wrapper.alias, "in_use")._value
     before = gauge.get()
     one(wrapper, "SELECT 1")
     assert gauge.get() == before + 1

@@ -88,7 +88,7 @@ def test_a_slow_statement_is_logged_without_its_parameters(wrapper, one, configu
     assert record.levelno == logging.WARNING
     message = record.getMessage()
     assert message.startswith("SLOW QUERY 0.")
-    assert message.endswith("s (budget 20 s): SELECT pg_sleep(0.06), %s")
+    assert message.endswith("s (budget 20 s): SELECT pg_sleep(?), %s")
     assert metrics.db_slow_statements._value.get() == before + 1
 
 
@@ -97,7 +97,7 @@ def test_quick_statements_are_not_logged_and_long_texts_are_cut(wrapper, one, co
         one(wrapper, "SELECT 1")
         assert not [r for r in caplog.records if r.name == "pcf.database"]
         configure("database", slow_statement=0.0)
-        one(wrapper, "SELECT '" + "x" * 5_000 + "'")
+        one(wrapper, "SELECT 1" + " + 1" * 2_000)
     (record,) = [r for r in caplog.records if r.name == "pcf.database"]
     assert "(budget none)" in record.getMessage()
     assert len(record.getMessage()) < 1_100

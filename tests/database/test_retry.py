@@ -4,7 +4,7 @@ import pytest
 from django.db import OperationalError, transaction
 
 from pcf import metrics
-from pcf.database.errors import ConnectionLost, DatabaseUnavailable
+from pcf.database.errors import ConnectionLost, DatabaseUnavailable, OutOfResources
 from pcf.database.retry import REASONS, Backoff, idempotent_reads, may_repeat
 from pcf.database.statements import count_queries
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
@@ -185,3 +185,14 @@ def test_what_looks_like_a_read(sql, expected):
     with idempotent_reads():
         assert may_repeat(sql) is expected
     assert may_repeat(sql) is False
+
+
+@pytest.mark.parametrize("state", ["53100", "53200", "58030"])
+def test_a_server_short_of_something_is_unavailable_and_the_connection_goes_on(wrapper, one, state):
+    sql = f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{state}'; END $$"
+    with under(30), pytest.raises(OutOfResources):
+        one(wrapper, sql)
+    assert one(wrapper, "SELECT 1") == (1,)
+    with pytest.raises(OperationalError) as outside:
+        one(wrapper, sql)
+    assert not isinstance(outside.value, DatabaseUnavailable)

@@ -6,13 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 import pytest
@@ -28,6 +29,11 @@ class Server:
     url: str
     environment: dict[str, str]
     process: "subprocess.Popen[bytes]"
+    log: IO[bytes]
+
+    def logged(self) -> str:
+        """What it has written to standard error so far."""
+        return os.pread(self.log.fileno(), 1 << 24, 0).decode()
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         return self._send(urllib.request.Request(self.url + path, headers=headers))
@@ -117,16 +123,17 @@ def environment(own_database: str) -> dict[str, str]:
 
 
 def start(environment: dict[str, str]) -> Server:
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody reads would stop the server
     process = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stderr=log,
     )
-    server = Server(f"http://127.0.0.1:{environment['PORT']}", environment, process)
+    server = Server(f"http://127.0.0.1:{environment['PORT']}", environment, process, log)
     for _ in range(300):
-        assert process.poll() is None, process.stderr.read().decode()
+        assert process.poll() is None, server.logged()
         try:
             if server.get("/readyz")[0] == 200:
                 return server
@@ -141,9 +148,10 @@ def stop(server: Server) -> int:
     """Ask it to end; its exit status."""
     server.process.send_signal(signal.SIGTERM)
     try:
-        server.process.communicate(timeout=30)
+        server.process.wait(timeout=30)
     finally:
         server.process.kill()
+        server.log.close()
     return server.process.returncode
 
 

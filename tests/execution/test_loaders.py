@@ -123,10 +123,10 @@ def test_nothing_of_a_request_is_alive_after_it(world, ask, monkeypatch):
 
     ask("{ users { notes { author { name } } } }", token_for(world.ann))
     references = [weakref.ref(loader) for loaders in made for loader in loaders._made.values()]
-    assert len(references) == 2
+    assert len(references) == 3
     made.clear()
     gc.collect()
-    assert [reference() for reference in references] == [None, None]
+    assert [reference() for reference in references] == [None, None, None]
     assert not async_instance.normal_queue
     assert not async_instance.is_tick_used
 

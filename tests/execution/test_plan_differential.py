@@ -5,10 +5,8 @@ error where nothing is promised; where something is, they report the errors that
 response, whatever came first in time.
 """
 
-import os
-
 from graphql import execute_sync
-from hypothesis import given, settings
+from hypothesis import given
 
 from pcf import metrics
 from pcf.execution.execute import execute as execute_plan
@@ -47,9 +45,7 @@ def test_without_promises_the_result_is_graphql_cores_to_the_order_of_errors(cas
     assert fallbacks() == before
 
 
-# Random examples found a difference in errors that is not explained yet: fixed ones until it is,
-# random ones with PCF_FUZZ_EXAMPLES.
-@settings(fuzz, derandomize="PCF_FUZZ_EXAMPLES" not in os.environ)
+@fuzz
 @given(case=cases())
 def test_promises_give_what_coroutines_give(case):
     world, operation = case

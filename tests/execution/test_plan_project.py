@@ -157,4 +157,4 @@ def test_only_the_columns_that_are_needed_are_fetched(world):
     assert "password" not in authors
     assert "email" in authors
     assert "is_public" not in tags
-    assert "password" in users  # the root list is the resolver's own
+    assert "password" not in users

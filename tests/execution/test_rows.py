@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from notes.models import Note
 from pcf.execution.projection import loader_columns
 from pcf.execution.request import RequestContext
-from pcf.execution.rows import find, needs, row_class
+from pcf.execution.rows import needs, row_class
 from tests.conftest import make_user
 from users.models import User
 
@@ -20,7 +20,8 @@ def test_rows_have_their_columns_and_the_primary_key():
 
 def test_a_column_that_was_not_fetched_is_an_error_and_no_statement(db):
     user = make_user("Ann")
-    row = find(User.objects.all(), [user.pk], ("id", "name"))[user.pk]
+    loader = RequestContext().loaders.get_light("users.UserById", ("id", "name"), {})
+    row = loader.load_batch([user.pk])[user.pk]
     with CaptureQueriesContext(connection) as captured, pytest.raises(AttributeError):
         row.email  # noqa: B018
     assert len(captured) == 0
@@ -28,17 +29,20 @@ def test_a_column_that_was_not_fetched_is_an_error_and_no_statement(db):
 
 def test_without_columns_there_are_instances(db):
     user = make_user("Ann")
-    assert find(User.objects.all(), [user.pk, 0], None) == {user.pk: user}
+    loader = RequestContext().loaders.get("users.UserById")
+    found = loader.load_batch([user.pk, 0])
+    assert found == {user.pk: user}
+    assert found[user.pk].__dict__.keys() == User.objects.get(pk=user.pk).__dict__.keys()
 
 
 def test_a_loader_of_instances_is_preferred_where_there_is_one():
     loaders = RequestContext().loaders
-    light = loaders.get_light("users.UserById", ("id", "name"))
+    light = loaders.get_light("users.UserById", ("id", "name"), {})
     assert light.columns == ("id", "name")
-    assert loaders.get_light("users.UserById", ("id", "name")) is light
+    assert loaders.get_light("users.UserById", ("id", "name"), {}) is light
     whole = loaders.get("users.UserById")
     assert whole.columns is None
-    assert loaders.get_light("users.UserById", ("id", "name")) is whole
+    assert loaders.get_light("users.UserById", ("id", "name"), {}) is whole
 
 
 def test_resolvers_declare_what_they_read():

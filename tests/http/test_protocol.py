@@ -1,6 +1,7 @@
 """GraphQL over HTTP: methods, media types, status codes, credentials."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from django.test import Client
@@ -323,3 +324,25 @@ def test_what_nobody_expected_is_still_a_graphql_answer(http, monkeypatch, caplo
     assert response.json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
     assert b"secret" not in response.content
     assert "secret" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        ("{ usr { id } }", None),
+        ("{ users { nam } }", None),
+        ("{ users(frst: 1) { id } }", None),
+        ("{ users { id } } fragment F on Usr { id }", None),
+        ("mutation ($i: CreateNoteInput!) { createNote(input: $i) { note { id } } }", {"titl": 1}),
+    ],
+)
+def test_names_of_the_schema_are_suggested_only_where_that_is_wanted(
+    world, ask, settings, query, variables
+):
+    values = {"i": {"title": "x", **variables}} if variables else None
+    assert b"Did you mean" in ask(query, variables=values).body
+    documents = replace(settings.PCF.documents, suggestions=False)
+    settings.PCF = replace(settings.PCF, documents=documents)
+    answer = ask(query, variables=values)
+    assert b"Did you mean" not in answer.body
+    assert answer.errors[0]["message"].endswith((".", "'"))

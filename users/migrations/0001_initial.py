@@ -39,7 +39,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('id',),
-                'base_manager_name': 'objects',
             },
         ),
         migrations.CreateModel(
@@ -57,7 +56,6 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'API token',
                 'ordering': ('id',),
-                'base_manager_name': 'objects',
             },
         ),
         migrations.AddConstraint(

@@ -7,32 +7,39 @@ What it adds, and only inside a TimeoutContext where deadlines are concerned:
 * reads declared idempotent are repeated on a fresh connection when theirs broke;
 * statements are counted, timed, and logged when slow.
 
+And everywhere: commits are guarded (``pcf.database.commits``). A statement in autocommit mode that
+writes becomes a transaction of its own, so that its commit is guarded, too.
+
 Outside a TimeoutContext (commands, migrations, a shell) PostgreSQL's own ``statement_timeout``
 applies, so a long migration is not cut short; a pooled connection is set back to it first.
 
 OPTIONS beyond Django's: ``session_statement_timeout`` (default True). False when a pooler such as
 PgBouncer in transaction mode shares sessions: then every limit travels with its statement.
+``replica`` (default False) marks a read replica, whose connections can be ended by whoever finds
+it dead.
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error
+from django.db import Error, connections, transaction
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base, operations
 from django.db.backends.utils import CursorWrapper
 from psycopg import IsolationLevel
+from psycopg.pq import TransactionStatus
 
 from pcf import metrics
 from pcf.apps import config
+from pcf.database.commits import Finish, Outcome, may_write, prepare
 from pcf.database.connection import GRACE, Connection
-from pcf.database.errors import ConnectionLost
+from pcf.database.errors import ConnectionLost, OutcomeUnknown, OutOfResources
 from pcf.database.pool import Pool, backoff
-from pcf.database.retry import lost_reason, may_repeat
+from pcf.database.retry import Commit, is_out_of_resources, lost_reason, may_repeat
 from pcf.database.statements import (
     Kind,
     Watch,
@@ -48,6 +55,10 @@ from pcf.timeouts import current_timeout
 _LIMIT = re.compile(r"\A(SET (LOCAL )?|RESET )statement_timeout[^;]*; ")
 
 
+def _nothing(_outcome: Outcome) -> None:
+    """Nobody guards this commit."""
+
+
 class SharedSessionConnection(Connection):
     """A connection through a pooler: nothing may be left behind in its session."""
 
@@ -58,17 +69,23 @@ class DeadlineCursor(CursorWrapper):
     """Runs every statement under its budget, writes it down, repeats what may be repeated.
 
     Raises ``InsufficientTime`` before and ``DeadlineExceeded`` after the server is involved, and
-    ``ConnectionLost`` when the connection broke inside a TimeoutContext.
+    ``ConnectionLost`` when the connection broke inside a TimeoutContext; there ``OutOfResources``,
+    too, when the server is short of something.
     """
 
     db: "DatabaseWrapper"
 
     def _execute(self, sql: Any, params: Any, *_ignored: Any) -> Any:
+        if self.db.commits_alone(sql):
+            with transaction.atomic(self.db.alias):
+                return self._execute(sql, params)
         try:
             return self._once(sql, params)
         except Error as error:
             reason = self._lost(error)
             if reason is None:
+                if current_timeout() is not None and is_out_of_resources(error.__cause__):
+                    raise OutOfResources from error
                 raise
             return self._again(error, reason, sql, params)
 
@@ -126,6 +143,9 @@ class DeadlineCursor(CursorWrapper):
         raise _lost_error(error)
 
     def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
+        if self.db.commits_alone(sql):
+            with transaction.atomic(self.db.alias):
+                return self._executemany(sql, param_list, *ignored)
         with self._alone(sql):
             return super()._executemany(sql, param_list, *ignored)  # type: ignore[misc]
 
@@ -142,7 +162,9 @@ class DeadlineCursor(CursorWrapper):
     @contextmanager
     def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Any]:
         """As psycopg's ``Cursor.copy``; the whole exchange counts as one statement."""
+        alone = self.db.commits_alone(statement)
         with (
+            transaction.atomic(self.db.alias) if alone else nullcontext(),
             self._alone(statement),
             self.db.wrap_database_errors,
             self.cursor.copy(statement, params, **options) as copy,
@@ -211,6 +233,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     ops_class = DatabaseOperations
     connection: Connection | None
+    commit_state = Commit.NOT_SENT  # of the latest transaction
     _connection_pools: ClassVar[dict[str, Pool]] = {}
 
     @property
@@ -229,6 +252,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 open=False,  # a process that forks must not carry connections along
                 configure=self._configure_connection,
                 checked=self.settings_dict["CONN_HEALTH_CHECKS"],
+                name=self.alias,
+                can_hang_up=bool(self.settings_dict["OPTIONS"].get("replica")),
                 **({} if options is True else options),
             )
             pool = self._connection_pools.setdefault(self.alias, pool)
@@ -250,6 +275,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.settings_dict["OPTIONS"].get("server_side_binding") is True:
             raise ImproperlyConfigured("server_side_binding cannot carry statement limits")
         params.pop("session_statement_timeout", None)
+        params.pop("replica", None)
         params.setdefault("keepalives_idle", 30)
         params.setdefault("keepalives_interval", 10)
         params.setdefault("keepalives_count", 3)
@@ -265,10 +291,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return super().get_new_connection(conn_params)
         level = self.settings_dict["OPTIONS"].get("isolation_level")
         self.isolation_level = IsolationLevel(level or IsolationLevel.READ_COMMITTED)
+        if context is not None:  # psycopg knows whole seconds, two at least
+            limits = conn_params.get("connect_timeout") or 5, max(1, round(context.remaining()))
+            conn_params = {**conn_params, "connect_timeout": min(map(int, limits))}
         connection = self._connection_class().connect(**conn_params)
         if level is not None:
             connection.isolation_level = self.isolation_level
         return connection
+
+    def connect_outside_pool(self) -> Connection:
+        """A connection of psycopg's in autocommit mode that the caller owns and closes."""
+        params = {**self.get_connection_params(), "autocommit": True}
+        return self._connection_class().connect(**params)
 
     def _configure_connection(self, connection: Connection) -> bool:
         """Django's set-up of a new session; a pooled one also gets the usual limit, to keep."""
@@ -276,6 +310,49 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.pool and connection.keeps_session_limit:
             connection.limit_separately(usual_limit(), usual_limit())
         return commit
+
+    def commits_alone(self, sql: Any) -> bool:
+        """Whether ``sql`` may write and would be committed by the server behind our back."""
+        return (
+            self.autocommit
+            and not self.in_atomic_block
+            and may_write(template_text(sql))
+            and self.alias in connections.settings
+            and connections[self.alias] is self  # not a copy, or one without a database
+        )
+
+    def _commit(self) -> None:
+        """COMMIT, with those who guard it (``pcf.database.commits``) told before and after.
+
+        ``commit_state`` remembers how far it came. Raises ``ConnectionLost`` when the connection
+        was lost before, ``OutcomeUnknown`` when it was lost while the answer was awaited, and
+        whatever a guard raises before it; the transaction is rolled back then.
+        """
+        connection = self.connection
+        status = None if connection is None else connection.pgconn.transaction_status
+        if connection is None or status == TransactionStatus.IDLE:
+            super()._commit()  # type: ignore[misc] # nothing to commit
+            return
+        if connection.lost():
+            raise ConnectionLost
+        finish: Finish = _nothing
+        if status == TransactionStatus.INTRANS:
+            with self.wrap_database_errors:
+                finish = prepare(self)
+        self.commit_state = Commit.UNKNOWN
+        try:
+            super()._commit()  # type: ignore[misc]
+        except Error as error:
+            finish(Outcome.UNKNOWN if connection.closed else Outcome.ABORTED)
+            if lost_reason(error.__cause__, connection) is not None:
+                raise OutcomeUnknown from error
+            self.commit_state = Commit.NOT_SENT
+            raise
+        except BaseException:
+            finish(Outcome.UNKNOWN)
+            raise
+        self.commit_state = Commit.DONE
+        finish(Outcome.COMMITTED)
 
     def abandon(self) -> bool:
         """Give up a broken connection, so that the next statement gets another; whether it did.

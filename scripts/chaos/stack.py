@@ -1,0 +1,120 @@
+"""The whole service with everything it stands on, to be broken: see ``faults``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.chaos.load import PEOPLE, Book, Load, token_of
+from scripts.chaos.servers import Gunicorn, PgBouncer, Postgres, Process, Redis, wait_for
+from tests.database.tcp_proxy import Proxy
+
+DATABASE = "pcf"
+THREADS = 32  # of each worker
+CONNECTIONS = 100  # max_connections; the pools of two workers need 2 x (THREADS + 2)
+
+_SEED = """
+from django.utils import timezone
+from notes.models import Note
+from tags.models import Tag
+from users.models import ApiToken, User
+tag = Tag.objects.create(name="chaos")
+for key, token in enumerate({tokens}, start=1):
+    user = User.objects.create(pk=key, username=f"u{{key}}", name=f"User {{key}}")
+    ApiToken.objects.create(user=user, name="chaos", digest=ApiToken.digest_of(token))
+    if key <= {people}:
+        note = Note.objects.create(pk=key, author=user, title="number 0", is_public=True)
+        note.tags.add(tag)
+from django.db import connection
+connection.cursor().execute("SELECT setval(pg_get_serial_sequence('notes_note', 'id'), 1000)")
+"""
+
+
+@dataclass
+class Stack:
+    """Servers, and the line between the service and its primary."""
+
+    primary: Postgres
+    replica: Postgres
+    redis: Redis
+    line: Proxy
+    service: Gunicorn
+    book: Book = field(default_factory=Book)
+
+    def load(self, rate: float, deadline: float) -> Load:
+        """A load on the service."""
+        return Load(self.service.port, self.book, rate=rate, deadline=deadline)
+
+    def lost(self) -> list[str]:
+        """What was acknowledged and is not there, or is there twice; call when no load runs."""
+        rows = self.primary.execute("SELECT id, title FROM notes_note", DATABASE)
+        numbers = {key: int(title.rpartition(" ")[2]) for key, title in rows if key <= PEOPLE}
+        found = [
+            f"note {it.key}: {it.acknowledged} was acknowledged, {numbers[it.key]} is there"
+            for it in self.book.notes
+            if numbers[it.key] < it.acknowledged
+        ]
+        there = [title for key, title in rows if key > PEOPLE]
+        found += [
+            f"{title!r} was acknowledged and is not there"
+            for title, acknowledged in self.book.created.items()
+            if acknowledged and title not in there
+        ]
+        found += [f"{title!r} is there {there.count(title)} times" for title in set(there)
+                  if there.count(title) > 1]  # fmt: skip
+        return found
+
+    def done_without_answer(self) -> list[str]:
+        """What clients have no answer about and was done all the same."""
+        rows = self.primary.execute("SELECT title FROM notes_note", DATABASE)
+        there = {title for (title,) in rows}
+        return [title for title in self.book.unanswered if title in there]
+
+    def rebuild_replica(self) -> None:
+        """Make the replica anew from the primary, in the same place."""
+        self.replica.close()
+        self.replica.replicate(self.primary).start()
+
+
+@contextmanager
+def running_stack(folder: Path, *, pooler: bool = False, **variables: str) -> Iterator[Stack]:
+    """All servers, migrated and with the people that ``Load`` plays; gone afterwards.
+
+    ``pooler``: the service reaches the primary through PgBouncer in transaction mode.
+    """
+    made: list[Process] = []
+    primary = Postgres(folder, "primary", max_connections=str(CONNECTIONS)).create()
+    made.append(primary.start())
+    primary.execute(f"CREATE DATABASE {DATABASE}")
+    replica = Postgres(folder, "replica", max_connections=str(CONNECTIONS)).replicate(primary)
+    made.append(replica.start())
+    redis = Redis(folder)
+    made.append(redis.start())
+    with Proxy("127.0.0.1", primary.port) as line:
+        port = line.port
+        if pooler:
+            bouncer = PgBouncer(folder, line.port)
+            made.append(bouncer.start())
+            port = bouncer.port
+            variables["PCF_DATABASE_SHARED_SESSIONS"] = "1"
+        service = Gunicorn(
+            folder,
+            DATABASE_URL=f"postgres://postgres@127.0.0.1:{port}/{DATABASE}?sslmode=disable",
+            DATABASE_REPLICA_URLS=replica.url(DATABASE),
+            REDIS_URL=redis.url,
+            **{"THREADS": str(THREADS), **variables},
+        )
+        try:
+            service.manage("migrate", "--verbosity", "0")
+            tokens = [token_of(person) for person in range(1, PEOPLE + 2)]
+            seed = _SEED.format(tokens=tokens, people=PEOPLE)
+            service.manage("shell", "-v", "0", "-c", seed)
+            made.append(service.start())
+            position = primary.position()
+            wait_for("the replica to catch up", lambda: replica.position() >= position)
+            yield Stack(primary, replica, redis, line, service)
+        finally:
+            for server in reversed(made):
+                server.close()

@@ -1,0 +1,77 @@
+"""A Redis-protocol server of a test's own, to be frozen, killed, filled and restarted."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from scripts.programs import Search, find_redis
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 20.0  # seconds until a server must have started
+
+
+class RedisServer:
+    """Starts with ``start``; keeps its data in ``folder`` when it is told to save."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        search = Search(ROOT / ".venv", os.environ.get("PATH", ""))
+        self._program = find_redis(search, None).server
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self) -> Any:
+        return redis.Redis(port=self.port, socket_timeout=5)
+
+    def start(self) -> None:
+        options = {
+            "port": self.port, "bind": "127.0.0.1", "dir": self._folder, "save": "",
+            "appendonly": "no",
+        }  # fmt: skip
+        argv = [str(self._program)]
+        for name, value in options.items():
+            argv += [f"--{name}", str(value)]
+        self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with suppress(redis.RedisError), self.client() as client:
+                client.ping()
+                return
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def save(self) -> None:
+        """Write the data to the file that the next start reads."""
+        with self.client() as client:
+            client.save()
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """As a crash does: nothing is written."""
+        if self._process is not None:
+            self._signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)

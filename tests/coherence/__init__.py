@@ -1,0 +1,1 @@
+"""The coherence fuzz: random queries and writes against a real service; see ``__main__``."""

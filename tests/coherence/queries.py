@@ -1,0 +1,49 @@
+"""Random queries, most of them repeated often enough to be hits."""
+
+import random
+
+from tests.coherence.asking import Viewer
+from tests.coherence.world import World
+
+_NOTE = "id title content isPublic"
+
+
+class Queries:
+    """Picks a viewer and a query."""
+
+    def __init__(self, world: World, rng: random.Random) -> None:
+        self._world = world
+        self._rng = rng
+
+    def one(self) -> tuple[Viewer | None, str]:
+        rng, world = self._rng, self._world
+        viewer = rng.choice([None, *world.viewers])
+        note, user, tag = self._id(world.newest_note), rng.choice(world.users), self._id(8)
+        name = rng.choice([*world.names[-10:], "absent"])
+        shapes = [
+            f'{{ note(id: "{note}") {{ {_NOTE} author {{ id name email }} tags {{ id name }} }} }}',
+            f'{{ note(id: "{note}") {{ {_NOTE} }} }}',
+            f"{{ notes(first: 5) {{ {_NOTE} author {{ name }} }} }}",
+            f'{{ notes(first: 5, after: "{note}") {{ {_NOTE} tags {{ name }} }} }}',
+            f'{{ notes(tag: "{name}") {{ {_NOTE} }} }}',
+            f'{{ notes(authorId: "{user}") {{ {_NOTE} }} }}',
+            f'{{ notes(authorId: "{user}", tag: "{name}") {{ {_NOTE} }} }}',
+            f'{{ userNotes(userId: "{user}") {{ {_NOTE} }} }}',
+            f'{{ user(id: "{user}") {{ id name email notes(first: 3) {{ {_NOTE} }} }} }}',
+            '{ user(id: "999999") { name } }',
+            f"{{ me {{ id name email notes {{ {_NOTE} tags {{ id name }} }} }} }}",
+            f"{{ users(first: 20) {{ id name notes(first: 2) {{ {_NOTE} }} }} }}",
+            "{ tags(first: 100) { id name } }",
+            f'{{ tag(id: "{tag}") {{ id name notes {{ {_NOTE} author {{ name }} }} }} }}',
+            f"{{ tags(first: 3) {{ name notes(first: 3) {{ {_NOTE} }} }} }}",
+            f"{{ users(first: 100) {{ name notes {{ {_NOTE} tags {{ id }} }} }} }}",
+        ]
+        weights = [4, 4, 2, 3, 3, 3, 2, 2, 3, 1, 2, 1, 2, 3, 1, 1]
+        return viewer, rng.choices(shapes, weights)[0]
+
+    def _id(self, newest: int) -> int:
+        """Mostly one of a few, so that answers repeat; else one of the last, or of the next."""
+        rng = self._rng
+        if rng.random() < 0.6:
+            return rng.randint(1, 12)
+        return rng.randint(max(1, newest - 10), newest + 2)

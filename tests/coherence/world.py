@@ -1,0 +1,79 @@
+"""The data of a run, and what can be told from the text of an answer.
+
+A note's title ends with its version, ``#17``, from a sequence that is asked while nobody else
+writes: versions of one note only grow. Its content is ``private-of-5.`` while it is a private note
+of user 5 and ``public.`` otherwise.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection
+
+from notes.models import Note
+from tags.models import Tag
+from tests.coherence.asking import Viewer
+from users.models import ApiToken, User
+
+_VERSION = re.compile(rb'"id":"(\d+)","title":"[^"]*#(\d+)"')
+_PRIVATE = re.compile(rb"private-of-(\d+)\.")
+
+PEOPLE, NOTES, TAGS = 8, 40, 8
+
+
+@dataclass
+class World:
+    """Who asks, and which ids may be worth asking for."""
+
+    viewers: list[Viewer] = field(default_factory=list)
+    users: list[int] = field(default_factory=list)
+    newest_note: int = 0
+    newest_tag: int = 0
+    names: list[str] = field(default_factory=list)
+
+    @classmethod
+    def build(cls) -> "World":
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE SEQUENCE version")
+        world = cls()
+        for number in range(PEOPLE):
+            user = User.objects.create(
+                username=f"u{number}", name=f"User {number}", email=f"u{number}@example.org",
+                is_staff=number == 0,
+            )  # fmt: skip
+            world.users.append(user.pk)
+            _, text = ApiToken.issue(user, "fuzz")
+            # the first two may be staff: they are not held to what others may not see
+            world.viewers.append(Viewer(user.pk, text, number < 2))
+        tags = [Tag.objects.create(name=f"tag{number}") for number in range(TAGS)]
+        world.names = [tag.name for tag in tags]
+        for number in range(NOTES):
+            note = Note(title=f"n #{next_version()}", author_id=world.users[number % PEOPLE])
+            note.is_public = number % 2 == 0
+            note.content = content(note.author_id, note.is_public)
+            note.save()
+            note.tags.set(tags[number % TAGS : number % TAGS + 2])
+            world.newest_note = note.pk
+        world.newest_tag = tags[-1].pk
+        return world
+
+    def versions(self, body: bytes) -> dict[bytes, int]:
+        found: dict[bytes, int] = {}
+        for note, version in _VERSION.findall(body):
+            found[note] = min(int(version), found.get(note, 1 << 60))
+        return found
+
+    def owners_of_private_texts(self, body: bytes) -> set[int]:
+        return {int(owner) for owner in _PRIVATE.findall(body)}
+
+
+def next_version() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval('version')")
+        row: Any = cursor.fetchone()
+    return int(row[0])
+
+
+def content(author: int, is_public: bool) -> str:
+    return "public." if is_public else f"private-of-{author}."

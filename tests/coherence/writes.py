@@ -1,0 +1,298 @@
+"""Random writes of every kind: Django's, GraphQL's, and those that come past both."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from django.db import connection, transaction
+from django.db.models import CharField, F, Value
+from django.db.models.functions import Cast, Concat
+from django.utils import timezone
+
+from notes.models import Note, NoteTag
+from tags.models import Tag
+from tests.coherence.asking import Client, Viewer
+from tests.coherence.world import World, content, next_version
+from users.models import ApiToken, User
+
+KEPT = 60  # notes; more are deleted again
+
+
+class Writes:
+    """Carries out one random write; the caller sees to it that it is alone."""
+
+    def __init__(self, world: World, client: Client, rng: random.Random) -> None:
+        self._world = world
+        self._client = client
+        self._rng = rng
+        self._psql: Any = None
+
+    def one(self) -> str:
+        """Its kind."""
+        kinds: list[Callable[[], None]] = [
+            value
+            for name in sorted(vars(type(self)))
+            if not name.startswith("_") and name != "one" and (value := getattr(self, name))
+        ]
+        kind = self._rng.choice(kinds)
+        kind()
+        if Note.objects.count() > KEPT:
+            Note.objects.filter(pk__in=Note.objects.order_by("?").values("pk")[:10]).delete()
+        return kind.__name__
+
+    # --- notes
+
+    def save(self) -> None:
+        with transaction.atomic():
+            note = self._note(lock=True)
+            note.title = f"s #{next_version()}"
+            note.save()
+
+    def save_in_autocommit(self) -> None:
+        note = self._note()
+        note.title = f"a #{next_version()}"
+        note.save(update_fields=["title"])
+
+    def move(self) -> None:
+        note = self._note()
+        note.author_id = self._user()
+        note.content = content(note.author_id, note.is_public)
+        note.title = f"m #{next_version()}"
+        note.save()
+
+    def toggle(self) -> None:
+        note = self._note()
+        note.is_public = not note.is_public
+        note.content = content(note.author_id, note.is_public)
+        note.save()
+
+    def toggle_by_update(self) -> None:
+        notes = Note.objects.filter(pk=self._note().pk)
+        if self._rng.random() < 0.5:
+            notes.update(is_public=True, content="public.")
+        else:
+            author = Cast(F("author_id"), CharField())
+            mark = Concat(Value("private-of-"), author, Value("."))
+            notes.update(is_public=False, content=mark)
+
+    def create(self) -> None:
+        self._created(self._new_note())
+
+    def bulk_create(self) -> None:
+        made = Note.objects.bulk_create([self._new_note() for _ in range(3)])
+        self._created(made[-1])
+
+    def bulk_update(self) -> None:
+        notes = list(Note.objects.order_by("?")[:4])
+        for note in notes:
+            note.title = f"b #{next_version()}"
+        Note.objects.bulk_update(notes, ["title"])
+
+    def update(self) -> None:
+        author = self._user()
+        Note.objects.filter(author_id=author).update(title=f"u #{next_version()}")
+
+    def delete(self) -> None:
+        self._note().delete()
+        self.create()
+
+    def delete_query_set(self) -> None:
+        Note.objects.filter(author_id=self._user(), pk__gt=12).delete()
+        self.bulk_create()
+
+    def move_through_related_manager(self) -> None:
+        note = self._note()
+        public = Note.objects.filter(pk=note.pk)
+        public.update(is_public=True, content="public.")
+        User.objects.get(pk=self._user()).notes.add(note)
+
+    def rolled_back(self) -> None:
+        with transaction.atomic():
+            self._note().delete()
+            Tag.objects.update(name=Concat(F("name"), Value("?")))
+            transaction.set_rollback(True)
+
+    def savepoint(self) -> None:
+        with transaction.atomic():
+            note = self._note(lock=True)
+            note.title = f"p #{next_version()}"
+            note.save()
+            with transaction.atomic():
+                self._note().delete()
+                transaction.set_rollback(True)
+
+    # --- tags
+
+    def tag_add(self) -> None:
+        self._note().tags.add(*self._tags())
+
+    def tag_remove(self) -> None:
+        self._note().tags.remove(*self._tags())
+
+    def tag_set(self) -> None:
+        self._note().tags.set(self._tags())
+
+    def tag_clear(self) -> None:
+        self._note().tags.clear()
+
+    def tag_from_the_other_side(self) -> None:
+        self._tags()[0].notes.add(self._note())
+
+    def link_raw_delete(self) -> None:
+        links = NoteTag.objects.filter(note=self._note())
+        links._raw_delete(links.db)
+
+    def tag_rename(self) -> None:
+        tag = self._tags()[0]
+        tag.name = self._name()
+        tag.save()
+
+    def tag_update_or_create(self) -> None:
+        Tag.objects.update_or_create(name=self._tags()[0].name, defaults={"name": self._name()})
+
+    def tag_delete_and_create(self) -> None:
+        if Tag.objects.count() > 6:
+            Tag.objects.order_by("?")[0].delete()
+        self._world.newest_tag = Tag.objects.create(name=self._name()).pk
+
+    # --- users and tokens
+
+    def rename_user(self) -> None:
+        User.objects.filter(pk=self._user()).update(name=f"User {next_version()}")
+
+    def save_user(self) -> None:
+        user = User.objects.get(pk=self._user())
+        user.email = f"{next_version()}@example.org"
+        user.save()
+
+    def toggle_staff(self) -> None:
+        user = User.objects.get(pk=self._world.users[1])
+        user.is_staff = not user.is_staff
+        user.save(update_fields=["is_staff"])
+
+    def toggle_active(self) -> None:
+        user = User.objects.get(pk=self._world.users[2])
+        user.is_active = not user.is_active
+        user.save()
+
+    def toggle_token(self) -> None:
+        tokens = ApiToken.objects.filter(user_id=self._world.users[3])
+        revoked = None if tokens.get().revoked_at else timezone.now()
+        tokens.update(revoked_at=revoked)
+
+    def log_in(self) -> None:
+        User.objects.filter(pk=self._user()).update(last_login=timezone.now())
+
+    # --- GraphQL
+
+    def mutation_create(self) -> None:
+        self._mutate(
+            f'createNote(input: {{title: "g #{next_version()}", content: "public.", '
+            "isPublic: true}) { note { id } }"
+        )
+        self._created(Note.objects.order_by("-pk")[0])
+
+    def mutation_update(self) -> None:
+        note = self._note()
+        self._mutate(
+            f'updateNote(input: {{id: "{note.pk}", title: "g #{next_version()}"}}) '
+            "{ note { id title } }",
+            note.author_id,
+        )
+
+    def mutation_delete(self) -> None:
+        note = self._note()
+        self._mutate(f'deleteNote(input: {{id: "{note.pk}"}}) {{ deletedId }}', note.author_id)
+
+    def mutation_tag(self) -> None:
+        note, tag = self._note(), self._tags()[0]
+        field = self._rng.choice(["tagNote", "untagNote"])
+        self._mutate(
+            f'{field}(input: {{noteId: "{note.pk}", tagIds: ["{tag.pk}"]}}) {{ note {{ id }} }}',
+            note.author_id,
+        )
+
+    def mutation_profile(self) -> None:
+        self._mutate(f'updateProfile(input: {{name: "P {next_version()}"}}) {{ user {{ id }} }}')
+
+    # --- past Django's models, and past Django
+
+    def sql(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE notes_note SET title = 'q #' || nextval('version') WHERE id = %s",
+                [self._note().pk],
+            )
+
+    def copy(self) -> None:
+        with connection.cursor() as cursor:
+            with cursor.copy(
+                "COPY notes_note (title, content, author_id, is_public, created_at, updated_at) "
+                "FROM STDIN"
+            ) as rows:
+                now = timezone.now()
+                title = f"c #{next_version_of_another()}"
+                rows.write_row((title, "public.", self._user(), True, now, now))
+            cursor.execute("SELECT max(id) FROM notes_note")
+            (self._world.newest_note,) = cursor.fetchone()
+
+    def psql(self) -> None:
+        """What comes past the engine is delivered by a worker's watch, a moment later."""
+        if self._psql is None:
+            self._psql = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
+        self._psql.execute(
+            "UPDATE notes_note SET title = 'x #' || nextval('version') WHERE author_id = %s",
+            [self._user()],
+        )
+        while self._psql.execute("SELECT count(*) FROM pcf_touch").fetchone()[0]:
+            time.sleep(0.01)
+
+    # --- what they share
+
+    def _note(self, *, lock: bool = False) -> Note:
+        notes = Note.objects.select_for_update() if lock else Note.objects.all()
+        rng = self._rng
+        note = notes.filter(pk=rng.randint(1, 12)).first() if rng.random() < 0.5 else None
+        return note or notes.filter(pk=Note.objects.order_by("?").values("pk")[:1]).get()
+
+    def _new_note(self) -> Note:
+        note = Note(title=f"n #{next_version()}", author_id=self._user())
+        note.is_public = self._rng.random() < 0.5
+        note.content = content(note.author_id, note.is_public)
+        return note
+
+    def _created(self, note: Note) -> None:
+        if note.pk is None:
+            note.save()
+        self._world.newest_note = note.pk
+
+    def _tags(self) -> list[Tag]:
+        return list(Tag.objects.order_by("?")[: self._rng.randint(1, 3)])
+
+    def _name(self) -> str:
+        names = self._world.names
+        unused = set(names[-10:]) - set(Tag.objects.values_list("name", flat=True))
+        if unused and self._rng.random() < 0.5:
+            return min(unused)  # a name that meant another tag, or none
+        names.append(f"tag{next_version()}")
+        return names[-1]
+
+    def _user(self) -> int:
+        return self._rng.choice(self._world.users)
+
+    def _mutate(self, text: str, user: int | None = None) -> None:
+        viewers = [it for it in self._world.viewers if user in {None, it.user}]
+        viewer: Viewer = self._rng.choice(viewers)
+        answer = self._client.ask(f"mutation {{ {text} }}", viewer)
+        # the token may be revoked, the user inactive, the note gone: an answer all the same
+        assert answer.status in {200, 401}, answer
+
+
+def next_version_of_another() -> int:
+    """On a connection of its own: this one is in the middle of a COPY."""
+    with psycopg.connect(os.environ["DATABASE_URL"]) as other:
+        row: Any = other.execute("SELECT nextval('version')").fetchone()
+    return int(row[0])

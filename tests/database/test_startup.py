@@ -1,0 +1,33 @@
+"""A server that starts before PostgreSQL does."""
+
+import threading
+
+from pcf.database import startup
+from pcf.database.startup import wait_for_database
+
+
+def test_a_database_that_is_there_is_not_spoken_of(wrapper, caplog):
+    assert wait_for_database(5, using=wrapper.alias)
+    assert caplog.messages == []
+
+
+def test_a_database_that_comes_is_waited_for(proxied, proxy, caplog):
+    proxy.refusing = True
+    threading.Timer(0.5, setattr, (proxy, "refusing", False)).start()
+    assert wait_for_database(30, using=proxied.alias)
+    assert caplog.messages[0].startswith("waiting for PostgreSQL (0 of 30 s): connection")
+    assert caplog.messages[-1].startswith("PostgreSQL 1")
+    assert len(caplog.messages) == 2
+
+
+def test_waiting_ends_and_says_why(proxied, proxy, caplog, monkeypatch):
+    monkeypatch.setattr(startup, "SAY_EVERY", 0.2)
+    proxy.refusing = True
+    assert not wait_for_database(0.8, using=proxied.alias)
+    assert caplog.messages[-1].startswith("PostgreSQL did not answer within 0.8 s: connection")
+    assert len(caplog.messages) >= 2
+
+
+def test_pools_larger_than_what_the_server_allows_are_spoken_of(wrapper, caplog):
+    assert wait_for_database(5, using=wrapper.alias, wanted=100_000)
+    assert caplog.messages[0].startswith("the pools may want 100000 connections")

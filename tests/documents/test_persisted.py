@@ -1,0 +1,249 @@
+"""Persisted documents: registered by clients, or from a manifest."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+from django.test import Client
+from django_redis import get_redis_connection
+
+from pcf.cache.gate import gate
+from pcf.cache.texts import RedisTexts
+from pcf.config import ConfigError, Documents, Persisted
+from pcf.documents.document import InvalidDocument
+from pcf.documents.manifest import load_manifest
+from pcf.documents.persisted import (
+    HashMismatch,
+    NotTrusted,
+    PersistedDocuments,
+    PersistedNotFound,
+    PersistedNotSupported,
+)
+from pcf.documents.store import DocumentStore
+from pcf.schema import schema
+
+ME = "{ me { id } }"
+USERS = "{ users { id } }"
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def documents(manifest=None, mode="automatic", **limits):
+    """Those of one process; the texts in Redis are shared."""
+    store = DocumentStore(schema.graphql_schema, Documents(**limits))
+    return PersistedDocuments(store, RedisTexts(gate()), manifest or {}, mode)
+
+
+def test_a_hash_is_known_once_it_came_with_its_text():
+    one, other = documents(), documents()
+    with pytest.raises(PersistedNotFound):
+        one.find("", sha256(ME))
+    assert one.find(ME, sha256(ME)).text == ME
+    assert one.find("", sha256(ME)).text == ME  # from the process's memory
+    assert other.find("", sha256(ME)).text == ME  # from Redis
+
+
+def test_a_text_without_a_hash_is_not_registered_for_others():
+    documents().find(ME, None)
+    with pytest.raises(PersistedNotFound):
+        documents().find("", sha256(ME))
+
+
+def test_a_hash_of_another_text_is_refused_and_not_registered():
+    with pytest.raises(HashMismatch):
+        documents().find(ME, sha256(USERS))
+    with pytest.raises(PersistedNotFound):
+        documents().find("", sha256(USERS))
+
+
+def test_what_is_not_valid_is_not_registered():
+    with pytest.raises(InvalidDocument):
+        documents().find("{ nope }", sha256("{ nope }"))
+    with pytest.raises(PersistedNotFound):
+        documents().find("", sha256("{ nope }"))
+
+
+def test_what_redis_holds_is_not_believed(settings):
+    documents().find(ME, sha256(ME))
+    name = f"{settings.PCF.cache.prefix}:p:{sha256(ME)}"
+    client = get_redis_connection("default")
+    assert 86_000 < client.ttl(name) <= 86_400
+    client.set(name, USERS)
+    with pytest.raises(PersistedNotFound):
+        documents().find("", sha256(ME))
+
+
+@pytest.mark.parametrize("name", ["x", "../etc/passwd", sha256(ME).upper(), "*", "p:" + "0" * 62])
+def test_only_digests_are_looked_for(name):
+    documents().find(ME, sha256(ME))
+    with pytest.raises(PersistedNotFound):
+        documents().find("", name)
+
+
+def test_no_more_than_so_many_are_kept(settings):
+    settings.PCF = replace(settings.PCF, persisted=Persisted(max_documents=2))
+    texts = [f"{{ me {{ id }} }} # {n}" for n in range(3)]
+    for text in texts:
+        documents().find(text, sha256(text))
+    found = [RedisTexts(gate()).get(sha256(text)) for text in texts]
+    assert len([text for text in found if text]) == 2
+
+
+def test_a_document_that_the_process_has_forgotten_is_found_in_redis():
+    small = documents(remembered=1)
+    small.find(ME, sha256(ME))
+    small.find(USERS, None)
+    assert small.find("", sha256(ME)).text == ME
+
+
+def test_without_redis_a_hash_is_not_found_and_registering_does_no_harm(monkeypatch):
+    from pcf.cache.gate import CacheUnavailable, Gate
+
+    def down(*_):
+        raise CacheUnavailable
+
+    monkeypatch.setattr(Gate, "run", down)
+    one = documents()
+    assert one.find(ME, sha256(ME)).text == ME
+    assert one.find("", sha256(ME)).text == ME
+    with pytest.raises(PersistedNotFound):
+        documents().find("", sha256(ME))
+
+
+def test_registering_can_be_switched_off():
+    off = documents({"me-1": ME}, mode="off")
+    assert off.find(USERS, None).text == USERS
+    assert off.find(USERS, sha256(USERS)).text == USERS
+    assert off.find("", "me-1").text == ME
+    with pytest.raises(PersistedNotSupported):
+        off.find("", sha256(USERS))
+    with pytest.raises(PersistedNotFound):
+        documents().find("", sha256(USERS))
+
+
+def test_the_mode_only_refuses_everything_that_is_not_in_the_manifest():
+    documents().find(USERS, sha256(USERS))  # registered elsewhere: of no use here
+    only = documents({"me-1": ME}, mode="only")
+    assert only.find("", "me-1").text == ME
+    assert only.find(ME, None).text == ME
+    for text, name in ((USERS, None), ("", sha256(USERS)), (ME + " ", None), ("", "me-2")):
+        with pytest.raises(NotTrusted):
+            only.find(text, name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"abc": ME, "def": USERS},
+        {"sha256:abc": ME, "def": USERS},
+        {"abc": {"name": "Me", "source": ME}, "def": {"name": "Users", "source": USERS}},
+        {
+            "format": "apollo-persisted-query-manifest",
+            "version": 1,
+            "operations": [
+                {"id": "abc", "name": "Me", "type": "query", "body": ME},
+                {"id": "def", "name": "Users", "type": "query", "body": USERS},
+            ],
+        },
+    ],
+)
+def test_manifests_of_common_tools_are_read(tmp_path, content):
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(content))
+    assert load_manifest(str(path)) == {"abc": ME, "def": USERS}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "{}", '{"a": 1}', '{"a": ""}', '{"a": {"text": "x"}}', "null", "{",
+        '{"format": "apollo-persisted-query-manifest", "version": 2, "operations": []}',
+        '{"format": "apollo-persisted-query-manifest", "version": 1, "operations": [1]}',
+    ],
+)  # fmt: skip
+def test_what_is_no_manifest_is_a_clear_error(tmp_path, content):
+    path = tmp_path / "manifest.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"persisted\.manifest"):
+        load_manifest(str(path))
+
+
+def test_a_manifest_that_is_not_there_is_a_clear_error(tmp_path):
+    assert load_manifest("") == {}
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_manifest(str(tmp_path / "no.json"))
+
+
+@pytest.mark.parametrize("wrong", [{"mode": "x"}, {"mode": "only"}, {"ttl": 0}])
+def test_settings_that_cannot_work_are_refused(wrong):
+    with pytest.raises(ConfigError, match="persisted"):
+        Persisted(**wrong)
+
+
+# --- over HTTP
+
+
+@pytest.fixture
+def http(db):
+    return Client()
+
+
+def apq(text):
+    return {"persistedQuery": {"version": 1, "sha256Hash": sha256(text)}}
+
+
+def post(http, content, **headers):
+    return http.post(
+        "/graphql", json.dumps(content), content_type="application/json", headers=headers
+    )
+
+
+def test_the_way_that_clients_go(http):
+    """Hash alone, not found; text and hash; from then on the hash alone, by GET as well."""
+    text = "{ me { id } } # the way"
+    first = post(http, {"extensions": apq(text)})
+    assert first.json()["errors"][0]["message"] == "PersistedQueryNotFound"
+    assert first.json()["errors"][0]["extensions"]["code"] == "PERSISTED_QUERY_NOT_FOUND"
+    assert first.status_code == 200
+    newer = post(http, {"extensions": apq(text)}, Accept="application/graphql-response+json")
+    assert newer.status_code == 400
+    assert post(http, {"query": text, "extensions": apq(text)}).json() == {"data": {"me": None}}
+    assert post(http, {"extensions": apq(text)}).json() == {"data": {"me": None}}
+    by_get = http.get("/graphql", {"extensions": json.dumps(apq(text))})
+    assert by_get.json() == {"data": {"me": None}}
+    by_id = http.get("/graphql", {"documentId": "sha256:" + sha256(text)})
+    assert by_id.json() == {"data": {"me": None}}
+
+
+def test_a_mutation_by_its_hash_is_still_no_matter_for_get(http):
+    text = "mutation { __typename } # by hash"
+    assert post(http, {"query": text, "extensions": apq(text)}).status_code == 200
+    assert http.get("/graphql", {"documentId": sha256(text)}).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"extensions": {"persistedQuery": {"version": 2, "sha256Hash": "a"}}},
+        {"extensions": {"persistedQuery": {"version": 1}}},
+        {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": 1}}},
+        {"extensions": {"persistedQuery": "a"}},
+        {"documentId": ""},
+        {"documentId": 1},
+        {"documentId": "a" * 257},
+        {"documentId": "a", "extensions": apq(ME)},
+        {"documentId": "a", "query": ""},
+    ],
+)
+def test_names_of_documents_have_a_form(http, parameters):
+    answer = post(http, parameters)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
+
+
+def test_a_wrong_hash_over_http(http):
+    answer = post(http, {"query": ME, "extensions": apq(USERS)})
+    assert answer.json()["errors"][0]["extensions"]["code"] == "PERSISTED_QUERY_HASH_MISMATCH"

@@ -1,0 +1,183 @@
+"""Every layer in turn is the one that fires, on a worker that has a single thread.
+
+So every next request of a test shows that the thread, its connection and its queue of promises
+are clean, and that nobody keeps the thread.
+"""
+
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import suppress
+
+import psycopg
+import pytest
+
+from tests.end_to_end.conftest import ROOT, Server, stop
+
+FINE = "{ fine }"
+HEAD = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+LIMITS = {
+    "PCF_TIMEOUTS_HTTP": "3",
+    "PCF_TIMEOUTS_GRAPHQL": "2",
+    "PCF_TIMEOUTS_DATABASE": "1",
+    "PCF_TIMEOUTS_MIN_DATABASE_BUDGET": "0.2",
+    "PCF_TIMEOUTS_HEAD": "2",
+}
+
+
+@pytest.fixture(scope="module")
+def stubborn(environment, tmp_path_factory):
+    """The stubborn service, and the file with what it says."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    own = {
+        **environment,
+        **LIMITS,
+        "DJANGO_SETTINGS_MODULE": "tests.end_to_end.stubborn.settings",
+        "PORT": port,
+        "WORKERS": "1",
+        "THREADS": "1",
+    }
+    log = tmp_path_factory.mktemp("stubborn") / "log"
+    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"]
+    with log.open("wb") as errors:
+        process = subprocess.Popen(command, cwd=ROOT, env=own, stderr=errors)
+        running = Server(f"http://127.0.0.1:{port}", own, process)
+        while True:
+            assert process.poll() is None, log.read_text()
+            with suppress(OSError):
+                if running.get("/readyz")[0] == 200:
+                    break
+            time.sleep(0.1)
+        yield running, log
+        stop(running)
+
+
+@pytest.fixture
+def ask(stubborn):
+    """Ask the service, and then for something harmless that has to work at once."""
+    running, _ = stubborn
+
+    def post(query, **headers):
+        answer = running.post(query, **headers)
+        assert running.post(FINE)[::2] == (200, {"data": {"fine": 1}})
+        return answer
+
+    return post
+
+
+@pytest.fixture
+def connect(stubborn):
+    """A connection to the service that a test may treat badly."""
+    opened = []
+
+    def open_one(**options):
+        client = socket.socket()
+        opened.append(client)
+        for name, value in options.items():
+            client.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
+        client.settimeout(30)
+        client.connect(("127.0.0.1", int(stubborn[0].url.rpartition(":")[2])))
+        return client
+
+    yield open_one
+    for client in opened:
+        client.close()
+
+
+def said(stubborn):
+    return stubborn[1].read_text()
+
+
+def timed_out(layer, limit):
+    return {"code": "TIMEOUT", "layer": layer, "limit": limit}
+
+
+def test_database(ask, stubborn, own_database):
+    name = f"sleeper-{uuid.uuid4()}"
+    status, _, answer = ask(f'{{ sleeping(name: "{name}") fine }}')
+    assert status == 200
+    assert answer["data"] == {"sleeping": None, "fine": 1}
+    [error] = answer["errors"]
+    assert (error["path"], error["extensions"]) == (["sleeping"], timed_out("database", 1))
+    assert "time limit reached at sleeping (statement " in said(stubborn)
+    with psycopg.connect(own_database) as other:
+        running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE %s AND pid <> %s"
+        values = [f"%{name}%", other.info.backend_pid]
+        assert other.execute(running + " AND state <> 'idle'", values).fetchone() == (0,)
+
+
+def test_client(ask):
+    status, _, answer = ask('{ sleeping(name: "x") fine }', **{"X-Request-Timeout": "0.8"})
+    assert (status, answer["data"]) == (200, {"sleeping": None, "fine": 1})
+    assert answer["errors"][0]["extensions"] == timed_out("client", 0.8)
+
+
+def test_graphql_while_rows_are_completed(ask, stubborn):
+    status, headers, answer = ask("{ fine rows { value } }")
+    assert status == 504
+    assert headers["Content-Type"].startswith("application/json")
+    assert [e["extensions"] for e in answer["errors"]] == [timed_out("graphql", 2)]
+    assert "data" not in answer
+    assert "time limit reached at rows.0.value" in said(stubborn)
+
+
+def test_http_while_a_resolver_computes_without_returning(stubborn, tmp_path):
+    """The client has its answer while the thread is still busy; then the thread is free again."""
+    running, _ = stubborn
+    done = tmp_path / "done"
+    status, headers, answer = running.post(f'{{ computing(until: "{done}") }}')
+    assert (status, headers["Connection"]) == (504, "close")
+    assert [e["extensions"] for e in answer["errors"]] == [timed_out("http", 3)]
+    assert "a thread is busy past its request's deadline" in said(stubborn)
+    assert "in resolve_computing" in said(stubborn)
+    done.touch()
+    assert running.post(FINE)[2] == {"data": {"fine": 1}}
+
+
+def test_http_while_a_client_dribbles_its_body(ask, connect):
+    client = connect()
+    client.sendall(HEAD + b"Content-Length: 999\r\n\r\n")
+    dribble(client, b"{")
+    assert client.recv(100).startswith(b"HTTP/1.1 408")
+    ask(FINE)
+
+
+def test_http_while_a_client_dribbles_its_head(ask, connect):
+    client = connect()
+    client.sendall(HEAD)
+    dribble(client, b"X-Filler: x\r\n")
+    assert client.recv(100) == b""
+    ask(FINE)
+
+
+def dribble(client, piece):
+    """Send ``piece`` again and again until the service answers or hangs up."""
+    client.settimeout(0.1)
+    for _ in range(300):
+        try:
+            client.sendall(piece)
+            client.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            break
+        break
+    client.settimeout(30)
+
+
+def test_http_while_a_client_does_not_read(ask, connect):
+    client = connect(SO_RCVBUF=4096)
+    body = b'{"query": "{ large }"}'
+    client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    assert client.recv(12) == b"HTTP/1.1 200"
+    ask(FINE)  # waits for the only thread
+    received = 0
+    while data := client.recv(1 << 20):
+        received += len(data)
+    assert received < 40_000_000

@@ -1,0 +1,146 @@
+"""Random requests against a real gunicorn: never a 5xx, never a hang, never a log without an id.
+
+``PCF_FUZZ_EXAMPLES=5000`` looks longer.
+"""
+
+import json
+import os
+import re
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.attacks import DOCUMENTS
+from tests.end_to_end.raw import exchange, request
+
+EXAMPLES = int(os.environ.get("PCF_FUZZ_EXAMPLES", "60"))
+LINE = re.compile(r"^\S+ \S+ [A-Z]+ \S+ \[(\S+)\]", re.MULTILINE)
+
+# No shrinking: what the server answers may depend on what came before.
+fuzz = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+MEDIA = st.sampled_from([
+    b"application/json", b"application/json; charset=utf-8", b"application/json; charset=utf-16",
+    b"APPLICATION/JSON", b"application/graphql-response+json", b"application/*;q=0.5", b"*/*",
+    b"text/html, */*;q=0.1", b"text/plain", b"application/json;q=x", b";", b",", b"", b"a/b;;q=;",
+])  # fmt: skip
+TEXT = st.binary(max_size=30).filter(lambda b: b"\r" not in b and b"\n" not in b)
+HEADERS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from([b"Content-Type", b"Accept"]), MEDIA),
+        st.tuples(
+            st.sampled_from([
+                b"Authorization", b"X-Request-ID", b"X-Request-Timeout", b"Origin", b"Cookie",
+                b"Cache-Control", b"Content-Encoding", b"If-None-Match", b"X-Forwarded-For",
+                b"Expect",
+                b"Access-Control-Request-Method", b"Accept-Encoding", b"Range", b"Upgrade",
+            ]),
+            TEXT | st.sampled_from([b"Bearer x", b"no-store", b"gzip", b"*", b"100", b"0.001"]),
+        ),
+    ),
+    max_size=6,
+)  # fmt: skip
+VALUES = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20),
+        st.sampled_from(["\ud800", "\0", 2**63, -(2**63), 10**40, "9" * 50]),
+    ),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+QUERIES = st.one_of(
+    st.sampled_from([
+        "{ me { id } }",
+        "query ($a: ID!) { user(id: $a) { id notes { tags { name } } } }",
+        "query ($a: Int!) { users(first: $a) { name } }",
+        "query ($a: String) { notes(tag: $a, first: 1) { title } }",
+        "query ($a: ID) { notes(after: $a) { title } }",
+        "mutation ($a: UpdateNoteInput!) { updateNote(input: $a) { userErrors { code } } }",
+        "query A { me { id } } query B { users(first: 1) { id } }",
+        "{ __schema { queryType { name } } }",
+        "subscription { me { id } }",
+    ]),
+    st.sampled_from(list(DOCUMENTS.values())),
+    st.text(alphabet='{}()[]:$!@."#\\ aeidmnu\n\0\ud800é', max_size=60),
+)  # fmt: skip
+PARAMETERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "query": QUERIES | VALUES,
+        "variables": st.dictionaries(st.just("a"), VALUES) | VALUES,
+        "operationName": st.sampled_from(["A", "B", "C", "", None]) | VALUES,
+        "extensions": st.just({"cost": True})
+        | st.just({"persistedQuery": {"version": 1, "sha256Hash": "0" * 64}})
+        | VALUES,
+        "documentId": st.text(max_size=70) | VALUES,
+    },
+)
+JSON_BODIES = PARAMETERS.map(lambda parameters: json.dumps(parameters).encode())
+BODIES = st.one_of(JSON_BODIES, st.lists(PARAMETERS, max_size=3).map(json.dumps).map(str.encode))
+
+
+def check(server, data):
+    answer = exchange(server.url, data)
+    assert answer.status < 500, (answer, data)
+    if answer.headers.get("x-request-id") and answer.body:
+        kind = answer.headers["content-type"]
+        if "json" in kind:
+            json.loads(answer.body)
+    return answer
+
+
+@fuzz
+@given(PARAMETERS, st.sampled_from([b"application/json", b"application/graphql-response+json"]))
+def test_parameters(server, parameters, accept):
+    headers = [(b"Content-Type", b"application/json"), (b"Accept", accept)]
+    answer = check(server, request(headers=headers, body=json.dumps(parameters).encode()))
+    assert answer.status in {200, 400}
+    assert set(json.loads(answer.body)) & {"data", "errors"}
+
+
+@fuzz
+@given(
+    st.sampled_from([b"GET", b"POST", b"PUT", b"OPTIONS", b"HEAD", b"DELETE", b"PATCH", b"X"]),
+    HEADERS,
+    BODIES | st.binary(max_size=200),
+    st.sampled_from([b"/graphql", b"/graphql/", b"/graphql?query={me{id}}", b"/graphql?%00=%ff"]),
+)
+def test_methods_headers_and_bodies(server, method, headers, body, target):
+    answer = check(server, request(method, target, headers, body))
+    assert answer.status == 0 or 200 <= answer.status < 500
+
+
+@fuzz
+@given(st.binary(max_size=300), st.integers(0, 400), JSON_BODIES)
+def test_bytes(server, noise, place, body):
+    """A good request with noise written over it somewhere."""
+    data = request(headers=[(b"Content-Type", b"application/json")], body=body)
+    check(server, data[:place] + noise + data[place + len(noise) :])
+
+
+@fuzz
+@given(st.text(max_size=80), st.text(max_size=40), st.binary(max_size=20))
+def test_query_strings(server, query, variables, noise):
+    from urllib.parse import quote
+
+    encode = lambda text: quote(text.encode("utf-8", "surrogatepass")).encode()  # noqa: E731
+    tail = quote(noise).encode()
+    target = b"/graphql?query=%b&variables=%b&%b" % (encode(query), encode(variables), tail)
+    answer = check(server, request(b"GET", target, [(b"Accept", b"application/json")]))
+    assert answer.status in {0, 200, 400, 414}
+
+
+def test_every_line_of_the_log_names_its_request(server):
+    check(server, request(headers=[(b"X-Request-ID", b"known-1")], body=b"{"))
+    identities = LINE.findall(server.logged())
+    assert "known-1" in identities
+    lines = server.logged().splitlines()
+    # gunicorn's own lines are about bytes that never became a request
+    unnamed = [line for line in lines if " [-] " in line and " gunicorn." not in line]
+    assert unnamed == []

@@ -1,0 +1,65 @@
+"""A request that repeats a statement is found out, with the field that does it."""
+
+import logging
+
+import graphene
+import pytest
+
+from notes.models import Note
+from pcf.apps import config
+from pcf.cache.gate import gate
+from pcf.cache.responses import ResponseCache
+from pcf.documents.store import DocumentStore
+from pcf.http.protocol import GraphQLRequest
+from pcf.http.service import GraphQLService
+from pcf.timeouts import TimeoutContext
+from users.authentication import find_credentials
+from users.models import User
+
+
+class Person(graphene.ObjectType):
+    notes = graphene.Int()
+
+    @staticmethod
+    def resolve_notes(person, _info):
+        return Note.objects.filter(author_id=person.pk).count()
+
+
+class Query(graphene.ObjectType):
+    people = graphene.List(Person)
+
+    @staticmethod
+    def resolve_people(_root, _info):
+        return list(User.objects.all())
+
+
+@pytest.fixture
+def service():
+    """One statement for every person: what loaders are there to prevent."""
+    schema = graphene.Schema(query=Query).graphql_schema
+    documents = DocumentStore(schema, config().documents)
+    return GraphQLService(schema, documents, ResponseCache(gate()), find_credentials)
+
+
+def answer(service, query):
+    request = GraphQLRequest(query=query)
+    return service.answer(request, TimeoutContext.start("http", 30))
+
+
+@pytest.mark.repeats
+def test_an_n_plus_one_is_reported_with_its_field(world, service, repetitions, caplog):
+    with caplog.at_level(logging.WARNING, "pcf.http.repetitions"):
+        assert answer(service, "{ all: people { count: notes } }").status == 200
+    (line,) = caplog.records
+    assert line.getMessage().startswith("N+1 at all.count: 3 times SELECT COUNT(*)")
+    assert line.facts["statement"].endswith('WHERE "notes_note"."author_id" = %s')
+    with pytest.raises(  # what fails a test without the mark
+        AssertionError, match=r"N\+1 at all\.count"
+    ):
+        repetitions.check()
+
+
+def test_as_many_as_allowed_are_no_n_plus_one(world, service, repetitions):
+    world.staff.delete()
+    assert answer(service, "{ people { notes } }").status == 200
+    repetitions.check()

@@ -1,0 +1,121 @@
+"""Slots: what a worker leaves in the folder of the metrics, and who goes on with it."""
+
+import subprocess
+import sys
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from pcf import processes
+
+WORKER = """
+import sys
+from pcf.processes import take_slot, use_slots
+use_slots()
+from prometheus_client import Counter, Gauge
+counter, gauge = Counter("c", "c"), Gauge("g", "g", multiprocess_mode="livesum")
+take_slot()
+counter.inc()
+gauge.inc()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def worker(folder):
+    """Start a process that takes a slot and counts once."""
+    running = []
+
+    def start():
+        process = subprocess.Popen(
+            [sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        running.append(process)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in running:
+        end(process)
+
+
+def end(process):
+    process.kill()
+    process.communicate()
+
+
+def values(folder):
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(folder))
+    text = generate_latest(registry).decode()
+    return {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line[0] != "#"}
+
+
+def test_living_workers_have_slots_of_their_own(folder, worker):
+    worker(), worker()
+    assert values(folder) == {"c_total": 2, "g": 2}
+    assert sorted(path.stem for path in folder.glob("*.lock")) == ["worker0", "worker1"]
+
+
+def test_a_new_worker_counts_on_where_the_dead_one_stopped(folder, worker):
+    other = worker()
+    for _ in range(4):
+        end(worker())
+    assert values(folder)["c_total"] == 5
+    assert len(list(folder.glob("counter_worker*.db"))) == 2
+    worker()
+    assert values(folder) == {"c_total": 6, "g": 2}  # the gauges of the dead are gone
+    end(other)
+
+
+def test_the_gauges_of_a_dead_worker_vanish_when_it_is_buried(folder, worker):
+    first, second = worker(), worker()
+    end(first)
+    processes.bury(first.pid)
+    assert values(folder) == {"c_total": 2, "g": 1}
+    processes.bury(second.pid)  # lives, so nothing happens
+    assert values(folder) == {"c_total": 2, "g": 1}
+
+
+def test_a_worker_that_took_over_is_not_buried_with_its_predecessor(folder, worker):
+    first = worker()
+    end(first)
+    worker()
+    processes.bury(first.pid)
+    assert values(folder)["g"] == 1
+
+
+def test_without_a_folder_there_are_no_slots(monkeypatch):
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    processes.use_slots()
+    processes.take_slot()
+    processes.bury(1)
+    assert [metric.name for metric in processes.ProcessCollector().collect() if metric.samples] == [
+        "process_max_fds"
+    ]
+
+
+def test_what_living_workers_use(folder, worker):
+    first, second = worker(), worker()
+    end(first)
+
+    def used(name):
+        for metric in processes.ProcessCollector().collect():
+            if metric.name == name:
+                return {sample.labels["worker"]: sample.value for sample in metric.samples}
+        raise AssertionError(name)
+
+    for name in ("process_resident_memory_bytes", "process_threads", "process_open_fds"):
+        assert set(used(name)) == {"master", "1"}  # worker 0 is dead
+        assert used(name)["1"] > 0
+    assert used("process_cpu_seconds")["1"] >= 0
+    assert used("process_start_time_seconds")["1"] > 1e9
+    end(second)
