@@ -11,18 +11,20 @@ from axes.helpers import get_cool_off, get_failure_limit
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from pcf.apps import config
+from pcf.http.address import client_address as address_of
 from users.models import User
 
 MAX_NAME = 150  # characters; Django's log-in form does not hold it
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The address that failures are counted for; None when it is not known.
+    """The address that failures are counted for, as rates count it (``rates.trusted_proxies``).
 
-    Then only the account counts.
+    Of an IPv6 address the network; None when it is not known, and those count as one.
     """
-    address: str | None = request.META.get("REMOTE_ADDR") or None
-    return address
+    address = address_of(request.META, config().rates.trusted_proxies)
+    return None if address == "unknown" else address.partition("/")[0]
 
 
 def account_name(request: HttpRequest, credentials: Mapping[str, Any] | None) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -50,6 +51,27 @@ def test_an_address_is_locked_for_every_account(root):
         log_in(username=f"user{number}", password="wrong")
     assert log_in().status_code == 429
     assert log_in(address="198.51.100.7").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "status"),
+    [
+        (1, "198.51.100.{number}", 302),  # five clients behind one proxy
+        (1, "{number}.1.1.1, 198.51.100.7", 429),  # one, who writes addresses of their own
+        (1, "2001:db8:0:1::{number}", 429),  # one, who has a network
+        (1, "2001:db8:0:{number}::1", 302),
+        (0, "198.51.100.{number}", 429),  # no proxy: the header is the client's
+    ],
+)
+def test_the_address_is_that_of_the_client(root, settings, proxies, forwarded, status):
+    rates = replace(settings.PCF.rates, trusted_proxies=proxies)
+    settings.PCF = replace(settings.PCF, rates=rates)
+    for number in range(1, LIMIT + 1):
+        client = Client(headers={"X-Forwarded-For": forwarded.format(number=number)})
+        client.post(LOGIN, {"username": f"user{number}", "password": "wrong"})
+    headers = {"X-Forwarded-For": forwarded.format(number=1)}
+    data = {"username": "root", "password": "right", "next": "/admin/"}
+    assert Client(headers=headers).post(LOGIN, data).status_code == status
 
 
 def test_one_below_the_limit_is_not_locked_and_success_starts_afresh(root):
