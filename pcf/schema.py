@@ -39,6 +39,11 @@ schema = graphene.Schema(query=Query, mutation=Mutation)
 @lru_cache(maxsize=1)
 def graphql_service() -> GraphQLService:
     """The process's service."""
+    return make_service(schema)
+
+
+def make_service(schema: graphene.Schema) -> GraphQLService:
+    """A service that answers with ``schema``, configured as all of them."""
     persisted = config().persisted
     documents = PersistedDocuments(
         DocumentStore(schema.graphql_schema, config().documents),

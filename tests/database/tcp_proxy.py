@@ -29,6 +29,7 @@ class Proxy:
         self.refusing = False
         self._cut_size: int | None = None
         self._left: int | None = None  # bytes of answers until everything is cut
+        self.freezes_at_commit = False
         self._cut_at_commit = ""
         self._spawn(self._accept)
 
@@ -100,6 +101,8 @@ class Proxy:
                     data = source.recv(65536)
                 except OSError:
                     data = b""
+                if counting and self.freezes_at_commit and COMMIT in data:
+                    self.freeze()
                 self.flowing.wait()
                 if counting:
                     buffer, started = self._count(buffer + data, started)

@@ -199,10 +199,11 @@ def test_a_commit_that_is_not_answered_is_given_up(
 
     def write():
         one(proxied, "UPDATE accounts SET amount = amount + 1 RETURNING amount")
-        proxy.freeze()
 
+    proxy.freezes_at_commit = True
     with under(0.6), pytest.raises(OutcomeUnknown):
         run_transaction(write, using=proxied.alias)
+    proxy.freezes_at_commit = False
     proxy.flowing.set()
     with under(30):
         assert one(proxied, "SELECT 1") == (1,)
