@@ -85,6 +85,7 @@ BYPASS_REASONS = ("disabled", "mutation", "subscription", "no-store", "unavailab
 REFUSALS = ("size", "fence", "unavailable", "uncacheable", "replica")
 COMMANDS = ("lookup", "store", "mark", "clear", "invalidate", "ping", "other")
 LOST = ("admin_shutdown", "crash_shutdown", "cannot_connect_now", "connection_lost")
+ABORTED = ("serialization_failure", "deadlock_detected")
 POOL_STATES = ("size", "limit", "in_use", "waiting")
 PLAN_FALLBACKS = (
     "middleware",
@@ -299,7 +300,8 @@ db_repeated_statements = Counter(
     "db_repeated_statements_total", "Requests that repeated one statement too often (N+1)"
 )
 db_retries = Labelled(
-    Counter("db_retries_total", "Statements repeated after a fault", ("reason",)), LOST
+    Counter("db_retries_total", "Statements repeated after a fault", ("reason",)),
+    (*LOST, *ABORTED),
 )
 db_pool = Labelled(
     Gauge(
