@@ -6,7 +6,7 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-browser format requirements bench bench-execution check-deploy chaos coherence clean
+.PHONY: help run test check check-browser schemathesis format requirements bench bench-execution bench-hits bench-peers check-deploy chaos coherence clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -23,14 +23,20 @@ check: ## everything that is checked without running the tests
 check-browser: ## GraphiQL in headless Chromium, which has to be installed
 	@$(DEV) exec -- .venv/bin/python tests/browser/graphiql.py
 
+schemathesis: ## queries and mutations generated from the schema against a service of its own (PCF_FUZZ_EXAMPLES)
+	@$(DEV) exec -- .venv/bin/python tests/fuzz/schema.py
+
 format: ## put the source into its usual form
 	@$(DEV) format
 
-requirements: ## pin requirements.in and requirements-dev.in again, with hashes
+requirements: ## pin all requirements again, with hashes
 	@$(DEV) requirements
 
 bench: ## what requests cost inside the process, on servers of its own
 	@$(DEV) exec -- .venv/bin/python benchmarks/service.py
+
+bench-hits: ## hits over HTTP beside a bare WSGI application and a bare Django view (ROUNDS, SECONDS)
+	@$(DEV) exec -- .venv/bin/python benchmarks/hits.py
 
 bench-execution: ## what execution costs: plans, promises and PostgreSQL alone, in one run
 	@$(DEV) exec -- .venv/bin/python benchmarks/execution.py
@@ -43,6 +49,9 @@ coherence: ## 100,000 random queries and writes over two workers; no cached answ
 
 chaos: ## ten minutes of load while faults are injected, with a verdict (MINUTES, RATE, DEADLINE, REPORT)
 	@$(DEV) exec -- .venv/bin/python -m scripts.chaos.run
+
+bench-peers: ## PCF and what would be used instead of it, in one run (ROUNDS, WORKERS); needs npm for some of them
+	@$(DEV) exec --durable -- .venv/bin/python -m benchmarks.peers
 
 clean: ## remove what tools left behind; keeps .venv and the development database
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles

@@ -36,7 +36,7 @@ from promise import Promise
 from pcf.execution.context import execute_with_promises
 from pcf.execution.execute import execute
 from pcf.execution.request import RequestContext
-from pcf.http.middleware import open_timeout
+from pcf.http.arrival import open_timeout
 from pcf.http.protocol import encode
 from pcf.schema import schema
 from pcf.timeouts import activate

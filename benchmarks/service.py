@@ -22,7 +22,7 @@ django.setup()
 from django.core.management import call_command
 from django.db import connection
 
-from pcf.http.middleware import open_timeout
+from pcf.http.arrival import open_timeout
 from pcf.http.protocol import GraphQLRequest, GraphQLResponse
 from pcf.schema import graphql_service
 from pcf.timeouts import activate

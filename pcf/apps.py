@@ -1,7 +1,10 @@
 """The engine as a Django app: the one place of the engine that reads Django's settings."""
 
+from typing import Any
+
 from django.apps import AppConfig
 from django.conf import settings
+from django.utils.module_loading import import_string
 
 from pcf.config import Config
 
@@ -15,6 +18,18 @@ def config() -> Config:
 def debugging() -> bool:
     """Whether Django shows its pages for debugging, which only development does."""
     return bool(settings.DEBUG)
+
+
+def find_service() -> Any:
+    """The project's ``GraphQLService``: what the function ``settings.GRAPHQL_SERVICE`` returns."""
+    return import_string(settings.GRAPHQL_SERVICE)()
+
+
+def proxy_variables() -> tuple[str, ...]:
+    """The WSGI variables by which Django may tell how the client reached a proxy in front."""
+    secure = settings.SECURE_PROXY_SSL_HEADER
+    forwarded = tuple(f"HTTP_X_FORWARDED_{what}" for what in ("HOST", "PORT", "PROTO"))
+    return (*forwarded, secure[0]) if secure else forwarded
 
 
 class PcfConfig(AppConfig):

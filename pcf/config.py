@@ -71,6 +71,9 @@ class Cache:
     max_dependencies: int = 500  # more than this fall back to one dependency per kind
     generation_ttl: int = 3_600  # seconds; must outlive every request
     token_ttl: int = 60  # seconds a token's viewer is remembered
+    compress_from_bytes: int = 1_400  # smaller responses fit into one packet as they are
+    remembered_requests: int = 10_000  # requests whose digest a process knows without reading them
+    flight_lease: float = 1.0  # seconds after which a flight that was not renewed is given up
     breaker_failures: int = 3  # failures in a row until Redis is left alone
     breaker_seconds: float = 2.0  # how long it is left alone
     watch_seconds: float = 0.25  # between two looks at what other processes could not deliver
@@ -81,6 +84,10 @@ class Cache:
             raise ConfigError("cache.default_ttl must be >= 0 and cache.token_ttl >= 1 seconds")
         if min(self.max_dependencies, self.max_body_bytes, self.breaker_failures) < 1:
             raise ConfigError("cache limits must be at least 1")
+        if self.compress_from_bytes < 1 or self.remembered_requests < 1:
+            raise ConfigError("cache: compress_from_bytes and remembered_requests must be >= 1")
+        if self.flight_lease <= 0:
+            raise ConfigError("cache.flight_lease must be more than 0 seconds")
         if self.breaker_seconds < 0 or not self.prefix:
             raise ConfigError("cache: breaker_seconds >= 0, prefix not empty")
         if not 0 < 2 * self.watch_seconds <= self.lease_seconds:

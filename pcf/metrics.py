@@ -13,12 +13,14 @@ from typing import Generic, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram, Metric
 
+from pcf.processes import use_slots
+
+use_slots()  # before the first metric is made
+
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 OTHER = "other"
-MAX_NAMES = (
-    50  # of loaders, kinds of dependencies, databases: names that the project's code chooses
-)
+MAX_NAMES = 50  # of loaders, kinds of dependencies, databases: names that code chooses
 
 OPERATION_TYPES = ("query", "mutation", "subscription", "none")
 COMPLEXITY_BUCKETS = ("simple", "moderate", "complex", "none")
@@ -81,11 +83,18 @@ STATUSES = (
     "429", "500", "503", "504",
 )  # fmt: skip
 LAYERS = ("http", "client", "graphql", "database", "cache")
-BYPASS_REASONS = ("disabled", "mutation", "subscription", "no-store", "unavailable")
+BYPASS_REASONS = (
+    "disabled", "mutation", "subscription", "no-store", "unavailable", "uncacheable"
+)  # fmt: skip
 REFUSALS = ("size", "fence", "unavailable", "uncacheable", "replica")
-COMMANDS = ("lookup", "store", "mark", "clear", "invalidate", "ping", "other")
-LOST = ("admin_shutdown", "crash_shutdown", "cannot_connect_now", "connection_lost")
-ABORTED = ("serialization_failure", "deadlock_detected")
+COMMANDS = (
+    "lookup", "store", "land", "renew", "wait", "overview",
+    "mark", "clear", "invalidate", "ping", "other",
+)  # fmt: skip
+CODINGS = ("identity", "gzip")
+FLIGHTS = ("joined", "executed")
+_LOST = ("admin_shutdown", "crash_shutdown", "cannot_connect_now", "connection_lost")
+REPEATED = (*_LOST, "serialization_failure", "deadlock_detected")
 POOL_STATES = ("size", "limit", "in_use", "waiting")
 PLAN_FALLBACKS = (
     "middleware",
@@ -106,6 +115,7 @@ _DURATIONS = (
 )  # fmt: skip
 _COMMANDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)  # seconds
 _COUNTS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 50, 100)
+_BYTES = (256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304)
 _BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
 
 
@@ -269,10 +279,25 @@ cache_invalidations = Labelled(
 cache_owed = Counter(
     "response_cache_owed_total", "Commits whose invalidation Redis did not take at once"
 )
-cache_recovered = Counter(
-    "response_cache_recovered_total",
-    "What the watch delivered for others: rows of the outbox, marks of transactions that are over",
-    ("what",),
+cache_recovered = Labelled(
+    Counter(
+        "response_cache_recovered_total",
+        "What the watch delivered for others: rows of the outbox, marks of transactions that ended",
+        ("what",),
+    ),
+    ("outbox", "mark"),
+)
+cache_body_bytes = Labelled(
+    Histogram("response_cache_body_bytes", "Size of stored responses", ("coding",), buckets=_BYTES),
+    CODINGS,
+)
+cache_flights = Labelled(
+    Counter(
+        "response_cache_flights_total",
+        "Misses that found the same request on its way: served by it, or executed after all",
+        ("outcome",),
+    ),
+    FLIGHTS,
 )
 cache_failures = Counter(
     "response_cache_failures_total", "Commands that Redis did not answer in time or at all"
@@ -300,8 +325,8 @@ db_repeated_statements = Counter(
     "db_repeated_statements_total", "Requests that repeated one statement too often (N+1)"
 )
 db_retries = Labelled(
-    Counter("db_retries_total", "Statements repeated after a fault", ("reason",)),
-    (*LOST, *ABORTED),
+    Counter("db_retries_total", "Statements and transactions repeated, by reason", ("reason",)),
+    REPEATED,
 )
 db_pool = Labelled(
     Gauge(

@@ -20,7 +20,7 @@ from pcf.http.service import GraphQLService
 from pcf.http.sources import Sources
 from pcf.http.throttle import Throttle
 from tags.schema import TagQuery
-from users.authentication import find_credentials
+from users.authentication import find_credentials, find_viewer
 from users.mutations import UserMutation
 from users.schema import UserQuery
 
@@ -53,4 +53,5 @@ def graphql_service() -> GraphQLService:
         find_credentials,
         Throttle(gate()),
         Sources(replicas(), Positions(gate())),
+        find_viewer,
     )

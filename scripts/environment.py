@@ -144,7 +144,14 @@ def compile_requirements(root: Path, supervisor: Supervisor) -> None:
             "--quiet",
         ]
         options += ["--no-emit-index-url", "--no-emit-find-links"]
-        for name in ("requirements", "requirements-otel", "requirements-dev"):
+        names = (
+            "requirements",
+            "requirements-otel",
+            "requirements-dev",
+            "requirements-schemathesis",
+            "benchmarks/peers/requirements",
+        )
+        for name in names:
             supervisor.say(f"pinning {name}.in")
             argv = [
                 str(venv / "bin" / "uv"),

@@ -5,6 +5,7 @@
 #     scripts/load-test.sh RPS SECONDS URL             a service that is running on this machine
 #     scripts/load-test.sh RPS SECONDS --find-limit    raise the rate from RPS on, SECONDS a step, until P99 is over the SLO
 #     scripts/load-test.sh RPS SECONDS --generator-alone    how far the generator goes against constant bytes
+#     scripts/load-test.sh RPS SECONDS --sweep THREADS=4,8,16    the same load for several values of a setting
 #
 # More options: --help. WORKERS, THREADS and PCF_... configure the service of its own; DATABASE_URL and REDIS_URL win over
 # embedded servers. What is sent, by whom and how often: benchmarks/load/mix.toml. The report: .pcf/load-test.html, with

@@ -5,10 +5,14 @@ from graphene_django import DjangoObjectType
 
 from pcf.execution.dependencies import WHOLE
 from pcf.execution.edges import Edge, RootEdge, Route, page_of
+from pcf.execution.hints import CacheHint, cache_hints
 from pcf.execution.paging import parse_id
 from tags.models import Tag
 
+PUBLIC = CacheHint(public=True)  # all viewers see the same tags
 
+
+@cache_hints(id=PUBLIC, name=PUBLIC)
 class TagType(DjangoObjectType):
     """A word that notes are marked with."""
 
@@ -28,6 +32,7 @@ class TagType(DjangoObjectType):
         fields = ("id", "name")
 
 
+@cache_hints(tags=PUBLIC, tag=PUBLIC)
 class TagQuery(graphene.ObjectType):
     """Queries for tags."""
 

@@ -2,6 +2,7 @@
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.metrics import MetricWrapperBase
 
 from pcf import metrics
 from pcf.database.retry import REASONS
@@ -59,8 +60,14 @@ def test_every_code_that_clients_can_see_is_counted_under_its_name():
     assert codes <= set(metrics.CODES)
 
 
+def test_every_metric_with_labels_is_bounded():
+    found = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
+    assert found
+    assert [metric for metric in found if metric._labelnames] == []
+
+
 def test_every_way_to_lose_a_connection_has_its_series():
-    assert set(REASONS) == set(metrics.LOST)
+    assert set(REASONS) == set(metrics.REPEATED)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.load import run
+from benchmarks.load import run, sweep
 from benchmarks.load.generator import GeneratorError
 from benchmarks.load.mix import MixError, read_mix
 from scripts.project import ROOT
@@ -23,7 +23,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("seconds", type=_positive, metavar="SECONDS", help="after the warm-up")
     parser.add_argument("url", nargs="?", metavar="URL", help="a running service")
     parser.add_argument("--mix", type=Path, default=Path(__file__).with_name("mix.toml"))
-    parser.add_argument("--warm-up", type=float, default=10.0, metavar="SECONDS")
+    parser.add_argument("--warm-up", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--processes", type=int, default=0, help="of the generator; 0: by the rate")
     parser.add_argument("--timeout", type=_positive, default=10.0, metavar="SECONDS")
@@ -38,18 +38,26 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--generator-alone", action="store_true", help="against a server of constant bytes"
     )
+    parser.add_argument(
+        "--sweep",
+        type=sweep.parse,
+        metavar="NAME=V1,V2",
+        help="the same load for each value of a setting of the service's own; prints a table",
+    )
     parser.add_argument("--only-parse", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.connections < 1 or options.processes < 0 or options.warm_up < 0:
         parser.error("--connections is at least 1, --processes and --warm-up at least 0")
     if options.generator_alone and options.url:
         parser.error("--generator-alone brings a server of its own")
+    if options.sweep and (options.url or options.find_limit or options.generator_alone):
+        parser.error("--sweep takes a service of its own and no other mode")
     return options
 
 
 def _positive(text: str) -> float:
     value = float(text)
-    if not 0 < value <= 1_000_000:  # noqa: PLR2004
+    if not 0 < value <= 1_000_000:
         raise argparse.ArgumentTypeError("must be a number above 0")
     return value
 
@@ -69,6 +77,9 @@ def main(arguments: list[str]) -> int:
     started = time.monotonic()
     with Supervisor(say) as supervisor, ExitStack() as stack:
         try:
+            if options.sweep:
+                print(sweep.sweep(options, mix, supervisor))
+                return PASSED
             passed = run.run(options, mix, supervisor, stack)
         except Stop as stop:
             say(f"stopped by {stop} after {time.monotonic() - started:.0f} s")

@@ -61,7 +61,7 @@ def logarithmic(low: float, high: float, label: Callable[[float], str]) -> Axis:
     if top <= bottom:
         top = bottom * 10
     shown = [step for step in steps if bottom <= step <= top]
-    if len(shown) > 10:  # noqa: PLR2004 - more would touch each other
+    if len(shown) > 10:
         shown = [step for step in shown if str(step).lstrip("0.").startswith("1")]
     span = log10(top / bottom)
     return Axis(
@@ -122,7 +122,7 @@ def chart(
     for one in series:
         path = " ".join(f"{at_x(px):.1f},{at_y(py):.1f}" for px, py in one.points)
         parts.append(f'<polyline class="{one.colour}" points="{path}"/>')
-        if len(one.points) <= 24:  # noqa: PLR2004 - dots for few points
+        if len(one.points) <= 24:
             parts += [
                 f'<circle class="{one.colour}" cx="{at_x(px):.1f}" cy="{at_y(py):.1f}" r="3"/>'
                 for px, py in one.points

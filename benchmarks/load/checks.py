@@ -22,9 +22,9 @@ class Check:
 def milliseconds(micros: float) -> str:
     """A duration as people read it."""
     value = micros / 1000
-    if value >= 1000:  # noqa: PLR2004
+    if value >= 1000:
         return f"{value / 1000:.3g} s"
-    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"  # noqa: PLR2004
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
 def judge(

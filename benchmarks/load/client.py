@@ -10,6 +10,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import sqrt
 from time import CLOCK_MONOTONIC, clock_gettime, process_time
 
 CACHES = ("none", "hit", "miss")  # of a sample
@@ -27,18 +28,28 @@ _OK = b"200"
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When this process sends: every ``of``-th of a constant rate, from its ``index``-th on."""
+    """When this process sends: every ``of``-th request of all, from the ``index``-th on.
+
+    During the warm-up the rate rises evenly from 0, then it is constant: a service with empty
+    caches that gets everything at once is another test.
+    """
 
     start: float  # of the clock that all processes share
     rate: float  # requests a second of all processes together
-    seconds: float
+    seconds: float  # at this rate, after the warm-up
     index: int = 0
     of: int = 1
+    warm_up: float = 0.0  # seconds
 
     def times(self) -> Iterator[float]:
         """The intended time of each request."""
-        for number in range(self.index, round(self.rate * self.seconds), self.of):
-            yield self.start + number / self.rate
+        rising = round(self.rate * self.warm_up / 2)
+        constant = self.start + self.warm_up
+        for number in range(self.index, rising + round(self.rate * self.seconds), self.of):
+            if number < rising:
+                yield self.start + self.warm_up * sqrt(number / rising)
+            else:
+                yield constant + (number - rising) / self.rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class Load:
 
     rate: float  # requests a second
     seconds: float
-    warm_up: float = 0.0  # seconds at the same rate before those
+    warm_up: float = 0.0  # seconds before those, with a rising rate
     connections: int = 64
     timeout: float = 10.0  # seconds
     processes: int = 0  # 0: as many as the rate needs
@@ -104,7 +104,7 @@ def generate(
     of = load.count_processes
     try:
         for index in range(of):
-            schedule = Schedule(start, load.rate, load.whole, index, of)
+            schedule = Schedule(start, load.rate, load.seconds, index, of, load.warm_up)
             ours, theirs = context.Pipe()
             process = context.Process(
                 target=_child, args=(theirs, target, load, mix, world, schedule), daemon=True

@@ -116,6 +116,7 @@ def _numbers(outcome: "Outcome") -> dict[str, Any]:
         "kinds": {kind.name: of(number) for number, kind in enumerate(results.kinds)},
         "batch_efficiency": outcome.batch_efficiency,
         "memory_growth": outcome.growth,
+        "workers_processor_a_request": _each(_share(outcome.seen.workers), outcome),
         "workers_processor_share": _share(outcome.seen.workers),
         "generator_processor_share": results.processor / outcome.load.whole,
         "own_lateness_p99": results.lateness.percentile(99) / 1000,
@@ -125,9 +126,14 @@ def _numbers(outcome: "Outcome") -> dict[str, Any]:
 
 def _share(samples: list[tuple[float, float]]) -> float | None:
     """Processors kept busy between the first and the last sample."""
-    if len(samples) < 2 or samples[-1][0] <= samples[0][0]:  # noqa: PLR2004
+    if len(samples) < 2 or samples[-1][0] <= samples[0][0]:
         return None
     return (samples[-1][1] - samples[0][1]) / (samples[-1][0] - samples[0][0])
+
+
+def _each(share: float | None, outcome: "Outcome") -> float | None:
+    """Milliseconds of processor time of the workers for one request."""
+    return None if share is None else share * 1000 / outcome.load.rate
 
 
 def _subtitle(document: Document) -> str:
@@ -136,7 +142,8 @@ def _subtitle(document: Document) -> str:
         f"{document.when:%d %B %Y, %H:%M} UTC. Service: {document.service}. "
         f"{os.cpu_count()} processors, shared with the generator (processes: "
         f"{load.count_processes}, connections: {load.connections}). Durations run from the "
-        f"intended time of sending; the first {load.warm_up:g} s are not counted."
+        f"intended time of sending; the first {load.warm_up:g} s, with a "
+        f"rising rate, are not counted."
     )
 
 

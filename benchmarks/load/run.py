@@ -158,7 +158,7 @@ def _growth(seen: Seen, warm_up: float) -> float | None:
     A worker that was replaced meanwhile makes the comparison meaningless.
     """
     samples = [(second, memory) for second, memory in seen.memory if second >= warm_up and memory]
-    if len(samples) < 2 or len({frozenset(memory) for _, memory in samples}) != 1:  # noqa: PLR2004
+    if len(samples) < 2 or len({frozenset(memory) for _, memory in samples}) != 1:
         return None
     first = [sum(memory.values()) for _, memory in samples[:SETTLED]]
     last = [sum(memory.values()) for _, memory in samples[-SETTLED:]]

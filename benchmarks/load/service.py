@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Service:
     tokens: list[str]
     workers: list[int]
     description: str
+    database: str = ""  # its address, of a service of our own
 
     @property
     def base_url(self) -> str:
@@ -58,9 +59,42 @@ def running(url: str, tokens: list[str], *, remote: bool) -> Service:
     return Service(target, tokens, listeners(target.host, target.port), target.url)
 
 
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database of a benchmark's own, on the server of DATABASE_URL."""
+
+    url: str
+    name: str
+
+    def environment(self, env: Mapping[str, str]) -> dict[str, str]:
+        """``env`` with this database, a part of Redis of its own, and production's settings."""
+        return dict(env) | {
+            "DJANGO_SETTINGS_MODULE": "settings.production",
+            "SECRET_KEY": secrets.token_urlsafe(48),
+            "ALLOWED_HOSTS": ",".join(LOCAL),
+            "DATABASE_URL": self.url,
+            "PCF_CACHE_PREFIX": self.name,
+        }
+
+    def prepare(
+        self, supervisor: Supervisor, env: Mapping[str, str], folder: Path, *, tokens: int
+    ) -> list[str]:
+        """Migrate and seed it; returns tokens of the first users. Raises Failure."""
+        supervisor.say("migrating and seeding a database of the benchmark's own")
+        log, prepared = folder / "prepare.log", folder / "tokens"
+        with log.open("wb") as output:
+            argv = [sys.executable, "-m", "benchmarks.load.prepare", str(tokens), str(prepared)]
+            if supervisor.call(argv, env=env, cwd=ROOT, output=output):
+                raise Failure(f"the data could not be prepared:\n{log.read_text()}")
+        static = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
+        if supervisor.call(static, env=env, cwd=ROOT):
+            raise Failure("collectstatic failed")
+        return prepared.read_text().split()
+
+
 @contextlib.contextmanager
-def own(supervisor: Supervisor, tokens: int) -> Iterator[Service]:
-    """A service with production settings on a database of its own, gone afterwards."""
+def own_database() -> Iterator[Database]:
+    """A new database that is dropped at the end; whoever uses it has to have stopped by then."""
     import psycopg  # noqa: PLC0415 - not needed for a service that is running
 
     given = os.environ.get("DATABASE_URL", "")
@@ -68,41 +102,38 @@ def own(supervisor: Supervisor, tokens: int) -> Iterator[Service]:
     with psycopg.connect(given, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     try:
-        with tempfile.TemporaryDirectory(prefix="pcf-load-") as folder:
-            yield from _serve(supervisor, Path(folder), given, name, tokens)
+        yield Database(urlunsplit(urlsplit(given)._replace(path=f"/{name}")), name)
     finally:
-        supervisor.stop()
         with psycopg.connect(given, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-def _serve(
-    supervisor: Supervisor, folder: Path, given: str, database: str, tokens: int
+@contextlib.contextmanager
+def own(
+    supervisor: Supervisor, tokens: int, extra: Mapping[str, str] | None = None
 ) -> Iterator[Service]:
+    """A service with production settings on a database of its own, gone afterwards.
+
+    ``extra`` is added to its environment.
+    """
+    with (
+        own_database() as database,
+        tempfile.TemporaryDirectory(prefix="pcf-load-") as folder,
+    ):
+        env = database.environment(os.environ) | dict(extra or {})
+        try:
+            made = database.prepare(supervisor, env, Path(folder), tokens=tokens)
+            yield _serve(supervisor, Path(folder), env, made)
+        finally:
+            supervisor.stop()
+
+
+def _serve(supervisor: Supervisor, folder: Path, env: dict[str, str], tokens: list[str]) -> Service:
+    """Start gunicorn and wait until it is ready."""
     port = free_port()
     metrics = folder / "metrics"
     metrics.mkdir()
-    env = dict(os.environ) | {
-        "DJANGO_SETTINGS_MODULE": "settings.production",
-        "SECRET_KEY": secrets.token_urlsafe(48),
-        "ALLOWED_HOSTS": ",".join(LOCAL),
-        "DATABASE_URL": urlunsplit(urlsplit(given)._replace(path=f"/{database}")),
-        "PCF_CACHE_PREFIX": database,
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-    }
-    supervisor.say("migrating and seeding a database for the load test")
-    log, prepared = folder / "prepare.log", folder / "tokens"
-    with log.open("wb") as output:
-        argv = [sys.executable, "-m", "benchmarks.load.prepare", str(tokens), str(prepared)]
-        # without the workers' metrics folder: this process is none of them
-        alone = {key: env[key] for key in env if key != "PROMETHEUS_MULTIPROC_DIR"}
-        if supervisor.call(argv, env=alone, cwd=ROOT, output=output):
-            raise Failure(f"the data could not be prepared:\n{log.read_text()}")
-        static = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
-        if supervisor.call(static, env=alone, cwd=ROOT):
-            raise Failure("collectstatic failed")
+    env |= {"HOST": "127.0.0.1", "PORT": str(port), "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
     supervisor.start(
         "gunicorn",
         [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"],
@@ -121,8 +152,7 @@ def _serve(
         f"its own, {env.get('WORKERS') or 2} workers with {env.get('THREADS') or 8} threads, "
         f"production settings, {_version()}"
     )
-    tokens_made = prepared.read_text().split()
-    yield Service(target, tokens_made, listeners(target.host, port), description)
+    return Service(target, tokens, listeners(target.host, port), description, env["DATABASE_URL"])
 
 
 def _version() -> str:

@@ -22,6 +22,7 @@ from pcf import metrics
 from pcf.apps import config
 from pcf.cache import position_scripts, scripts
 from pcf.cache.names import kinds_of, write_names
+from pcf.cache.wire import Wire, wire
 from pcf.database.replicas import primary_position, replicas
 from pcf.execution.dependencies import Dependencies
 from pcf.timeouts import current_timeout
@@ -29,18 +30,20 @@ from pcf.timeouts import current_timeout
 logger = logging.getLogger("pcf.cache")
 
 _PING = "return redis.call('PING')"
-_durations = {
-    script: metrics.cache_commands.labels(name)
-    for script, name in (
-        (scripts.LOOKUP, "lookup"),
-        (scripts.STORE, "store"),
-        (scripts.MARK, "mark"),
-        (scripts.CLEAR, "clear"),
-        (scripts.INVALIDATE, "invalidate"),
-        (_PING, "ping"),
-    )
+_NAMES = {
+    scripts.LOOKUP: "lookup",
+    scripts.STORE: "store",
+    scripts.LAND: "land",
+    scripts.RENEW: "renew",
+    scripts.INVALIDATE: "invalidate",
+    scripts.MARK: "mark",
+    scripts.CLEAR: "clear",
+    scripts.OVERVIEW: "overview",
+    _PING: "ping",
 }
-_other_duration = metrics.cache_commands.labels("other")
+_durations = {script: metrics.cache_commands.labels(name) for script, name in _NAMES.items()}
+_other = metrics.cache_commands.labels("other")
+_waits = metrics.cache_commands.labels("wait")
 
 
 class CacheUnavailable(Exception):
@@ -135,6 +138,21 @@ class Gate:
             self._settling.release()
         if self._debts:
             raise CacheUnavailable
+
+    def wait(self, latch: str, seconds: float) -> bytes | None:
+        """The first element of the list ``latch``, which stays there, as soon as it has one; None
+        after ``seconds``. Does not ask the server for longer than ``timeouts.cache`` at a time, so
+        one that hangs is noticed. Raises CacheUnavailable.
+        """
+        deadline = monotonic() + seconds
+        limit = config().timeouts.cache
+        while (left := deadline - monotonic()) > 0:
+            # taken and put back in one step: everyone who waits gets it
+            move = ("BLMOVE", latch, latch, "LEFT", "LEFT", max(0.001, min(left, limit)))
+            found: bytes | None = self._guarded(_waits, Wire.command, *move, seconds=2 * limit)
+            if found is not None:
+                return found
+        return None
 
     def ping(self) -> None:
         """Whether Redis answers. Raises CacheUnavailable."""
@@ -234,16 +252,22 @@ class Gate:
         )
 
     def _send(self, script: str, *arguments: Any) -> Any:
+        return self._guarded(_durations.get(script, _other), Wire.run, script, *arguments)
+
+    def _guarded(
+        self, duration: Any, call: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> Any:
+        """What ``call`` returns of the thread's wire to Redis; timed, and noted when it fails."""
         if not self._admits():
             raise CacheUnavailable
         started = perf_counter()
         try:
-            result = _registered(self._alias, script)(args=arguments)
+            result = call(wire(self._alias), *arguments, **options)
         except (RedisError, OSError) as error:
             self._failed(error)
             raise CacheUnavailable from error
         finally:
-            _durations.get(script, _other_duration).observe(perf_counter() - started)
+            duration.observe(perf_counter() - started)
         if self._failures:
             self._recovered()
         return result
@@ -285,11 +309,6 @@ class Gate:
 def _count(names: Sequence[str]) -> None:
     for kind in kinds_of(names):
         metrics.cache_invalidations.labels(kind).inc()
-
-
-@cache
-def _registered(alias: str, script: str) -> Any:
-    return get_redis_connection(alias).register_script(script)
 
 
 @cache

@@ -28,7 +28,7 @@ from pcf.cache import outbox
 from pcf.cache.gate import CacheUnavailable, gate
 from pcf.cache.names import complete, write_names
 from pcf.cache.outbox import Taken
-from pcf.cache.touches import declaration_of, row_sql
+from pcf.cache.touches import declaration_of, declarations, row_sql
 from pcf.database.commits import Finish, Outcome
 from pcf.execution.dependencies import Dependencies
 from pcf.timeouts import current_timeout
@@ -129,6 +129,11 @@ def touch(dependencies: Dependencies, using: str = "default") -> None:
     names = write_names(dependencies, config().cache.max_dependencies)
     with connections[using].cursor() as cursor:
         cursor.execute(outbox.PUT, [names])
+
+
+def known_types() -> list[str]:
+    """The names of the models whose writes are known, for ``flush_type``."""
+    return sorted(declaration.model.__name__ for declaration in declarations())
 
 
 def flush_type(name: str, key: int | None = None, using: str = "default") -> int:

@@ -5,8 +5,9 @@ PostgreSQL.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from secrets import token_hex
 from time import time
 from typing import Any
 
@@ -15,28 +16,50 @@ import orjson
 from pcf import metrics
 from pcf.apps import config
 from pcf.cache import scripts
+from pcf.cache.entries import GZIP, Content, Entry, decode_entry, encode_entry
 from pcf.cache.gate import CacheUnavailable, Gate
+from pcf.cache.leases import Leases
 from pcf.cache.names import read_names
+from pcf.cache.tally import Tally
 from pcf.execution.dependencies import Dependencies
 from pcf.viewer import ANONYMOUS, Viewer
 
+NO_ENTRY = "none"  # the outcome of a flight whose response will not be found in the cache
+SHARED_NAME = "public"  # of responses that are the same for all viewers
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A stored response: its bytes, when it was stored (seconds since 1970) and for how long."""
 
-    body: bytes
-    stored_at: int
-    ttl: int  # seconds
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a look-up is to find: a viewer, a response, or both.
+
+    ``token`` is a ``token_digest``; without one the viewer is ``viewer``. ``digest`` names the
+    response, None when none is wanted; ``shared`` is set when it is the same for all viewers.
+    With ``join`` a miss begins a flight or finds the one that is on its way. ``tag`` is that of
+    the content that the client has.
+    """
+
+    token: str | None = None
+    viewer: Viewer = ANONYMOUS
+    digest: str | None = None
+    shared: bool = False
+    join: bool = False
+    gzip: bool = False
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What the cache knew. ``clock`` is when reading began: the fence compares with it."""
+    """What the cache knew. ``clock`` is when reading began: the fence compares with it.
+
+    ``viewer`` is None for a token that is not known here. A miss may have a ``flight``: its id,
+    which the caller leads when ``leads`` is set and may wait for otherwise.
+    """
 
     clock: bytes
     viewer: Viewer | None
-    entry: Entry | None
+    entry: Entry | None = None
+    flight: str | None = None
+    leads: bool = False
 
 
 def request_digest(
@@ -61,52 +84,102 @@ def token_digest(text: str) -> str:
     return hashlib.sha256(b"pcf-viewer\0" + text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def viewer_dependency(name: str) -> str:
+    """The name of the dependency that all responses kept under a viewer's name have: the user's,
+    whatever the scope of the token.
+    """
+    key = name.partition(".")[0]
+    dependencies = Dependencies()
+    dependencies.add("viewer", (int(key) if key.isdigit() else key,))
+    return read_names(dependencies, 2)[-1]
+
+
+def entry_name(viewer: Viewer, digest: str, *, shared: bool) -> str:
+    """The name of a response in Redis."""
+    return f"{SHARED_NAME if shared else viewer.name}:{digest}"
+
+
 class ResponseCache:
     """Responses by viewer and request."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self.leases = Leases(gate)
+        self.tally = Tally()
 
-    def look_up(self, token: str | None, digest: str | None) -> Lookup | None:
-        """The viewer behind ``token`` (a ``token_digest``; None for an anonymous viewer) and the
-        response for ``digest`` (None when none is wanted), in one round trip.
-
-        None when Redis fails.
-        """
+    def look_up(self, question: Question) -> Lookup | None:
+        """Viewer and response in one round trip; None when Redis fails."""
         settings = config().cache
+        own = token_hex(8) if question.join else ""
         try:
-            clock, credentials, value = self._gate.run(
+            reply = self._gate.run(
                 scripts.LOOKUP,
                 settings.prefix,
-                token or "",
-                ANONYMOUS.name,
-                digest or "",
+                question.token or "",
+                question.viewer.name,
+                SHARED_NAME if question.shared else "",
+                question.digest or "",
                 settings.generation_ttl,
+                GZIP if question.gzip else "",
+                question.tag,
+                own,
+                int(settings.flight_lease * 1000),
+                *self.tally.report(),
             )
         except CacheUnavailable:
             return None
-        viewer = None
+        clock, credentials, *rest = reply
+        viewer = None if question.token else question.viewer
         if credentials:
             name, _, expires_at = credentials.decode().partition(" ")
             if expires_at and time() >= float(expires_at):
-                return Lookup(clock, None, None)
+                return Lookup(clock, None)
             viewer = Viewer.of_name(name)
-        return Lookup(clock, viewer, _entry(value) if value else None)
+        if not rest:
+            return Lookup(clock, viewer)
+        if rest[0] is None:
+            flight = rest[1].decode()
+            return Lookup(clock, viewer, None, flight, flight == own)
+        return Lookup(clock, viewer, decode_entry(rest))
+
+    def wait(self, flight: str, seconds: float) -> str | None:
+        """Wait for a flight to land, at most ``seconds``; returns its outcome.
+
+        ``again`` means that a new look-up will tell, ``none`` that there will be no entry. None
+        when it has not landed by then. Raises CacheUnavailable.
+        """
+        latch = f"{config().cache.prefix}:l:{flight}"
+        outcome = self._gate.wait(latch, seconds)
+        return outcome.decode() if outcome else None
+
+    def land(self, name: str, flight: str) -> None:
+        """End a flight without an entry (``entry_name``); when Redis fails it ends by itself."""
+        try:
+            self._gate.run(scripts.LAND, config().cache.prefix, name, flight, NO_ENTRY)
+        except CacheUnavailable:
+            return
 
     def store(
-        self, lookup: Lookup, viewer: Viewer, digest: str, body: bytes, ttl: int,
-        dependencies: Dependencies,
+        self, lookup: Lookup, name: str, content: Content, max_age: int,
+        dependencies: Dependencies, *, stale: int = 0,
     ) -> bool:  # fmt: skip
-        """Store a response for ``ttl`` seconds, unless something it was computed from was written
-        since ``lookup``. Returns whether it was stored; False when Redis fails.
+        """Store a response under its ``entry_name`` for ``max_age`` seconds, and ``stale`` more
+        in which it may be served while it is made anew; not if something it was computed from was
+        written since ``lookup``. Ends the flight of ``lookup``.
+
+        Returns whether it was stored; False when Redis fails.
         """
-        if len(body) > config().cache.max_body_bytes:
-            metrics.cache_refusals.labels("size").inc()
-            return False
         names = read_names(dependencies, config().cache.max_dependencies)
-        names.append(f"viewer:{viewer.id if viewer.is_authenticated else viewer.name}")
-        value = b"%d %d\n%b" % (int(time()), ttl, body)
-        return self._store(lookup, f"{viewer.name}:{digest}", value, ttl * 1000, names)
+        names.append(viewer_dependency(name.partition(":")[0]))
+        fields = encode_entry(content, max_age, stale)
+        flight = lookup.flight or ""
+        stored = self._store(lookup, name, (max_age + stale) * 1000, fields, names, flight)
+        if stored:
+            metrics.cache_stores.inc()
+            metrics.cache_body_bytes.labels("identity").observe(len(content.body))
+            if content.packed is not None:
+                metrics.cache_body_bytes.labels(GZIP).observe(len(content.packed))
+        return stored
 
     def remember_viewer(
         self, lookup: Lookup, token: str, viewer: Viewer, expires_at: float | None,
@@ -121,17 +194,25 @@ class ResponseCache:
         milliseconds = int(ttl * 1000)
         if milliseconds < 1:
             return False
-        value = f"{viewer.name} {expires_at or ''}".rstrip().encode()
+        fields = ["b", f"{viewer.name} {expires_at or ''}".rstrip()]
         names = read_names(dependencies, config().cache.max_dependencies)
-        return self._store(lookup, f"token:{token}", value, milliseconds, names)
+        return self._store(lookup, f"token:{token}", milliseconds, fields, names)
 
     def _store(
-        self, lookup: Lookup, name: str, value: bytes, milliseconds: int, names: list[str]
-    ) -> bool:
-        prefix = config().cache.prefix
+        self, lookup: Lookup, name: str, milliseconds: int, fields: Sequence[str | bytes | int],
+        names: list[str], flight: str = "",
+    ) -> bool:  # fmt: skip
         try:
             stored = self._gate.run(
-                scripts.STORE, prefix, lookup.clock, name, value, milliseconds, *names
+                scripts.STORE,
+                config().cache.prefix,
+                lookup.clock,
+                name,
+                milliseconds,
+                flight,
+                len(fields) // 2,
+                *fields,
+                *names,
             )
         except CacheUnavailable:
             metrics.cache_refusals.labels("unavailable").inc()
@@ -139,9 +220,3 @@ class ResponseCache:
         if not stored:
             metrics.cache_refusals.labels("fence").inc()
         return bool(stored)
-
-
-def _entry(value: bytes) -> Entry:
-    header, _, body = value.partition(b"\n")
-    stored_at, ttl = header.split(b" ")
-    return Entry(body, int(stored_at), int(ttl))

@@ -6,7 +6,12 @@ Keys, all under one prefix ``P``:
                     that lost its data never repeats a number
     P:g:<dep>       the generation of a dependency: the clock when it was last written
     P:d:<dep>       sorted set of the entries that depend on it, by the time they expire
-    P:e:<...>       an entry: a response, or the credentials behind a token
+    P:e:<...>       an entry, a hash: a response (b body, z the same in gzip, e tag, m max age and
+                    stale time in s, s stale time in ms), or the credentials behind a token (b)
+    P:f:<...>       the flight that is making an entry now: its id
+    P:n:<id>        how often somebody began to wait for this flight
+    P:l:<id>        where they wait: a list that gets one element when the flight has landed
+    P:s:<hour>      hits and misses of an hour, for people
     P:m:<dep>       the transactions that are being committed and touch a dependency; while there
                     is one, its generation is later than any clock, so nothing is stored
     P:t:<transaction>   what a transaction has marked
@@ -18,58 +23,148 @@ name keys), ``!`` for everything. Every key has a time to live. The keys are com
 prefix inside the scripts, which Redis Cluster does not allow: use one Redis, or one with replicas.
 """
 
-# -> clock, credentials or false, response or false
-# ARGV: prefix, token digest or "", viewer when there is no token, digest of the request or "",
-#       seconds that the clock is kept
+# -> clock, credentials or false, and for a hit: ms left, meta, tag, coding, body or false when the
+#    client has it; for a miss with a flight: false, its id (the caller's own: it leads)
+# ARGV: prefix, token digest or "", viewer when there is no token, "" or the name under which all
+#       viewers share, digest of the request or "", seconds that the clock is kept, coding that
+#       the client accepts or "", tag that it has or "", id for a flight or "", ms that it lasts,
+#       hits and misses to be counted
 LOOKUP = """
-local prefix, token, viewer, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local prefix, token, viewer, shared, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local clock = redis.call('GET', prefix .. ':seq')
 if not clock then
   local now = redis.call('TIME')
   clock = string.format('%d%06d', now[1], now[2])
-  redis.call('SET', prefix .. ':seq', clock, 'EX', ARGV[5])
+  redis.call('SET', prefix .. ':seq', clock, 'EX', ARGV[6])
+end
+if ARGV[11] ~= '0' or ARGV[12] ~= '0' then  -- figures for people: pcall, since nothing needs them
+  local hour = prefix .. ':s:' .. math.floor(redis.call('TIME')[1] / 3600)
+  redis.pcall('HINCRBY', hour, 'hits', ARGV[11])
+  redis.pcall('HINCRBY', hour, 'misses', ARGV[12])
+  redis.pcall('EXPIRE', hour, 90000)
 end
 local credentials = false
 if token ~= '' then
-  credentials = redis.call('GET', prefix .. ':e:token:' .. token)
+  credentials = redis.call('HGET', prefix .. ':e:token:' .. token, 'b')
   if not credentials then
-    return {clock, false, false}
+    return {clock, false}
   end
   viewer = string.match(credentials, '^%S+')
 end
 if digest == '' then
-  return {clock, credentials, false}
+  return {clock, credentials}
 end
-return {clock, credentials, redis.call('GET', prefix .. ':e:' .. viewer .. ':' .. digest)}
+local name = (shared ~= '' and shared or viewer) .. ':' .. digest
+local entry, flight, own = prefix .. ':e:' .. name, prefix .. ':f:' .. name, ARGV[9]
+local function lead()  -- pcall: out of memory there are no flights, but hits
+  local led = own ~= '' and redis.pcall('SET', flight, own, 'NX', 'PX', ARGV[10])
+  return led and led.ok
+end
+local found = redis.call('HMGET', entry, 'm', 'e', 's')
+if found[1] then
+  local left = redis.call('PTTL', entry)
+  -- stale: one makes it anew, the others are served what there is
+  if not (left <= tonumber(found[3]) and lead()) then
+    local coding, tag, field = '', found[2], 'b'
+    if ARGV[7] ~= '' and redis.call('HSTRLEN', entry, 'z') > 0 then
+      coding, tag, field = ARGV[7], tag .. '-' .. ARGV[7], 'z'
+    end
+    local body = tag ~= ARGV[8] and redis.call('HGET', entry, field)
+    return {clock, credentials, left, found[1], found[2], coding, body}
+  end
+end
+if own == '' then
+  return {clock, credentials}
+end
+if found[1] or lead() then
+  return {clock, credentials, false, own}
+end
+local leader = redis.call('GET', flight)
+if not leader then
+  return {clock, credentials}
+end
+redis.pcall('INCR', prefix .. ':n:' .. leader)
+redis.pcall('EXPIRE', prefix .. ':n:' .. leader, 60)
+return {clock, credentials, false, leader}
+"""
+
+# -> number of keys, INFO memory, hits and misses of each of the last 24 hours, the latest first
+# ARGV: the prefix
+OVERVIEW = """
+local told = {redis.call('DBSIZE'), redis.call('INFO', 'memory')}
+local hour = math.floor(redis.call('TIME')[1] / 3600)
+for back = 0, 23 do
+  told[#told + 1] = redis.call('HMGET', ARGV[1] .. ':s:' .. (hour - back), 'hits', 'misses')
+end
+return told
+"""
+
+# Ends a flight: from now on another may lead, and who waits for this one is told its outcome.
+_LAND = """
+local function land(flight, id, outcome)
+  if id == '' then
+    return
+  end
+  if redis.call('GET', flight) == id then
+    redis.call('UNLINK', flight)
+  end
+  if redis.call('UNLINK', ARGV[1] .. ':n:' .. id) == 1 then
+    redis.call('RPUSH', ARGV[1] .. ':l:' .. id, outcome)
+    redis.call('PEXPIRE', ARGV[1] .. ':l:' .. id, 10000)
+  end
+end
+"""
+
+# ARGV: prefix, name of the entry that the flight was for, its id, outcome
+LAND = f"""{_LAND}
+land(ARGV[1] .. ':f:' .. ARGV[2], ARGV[3], ARGV[4])
+"""
+
+# Makes the lease of a flight last for so many ms from now.
+# ARGV: prefix, name of the entry that the flight is for, its id, ms
+RENEW = """
+local flight = ARGV[1] .. ':f:' .. ARGV[2]
+if redis.call('GET', flight) == ARGV[3] then
+  redis.call('PEXPIRE', flight, ARGV[4])
+end
 """
 
 # -> 1 stored, 0 refused because something it depends on was written since ``clock``
-# ARGV: prefix, clock when reading began, name of the entry, value, time to live in ms,
-#       dependencies...
-STORE = """
-local prefix, clock, ttl = ARGV[1], ARGV[2], tonumber(ARGV[5])
+# ARGV: prefix, clock when reading began, name of the entry, time to live in ms, id of the flight
+#       or "", number of fields, their names and values, dependencies...
+STORE = f"""{_LAND}
+local prefix, clock, ttl = ARGV[1], ARGV[2], tonumber(ARGV[4])
+local first = 7 + 2 * ARGV[6]
 local function later(a, b)
   return #a > #b or (#a == #b and a > b)
 end
-local current = redis.call('GET', prefix .. ':seq')
-if not current or later(clock, current) then
-  return 0
-end
-local flushed = redis.call('GET', prefix .. ':g:!')
-if flushed and later(flushed, clock) then
-  return 0
-end
-for i = 6, #ARGV do
-  local generation = redis.call('GET', prefix .. ':g:' .. ARGV[i])
-  if generation and later(generation, clock) then
-    return 0
+local function fenced()
+  local current = redis.call('GET', prefix .. ':seq')
+  if not current or later(clock, current) then
+    return true
   end
+  local flushed = redis.call('GET', prefix .. ':g:!')
+  if flushed and later(flushed, clock) then
+    return true
+  end
+  for i = first, #ARGV do
+    local generation = redis.call('GET', prefix .. ':g:' .. ARGV[i])
+    if generation and later(generation, clock) then
+      return true
+    end
+  end
+  return false
 end
 local name = prefix .. ':e:' .. ARGV[3]
-redis.call('SET', name, ARGV[4], 'PX', ttl)
+if fenced() then
+  land(prefix .. ':f:' .. ARGV[3], ARGV[5], 'again')
+  return 0
+end
+redis.call('HSET', name, unpack(ARGV, 7, first - 1))  -- the first write: refused without memory
+redis.call('PEXPIRE', name, ttl)
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-for i = 6, #ARGV do
+for i = first, #ARGV do
   local set = prefix .. ':d:' .. ARGV[i]
   redis.call('ZADD', set, now_ms + ttl, name)
   redis.call('ZREMRANGEBYSCORE', set, '-inf', '(' .. now_ms)
@@ -77,6 +172,7 @@ for i = 6, #ARGV do
     redis.call('PEXPIRE', set, ttl)
   end
 end
+land(prefix .. ':f:' .. ARGV[3], ARGV[5], 'again')
 return 1
 """
 

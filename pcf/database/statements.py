@@ -121,7 +121,6 @@ _HOUSEKEEPING_WORDS = {"SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "END", "ABO
 _SETTING_WORDS = {"SET", "RESET", "DISCARD"}
 _FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([a-z]+)", re.IGNORECASE | re.DOTALL)
 _LIMIT_SETTING = re.compile(r"statement_timeout|discard\s+all|reset\s+all", re.IGNORECASE)
-_LIST = re.compile(r"%s(?:, ?%s)+")
 _COMMON = frozenset({"SELECT ", "INSERT ", "UPDATE ", "DELETE "})
 
 
@@ -157,12 +156,8 @@ def template_text(sql: Any) -> str:
 
 
 def fingerprint(text: str) -> str:
-    """Twelve hexadecimal digits for a statement with its placeholders, by which a log finds it.
-
-    Blanks do not count, nor how many placeholders a list has.
-    """
-    without_lists = _LIST.sub("%s", " ".join(text.split()))
-    return sha256(without_lists.encode()).hexdigest()[:12]
+    """Twelve hexadecimal digits for a statement's shape, by which the log finds it again."""
+    return sha256(shape(text).encode()).hexdigest()[:12]
 
 
 def with_limit(limit: str, sql: Any) -> Any:

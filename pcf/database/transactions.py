@@ -10,7 +10,7 @@ from pcf import metrics
 from pcf.database.errors import ConnectionLost, OutcomeUnknown
 from pcf.database.pool import backoff
 from pcf.database.retry import ABORTED_STATES, CONNECTION_LOST, Commit, lost_reason
-from pcf.timeouts import current_timeout
+from pcf.timeouts import DeadlineExceeded, current_timeout
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def run_transaction(
         try:
             with transaction.atomic(using):
                 return function()
-        except Error as error:
+        except (Error, DeadlineExceeded) as error:
             reason = _reason(error, db) if outermost else None
             if reason is None:
                 raise
@@ -54,10 +54,11 @@ def run_transaction(
             before_repetition()
 
 
-def _reason(error: Error, db: Any) -> str | None:
+def _reason(error: Exception, db: Any) -> str | None:
     """Why the transaction that ended with ``error`` may be repeated; None when it may not.
 
-    Raises ``OutcomeUnknown`` where Django's failure to connect again stands in front of it.
+    Raises ``OutcomeUnknown`` where Django's failure to connect again, for want of a server or of
+    time, stands in front of it.
     """
     if db.commit_state is Commit.UNKNOWN and not isinstance(error, OutcomeUnknown):
         raise OutcomeUnknown from error

@@ -19,6 +19,7 @@ from pcf.documents.limits import Measure, measure
 from pcf.documents.scan import check_text
 from pcf.documents.selection import select
 from pcf.errors import ClientError
+from pcf.execution.hints import NO_HINT, CacheHint, operation_hint
 
 MAX_ERRORS = 5  # that validation looks for: each takes its time to be found and worded
 
@@ -39,8 +40,8 @@ class UnknownOperation(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of a document: its type (``query``, ``mutation``, ...), measure, variables, and
-    what it costs.
+    """One operation of a document: its type (``query``, ``mutation``, ...), measure, variables,
+    what it costs, and how its response may be cached.
     """
 
     name: str | None
@@ -48,6 +49,7 @@ class Operation:
     measure: Measure
     variables: frozenset[str]  # the names that it declares
     cost: CostModel = field(repr=False)
+    hint: CacheHint = NO_HINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def prepare(schema: GraphQLSchema, text: str, limits: Documents) -> Document:
                 result,
                 _variables(definition),
                 costs[_name(definition)],
+                operation_hint(schema, node, definition),
             )
             for definition, result in measures
         },

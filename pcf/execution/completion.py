@@ -22,7 +22,7 @@ from pcf.execution.plan import Kind
 from pcf.execution.rows import Row
 from pcf.execution.waits import Wait, Waits, outcome
 
-ROWS_BETWEEN_CHECKS = 256
+ROWS_BETWEEN_CHECKS = 16
 
 _TO_SETTLE = (Promise, CoroutineType)
 _ODD = (NoneType, UndefinedType, Exception, *_TO_SETTLE)

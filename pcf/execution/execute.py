@@ -39,7 +39,7 @@ def execute(  # noqa: PLR0917 - graphql-core's signature, to be called in its pl
 ) -> ExecutionResult:
     """Execute a validated document; returns what graphql-core's ``execute`` would, never later.
 
-    Resolvers may return promises. ``check`` is called at every field of a level, every few hundred
+    Resolvers may return promises. ``check`` is called at every field of a level, every sixteen
     calls of a resolver and between promise jobs; what it raises is raised. With more than
     ``max_items`` items in all lists together ResponseTooLarge is raised before they are completed.
     TypeError for arguments that are none and exceptions that are no Exception are raised, too.

@@ -8,11 +8,13 @@ from graphql import GraphQLResolveInfo
 from pcf.apps import config
 from pcf.database.query import query_with_timeout
 from pcf.errors import InvalidArgument
+from pcf.execution.hints import CacheHint, cache_hints
 from pcf.timeouts import TimeoutContext, current_timeout
 
 MAX_DELAY = 60.0  # seconds
 
 
+@cache_hints(slow_query=CacheHint(max_age=0))
 class DiagnosticsQuery(graphene.ObjectType):
     """Queries about the service itself."""
 
@@ -22,13 +24,12 @@ class DiagnosticsQuery(graphene.ObjectType):
     )
 
     @staticmethod
-    def resolve_slow_query(_root: Any, info: GraphQLResolveInfo, delay: float) -> float:
+    def resolve_slow_query(_root: Any, _info: GraphQLResolveInfo, delay: float) -> float:
         """Sleep, unless a deadline comes first."""
         if not config().features.slow_query:
             raise InvalidArgument("slowQuery is switched off here")
         if not 0 <= delay <= MAX_DELAY:
             raise InvalidArgument(f"'delay' must be between 0 and {MAX_DELAY:g} seconds")
-        info.context.no_store()
         timeout = current_timeout() or TimeoutContext.start("database", config().timeouts.database)
         query_with_timeout("SELECT pg_sleep(%s)", [delay], timeout.child_budget("database"))
         return delay

@@ -40,9 +40,10 @@ class GraphQLRequest:
 
     ``query`` is the document's text, empty where ``document_id`` alone names it (its SHA-256 in
     hexadecimal, or an id of the manifest). ``token`` is the text of the bearer token; ``no_store``
-    forbids reading and writing the cache; ``queries_only`` is set for GET, which must not change
-    anything. ``wants_cost`` asks for the cost in the answer's extensions. ``address`` is the
-    client's, by which anonymous requests are counted.
+    forbids reading and writing the cache; ``queries_only`` is set for GET and HEAD, which must not
+    change anything. ``wants_cost`` asks for the cost in the answer's extensions. ``address`` is the
+    client's, by which anonymous requests are counted. ``accepts_gzip`` and ``if_none_match`` (the
+    header's text) are about the bytes of the answer; ``media`` is its type.
     """
 
     query: str
@@ -54,6 +55,9 @@ class GraphQLRequest:
     queries_only: bool = False
     wants_cost: bool = False
     address: str = ""
+    accepts_gzip: bool = False
+    if_none_match: str = ""
+    media: str = JSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -10,32 +10,47 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSchema, print_schema
 
 from pcf import metrics
 from pcf.apps import config
-from pcf.cache.responses import Lookup, ResponseCache, request_digest, token_digest
+from pcf.cache.entries import Content, Entry
+from pcf.cache.responses import (
+    Lookup,
+    Question,
+    ResponseCache,
+    entry_name,
+    request_digest,
+    token_digest,
+)
 from pcf.database.errors import DatabaseUnavailable
 from pcf.database.retry import idempotent_reads
 from pcf.database.routing import read_from
 from pcf.database.statements import count_queries
-from pcf.documents.cost import Cost, check_cost
-from pcf.documents.document import Document, InvalidDocument, Operation, UnknownOperation
+from pcf.documents.cost import check_cost
+from pcf.documents.document import InvalidDocument, UnknownOperation
 from pcf.documents.persisted import PersistedDocuments
-from pcf.errors import ClientError, InvalidToken, ResponseTooLarge
-from pcf.execution.dependencies import Dependencies
+from pcf.errors import ClientError, ResponseTooLarge
 from pcf.execution.execute import execute
 from pcf.execution.request import RequestContext
 from pcf.http.access import note
-from pcf.http.authentication import Credentials, require_scope
+from pcf.http.arrival import Arrival
+from pcf.http.authentication import require_scope
+from pcf.http.caching import (
+    BYPASS,
+    MISS,
+    NO_STORE,
+    STORED,
+    known_tag,
+    response_of,
+    status_of_hit,
+)
 from pcf.http.errors import present
+from pcf.http.finding import FindCredentials, Finder
+from pcf.http.journey import Journey
+from pcf.http.known import Known, KnownRequests
 from pcf.http.protocol import METHODS, BadRequest, GraphQLRequest, GraphQLResponse, encode
 from pcf.http.repetitions import report_repetitions
-from pcf.http.sources import PRIMARY_SOURCE, Source, Sources
+from pcf.http.sources import PRIMARY_SOURCE, Sources
 from pcf.http.throttle import Throttle
-from pcf.timeouts import TimeoutContext, activate
+from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Viewer
-
-HIT = "pcf; hit"
-STORED = "pcf; fwd=miss; stored"
-MISS = "pcf; fwd=miss"
-BYPASS = "pcf; fwd=bypass"
 
 STATUSES = {
     "RATE_LIMITED": 429,
@@ -62,29 +77,14 @@ WELL_FORMED = {
     "PERSISTED_QUERY_NOT_SUPPORTED",
 }
 
-FindCredentials = Callable[[str], Credentials | None]
-
-
-@dataclass(slots=True)
-class _Journey:
-    """One request on its way; filled in as it goes."""
-
-    request: GraphQLRequest
-    timeout: TimeoutContext
-    document: Document | None = None
-    operation: Operation | None = None
-    cost: Cost | None = None
-    lookup: Lookup | None = None
-    viewer: Viewer = ANONYMOUS
-    source: Source = PRIMARY_SOURCE
-    digest: str | None = None  # of a request whose response may be cached
-    token: str | None = field(default=None, repr=False)  # digest of the bearer token
+FindViewer = Callable[[int], Viewer | None]
 
 
 class GraphQLService:
     """Answers GraphQL requests; one for all threads of a process.
 
     ``find_credentials`` turns the text of a token into credentials, None when it is not valid;
+    ``find_viewer`` a user's id into the viewer, for commands that ask in somebody's name;
     ``sources`` tells from which database a query reads.
     With Redis gone every request is executed; with PostgreSQL gone only hits are answered.
     """
@@ -97,21 +97,34 @@ class GraphQLService:
         find_credentials: FindCredentials,
         throttle: Throttle,
         sources: Sources,
+        find_viewer: FindViewer = lambda _: None,
     ) -> None:
         self._schema = schema
         self._fingerprint = hashlib.sha256(print_schema(schema).encode()).digest()
         self._documents = documents
+        self.find_viewer = find_viewer
         self._cache = cache
-        self._find_credentials = find_credentials
         self._throttle = throttle
         self._sources = sources
+        self._finder = Finder(cache, find_credentials, throttle)
+        self._known = KnownRequests(config().cache.remembered_requests)
 
-    def answer(self, request: GraphQLRequest, timeout: TimeoutContext) -> GraphQLResponse:
-        """The response to ``request`` within ``timeout``; every error is an answer, too."""
+    def answer(
+        self, request: GraphQLRequest, timeout: TimeoutContext, arrival: Arrival | None = None,
+        viewer: Viewer = ANONYMOUS,
+    ) -> GraphQLResponse:  # fmt: skip
+        """The response to ``request`` within ``timeout``; every error is an answer, too.
+
+        ``arrival`` is given when the HTTP request was this one GraphQL request. ``viewer`` is who
+        asks when the request has no token.
+        """
         started = perf_counter()
-        journey = _Journey(request, timeout)
+        journey = Journey(request, timeout, arrival, viewer=viewer)
         with count_queries(limit=config().database.repeated_statements) as queries:
-            response = self._answer(journey)
+            try:
+                response = self._answer(journey)
+            finally:
+                self._finder.land(journey)
         if queries.repeated:
             report_repetitions(queries)
         operation = journey.operation
@@ -123,19 +136,60 @@ class GraphQLService:
         ).observe(perf_counter() - started)
         return response
 
-    def _answer(self, journey: _Journey) -> GraphQLResponse:
-        request = journey.request
+    def answer_known(self, request: GraphQLRequest, arrival: Arrival) -> GraphQLResponse | None:
+        """The response to a request that is known by its bytes, if it is a hit; else None.
+
+        ``request`` has no text, only what the headers say. What the cache said otherwise is left
+        at ``arrival`` for the whole journey.
+        """
+        known = self._known.get(arrival.known_as)
+        if known is None or request.no_store or not config().cache.enabled:
+            return None
+        lookup = self._cache.look_up(
+            Question(
+                token=token_digest(request.token) if request.token else None,
+                digest=known.digest,
+                shared=known.hint.public,
+                join=True,
+                gzip=request.accepts_gzip,
+                tag=known_tag(request),
+            )
+        )
+        if lookup is None or lookup.entry is None:
+            arrival.asked, arrival.digest, arrival.lookup = True, known.digest, lookup
+            return None
+        metrics.cache_hits.inc()
+        self._cache.tally.hit()
+        metrics.db_query_count.observe(0)
+        note(operation="query", statements=0)
+        known.duration.observe(perf_counter() - arrival.started)
+        return response_of(lookup.entry, status_of_hit(lookup.entry), known.hint, request)
+
+    def abandon(self, arrival: Arrival) -> None:
+        """The journey of ``arrival`` was never begun: let others lead the flight it began."""
+        lookup, arrival.lookup = arrival.lookup, None
+        if lookup is not None and lookup.leads and lookup.flight and lookup.viewer is not None:
+            known = self._known.get(arrival.known_as)
+            if known is not None:
+                name = entry_name(lookup.viewer, known.digest, shared=known.hint.public)
+                self._cache.land(name, lookup.flight)
+
+    def _answer(self, journey: Journey) -> GraphQLResponse:
         try:
             self._read_document(journey)
-            hit = self._look_up(journey)
-            if hit is not None:
-                return hit
+            self._decide(journey)
             self._weigh(journey)
             with activate(journey.timeout.child_budget("graphql")) as timeout:
-                self._authenticate(journey)
+                entry = self._finder.find(journey)
+                if entry is not None:
+                    return self._hit(journey, entry)
+                if journey.digest is not None:
+                    metrics.cache_misses.inc()
+                    self._cache.tally.miss()
+                viewer = journey.viewer or ANONYMOUS
                 if journey.operation is not None:
-                    require_scope(journey.viewer, journey.operation.type)
-                with self._throttle.slot(journey.viewer, request.address):
+                    require_scope(viewer, journey.operation.type)
+                with self._throttle.slot(viewer, journey.request.address):
                     self._charge(journey)
                     return self._execute(journey, timeout or journey.timeout)
         except InvalidDocument as invalid:
@@ -145,19 +199,19 @@ class GraphQLService:
         except ClientError as error:
             return refused(error)
 
-    def _read_document(self, journey: _Journey) -> None:
+    def _read_document(self, journey: Journey) -> None:
         request = journey.request
         journey.document = self._documents.find(request.query, request.document_id)
         journey.operation = journey.document.operation(request.operation_name)
         if request.queries_only and journey.operation.type != "query":
             raise BadRequest("GET requests can only run queries", status=405)
 
-    def _look_up(self, journey: _Journey) -> GraphQLResponse | None:
-        """Ask the cache for the viewer and, where it may be cached, the response."""
+    def _decide(self, journey: Journey) -> None:
+        """Whether the response may be cached, and under which digest."""
         request, document, operation = journey.request, journey.document, journey.operation
         assert document is not None and operation is not None  # noqa: S101, PT018
         if request.token is not None:
-            journey.token = token_digest(request.token)
+            journey.token, journey.viewer = token_digest(request.token), None
         reason = None
         if not config().cache.enabled:
             reason = "disabled"
@@ -165,69 +219,51 @@ class GraphQLService:
             reason = operation.type
         elif request.no_store:
             reason = "no-store"
-        else:
-            # what the operation does not declare cannot change its answer
-            given = request.variables
-            declared = {name: given[name] for name in given if name in operation.variables}
-            journey.digest = request_digest(
-                self._fingerprint, document.digest, operation.name, declared
-            )
-        if config().cache.enabled and (journey.token or journey.digest):
-            journey.lookup = self._cache.look_up(journey.token, journey.digest)
-            if journey.lookup is None:
-                reason, journey.digest = "unavailable", None
+        elif operation.hint.max_age == 0:
+            reason = "uncacheable"
         if reason is not None:
             metrics.cache_bypasses.labels(reason).inc()
-        lookup = journey.lookup
-        if lookup is not None and lookup.entry is not None:
-            metrics.cache_hits.inc()
-            return GraphQLResponse(lookup.entry.body, headers={"Cache-Status": HIT})
-        if journey.digest is not None:
-            metrics.cache_misses.inc()
-        return None
+            return
+        # what the operation does not declare cannot change its answer
+        given = request.variables
+        declared = {name: given[name] for name in given if name in operation.variables}
+        journey.digest = request_digest(
+            self._fingerprint, document.digest, operation.name, declared
+        )
+        if journey.arrival is not None and journey.arrival.known_as is not None:
+            bucket = metrics.complexity_bucket(operation.measure.complexity)
+            duration = metrics.request_duration.labels(operation.type, bucket)
+            known = Known(journey.digest, operation.hint, duration)
+            self._known.add(journey.arrival.known_as, known)
 
-    def _weigh(self, journey: _Journey) -> None:
+    def _weigh(self, journey: Journey) -> None:
         """What the operation costs with these variables. Raises TooExpensive."""
         assert journey.operation is not None  # noqa: S101
         journey.cost = journey.operation.cost.cost(journey.request.variables)
         check_cost(journey.cost, config().documents)
 
-    def _charge(self, journey: _Journey) -> None:
+    def _charge(self, journey: Journey) -> None:
         """Take the cost from what the client may spend. Raises RateLimited."""
         points = journey.cost.points if journey.cost else 1
-        self._throttle.charge(journey.viewer, journey.request.address, points)
+        self._throttle.charge(journey.viewer or ANONYMOUS, journey.request.address, points)
 
-    def _authenticate(self, journey: _Journey) -> None:
-        """Find the viewer in PostgreSQL when the cache does not know the token."""
-        text, lookup = journey.request.token, journey.lookup
-        if text is None or journey.token is None:
-            return
-        if lookup is not None and lookup.viewer is not None:
-            journey.viewer = lookup.viewer
-            return
-        credentials = self._find_credentials(text)
-        if credentials is None:
-            self._throttle.charge(ANONYMOUS, journey.request.address, config().rates.wrong_token)
-            raise InvalidToken("The token is not valid")
-        journey.viewer = credentials.viewer
-        if lookup is None:
-            return
-        dependencies = Dependencies()
-        for kind, key in credentials.dependencies:
-            dependencies.add(kind, (key,))
-        self._cache.remember_viewer(
-            lookup, journey.token, credentials.viewer, credentials.expires_at, dependencies
-        )
+    def _hit(self, journey: Journey, entry: Entry) -> GraphQLResponse:
+        metrics.cache_hits.inc()
+        self._cache.tally.hit()
+        return response_of(entry, status_of_hit(entry), journey.hint, journey.request)
 
-    def _execute(self, journey: _Journey, timeout: TimeoutContext) -> GraphQLResponse:
+    def _execute(self, journey: Journey, timeout: TimeoutContext) -> GraphQLResponse:
+        viewer = journey.viewer or ANONYMOUS
         # fields of a query are free of side effects (spec section 6.2.1): reads may be repeated
         is_query = journey.operation is not None and journey.operation.type == "query"
         started = perf_counter()
         if not is_query:
-            context, result = self._run(journey, timeout)
-            self._sources.wrote(journey.viewer, timeout)
+            try:
+                context, result = self._run(journey, timeout)
+            finally:  # what ran out of time has perhaps written, too
+                self._sources.wrote(viewer, timeout)
         else:
-            journey.source = source = self._sources.choose(journey.viewer)
+            journey.source = source = self._sources.choose(viewer)
             # what fails on a replica is not repeated there: the primary takes over
             with read_from(source.alias), idempotent_reads(source.is_primary):
                 context, result = self._run(journey, timeout)
@@ -237,21 +273,25 @@ class GraphQLService:
                     context, result = self._run(journey, timeout)
         metrics.execution_duration.observe(perf_counter() - started)
         extensions = _cost_report(journey)
-        if not result.errors:
-            body = encode({"data": result.data, **extensions})
-            if len(body) <= config().requests.max_response_bytes:
-                status = self._store(journey, context, body)
-                return GraphQLResponse(body, headers={"Cache-Status": status})
+        if result.errors:
+            return _with_errors(result, MISS if journey.digest else BYPASS, extensions)
+        body = encode({"data": result.data, **extensions})
+        if len(body) > config().requests.max_response_bytes:
             result = ExecutionResult(None, [_as_graphql(_too_large())])
-        return _with_errors(result, MISS if journey.digest else BYPASS, extensions)
+            return _with_errors(result, MISS if journey.digest else BYPASS, extensions)
+        if not is_query:
+            headers = {"Cache-Status": BYPASS, "Cache-Control": NO_STORE}
+            return GraphQLResponse(body, headers=headers)
+        return self._clean(journey, context, body)
 
     def _run(
-        self, journey: _Journey, timeout: TimeoutContext
+        self, journey: Journey, timeout: TimeoutContext
     ) -> tuple[RequestContext, ExecutionResult]:
         """Execute the operation, with a context and loaders of its own."""
-        request, document = journey.request, journey.document
-        assert document is not None  # noqa: S101
-        context = RequestContext(journey.viewer)
+        request, document, viewer = journey.request, journey.document, journey.viewer
+        assert document is not None and viewer is not None  # noqa: S101, PT018
+        # what is declared public is computed for nobody, so a wrong declaration shows nothing
+        context = RequestContext(ANONYMOUS if journey.hint.public else viewer)
         try:
             result = execute(
                 self._schema,
@@ -262,35 +302,43 @@ class GraphQLService:
                 check=timeout.check,
                 max_items=config().documents.max_items,
             )
+        except DeadlineExceeded:  # between two steps: nothing of the response is complete
+            raise
         except ClientError as error:
-            if error.code == "TIMEOUT":  # between two steps: nothing of the response is complete
-                raise
             result = ExecutionResult(None, [_as_graphql(error)])
         return context, result
 
-    def _store(self, journey: _Journey, context: RequestContext, body: bytes) -> str:
-        """Store a clean response; returns the value of Cache-Status."""
+    def _clean(self, journey: Journey, context: RequestContext, body: bytes) -> GraphQLResponse:
+        """The response of a query without errors; stored where it may be."""
+        settings, hint, request = config().cache, journey.hint, journey.request
+        ages = (settings.default_ttl, hint.max_age, context.max_age)
+        max_age = min(age for age in ages if age is not None)
+        status = MISS if journey.digest else BYPASS
+        lookup = self._fence(journey, max_age, len(body))
+        content = Content.of(body, settings.compress_from_bytes if lookup else None)
+        if lookup is not None:
+            journey.landed = True  # by the store
+            if self._cache.store(
+                lookup, journey.entry_name, content, max_age, context.dependencies, stale=hint.stale
+            ):
+                status = STORED
+        entry = content.entry(gzip=request.accepts_gzip, max_age=max_age, stale=hint.stale)
+        return response_of(entry, status, hint, request)
+
+    def _fence(self, journey: Journey, max_age: int, size: int) -> Lookup | None:
+        """The look-up behind which a response of ``size`` bytes is stored; None if it must not."""
         if journey.digest is None or journey.lookup is None:
-            return BYPASS
-        ttl = config().cache.default_ttl
-        if context.max_age is not None:
-            ttl = min(ttl, context.max_age)
-        if ttl <= 0:
-            metrics.cache_refusals.labels("uncacheable").inc()
-            return MISS
+            return None
+        if max_age <= 0 or size > config().cache.max_body_bytes:
+            metrics.cache_refusals.labels("size" if max_age > 0 else "uncacheable").inc()
+            return None
         lookup = self._sources.fence(journey.lookup, journey.source)
         if lookup is None:
             metrics.cache_refusals.labels("replica").inc()
-            return MISS
-        stored = self._cache.store(
-            lookup, journey.viewer, journey.digest, body, ttl, context.dependencies
-        )
-        if stored:
-            metrics.cache_stores.inc()
-        return STORED if stored else MISS
+        return lookup
 
 
-def _cost_report(journey: _Journey) -> dict[str, Any]:
+def _cost_report(journey: Journey) -> dict[str, Any]:
     """The answer's extensions: what the operation cost, for a client that asked."""
     if not journey.request.wants_cost or journey.cost is None:
         return {}
@@ -314,7 +362,7 @@ def _with_errors(
     away = _database_away(result)
     if away is not None:
         return refused(away)
-    headers = {"Cache-Status": cache_status}
+    headers = {"Cache-Status": cache_status, "Cache-Control": NO_STORE}
     entries = [present(error) for error in errors]
     content = {"errors": entries, **extensions}
     outcome = _outcome(entries)
@@ -352,7 +400,7 @@ def _refusal(errors: list[GraphQLError], status: int, json_status: int) -> Graph
     """A response without execution."""
     entries = [present(error) for error in errors]
     body = encode({"errors": entries})
-    headers = {"Cache-Status": BYPASS}
+    headers = {"Cache-Status": BYPASS, "Cache-Control": NO_STORE}
     return GraphQLResponse(body, status, json_status, headers, _outcome(entries))
 
 

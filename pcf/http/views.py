@@ -1,8 +1,7 @@
 """The Django side of /graphql: an HttpRequest in, an HttpResponse out."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -10,17 +9,17 @@ from django.http.request import RawPostDataException
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
-from pcf import metrics
 from pcf.apps import config
 from pcf.errors import ClientError
 from pcf.http.address import client_address
-from pcf.http.authentication import bearer_token
+from pcf.http.arrival import arrival_of
 from pcf.http.batch import answer_batch
-from pcf.http.cors import cors_headers, preflight_headers, varies_by_origin
+from pcf.http.cors import preflight_headers
+from pcf.http.front import FRAME
 from pcf.http.graphiql import graphiql_page, wants_html
+from pcf.http.heads import finish, impatient, read_head
 from pcf.http.logs import request_id
 from pcf.http.protocol import (
-    GRAPHQL_JSON,
     JSON,
     METHODS,
     BadRequest,
@@ -34,10 +33,8 @@ from pcf.http.protocol import (
     parse_query_string,
 )
 from pcf.http.service import GraphQLService, refused
-from pcf.http.watchdog import current_watch
 from pcf.timeouts import current_timeout
 
-MAX_SILENCE = 5.0  # seconds between two pieces of a body
 _ABOUT = ("Type", "Encoding")  # of the content
 
 logger = logging.getLogger("pcf.http")
@@ -52,6 +49,8 @@ def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., An
     @csrf_exempt
     def view(request: HttpRequest) -> HttpResponse:
         accept = request.headers.get("Accept")
+        if FRAME in request.META:
+            return _empty(200)
         if request.method == "OPTIONS":
             return _preflight(request)
         if _is_for_graphiql(request, accept):
@@ -59,7 +58,7 @@ def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., An
         media = JSON
         try:
             media = media_type(accept)
-            response = _answer(make_service(), request)
+            response = _answer(make_service(), request, media)
         except ClientError as error:
             response = refused(error)
         except Exception:
@@ -75,11 +74,11 @@ def refusal(request: HttpRequest, error: ClientError) -> HttpResponse:
     return _to_django(request, refused(error), JSON)
 
 
-def _answer(service: GraphQLService, request: HttpRequest) -> GraphQLResponse:
-    asked = _read(request)
+def _answer(service: GraphQLService, request: HttpRequest, media: str) -> GraphQLResponse:
+    asked = _read(request, media)
     if isinstance(asked, list):
         return answer_batch(service.answer, asked, _timeout(request))
-    return service.answer(asked, _timeout(request))
+    return service.answer(asked, _timeout(request), arrival_of(request.META))
 
 
 def _preflight(request: HttpRequest) -> HttpResponse:
@@ -90,8 +89,13 @@ def _preflight(request: HttpRequest) -> HttpResponse:
     if headers is None:
         error = BadRequest("GraphQL is served to GET and POST", status=405)
         return refusal(request, error)
-    response = HttpResponse(status=204, headers={**headers})
+    response = _empty(204, headers)
     patch_vary_headers(response, ("Origin", "Access-Control-Request-Method"))
+    return response
+
+
+def _empty(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    response = HttpResponse(status=status, headers={**(headers or {})})
     del response["Content-Type"]
     return response
 
@@ -109,27 +113,25 @@ def _timeout(request: HttpRequest) -> Any:
     return current_timeout() or request.timeout  # type: ignore[attr-defined]
 
 
-def _read(request: HttpRequest) -> GraphQLRequest | list[GraphQLRequest]:
+def _read(request: HttpRequest, media: str) -> GraphQLRequest | list[GraphQLRequest]:
     """The GraphQL request in an HTTP request; several where they came as a batch.
 
     Raises BadRequest, NotAuthenticated and LimitExceeded.
     """
     if request.method not in METHODS:
         raise BadRequest("GraphQL is served to GET and POST", status=405)
-    how: dict[str, Any] = {
-        "token": bearer_token(request.headers.get("Authorization")),
-        "address": client_address(request.META, config().rates.trusted_proxies),
-        "no_store": "no-store" in request.headers.get("Cache-Control", "").lower(),
-    }
+    how = read_head(request.META, media)
+    how["address"] = client_address(request.META, config().rates.trusted_proxies)
     if request.method == "POST":
-        media, encoding = (request.headers.get(f"Content-{what}", "") for what in _ABOUT)
-        check_content_type(media, encoding)  # before the body is waited for
-        asked = parse_body(media, _body(request), encoding)
-        if isinstance(asked, list):
+        content, encoding = (request.headers.get(f"Content-{what}", "") for what in _ABOUT)
+        check_content_type(content, encoding)  # before the body is waited for
+        asked = parse_body(content, _body(request), encoding)
+        if isinstance(asked, list):  # the parts of one answer are bytes as they are
+            how |= {"accepts_gzip": False, "if_none_match": ""}
             return [make_request(parameters, **how) for parameters in asked]
         return make_request(asked, **how)
     parameters = parse_query_string(request.META.get("QUERY_STRING", ""))
-    return make_request(parameters, queries_only=True, **how)
+    return make_request(parameters, **how)
 
 
 def _body(request: HttpRequest) -> bytes:
@@ -140,7 +142,7 @@ def _body(request: HttpRequest) -> bytes:
     if int(length) > limit:
         raise BodyTooLarge("body", limit, f"The body may have {limit} bytes at most")
     try:
-        with _impatient(request), _bounded():
+        with impatient(request.META, _timeout(request)):
             body = request.body
     except (OSError, RawPostDataException) as error:
         raise BadRequest("The body could not be read", status=408) from error
@@ -149,31 +151,6 @@ def _body(request: HttpRequest) -> bytes:
             raise BadRequest("The body did not come in time", status=408)
         raise BadRequest("The body is shorter than its Content-Length")
     return body
-
-
-@contextmanager
-def _impatient(request: HttpRequest) -> Iterator[None]:
-    """Bound each wait for a piece of the body by MAX_SILENCE and by what is left.
-
-    gunicorn reads bodies in the thread that answers: a client that stops sending must not keep it.
-    For one that sends a byte now and then there is the watchdog.
-    """
-    connection = request.META.get("gunicorn.socket")
-    if connection is None:
-        yield
-        return
-    before = connection.gettimeout()
-    connection.settimeout(min(MAX_SILENCE, max(0.001, _timeout(request).remaining())))
-    try:
-        yield
-    finally:
-        connection.settimeout(before)
-
-
-def _bounded() -> AbstractContextManager[None]:
-    """The body as a whole ends with the request's deadline."""
-    watch = current_watch()
-    return nullcontext() if watch is None else watch.reading()
 
 
 class InternalError(ClientError):
@@ -188,15 +165,9 @@ class InternalError(ClientError):
 
 
 def _to_django(request: HttpRequest, response: GraphQLResponse, media: str) -> HttpResponse:
-    status = response.status if media == GRAPHQL_JSON else response.json_status
-    answer = HttpResponse(
-        b"" if request.method == "HEAD" else response.body,
-        status=status,
-        content_type=f"{media}; charset=utf-8",
-        headers={**response.headers, **cors_headers(request.headers.get("Origin"))},
-    )
-    metrics.http_responses.labels(str(status), response.outcome).inc()
-    answer["Content-Length"] = str(len(response.body))  # also where no middleware adds it
-    answer["Vary"] = "Accept, Authorization" + (", Origin" if varies_by_origin() else "")
-    answer["Cache-Control"] = "private, no-cache"
+    status, headers = finish(request.META, response, media)
+    body = b"" if request.method == "HEAD" else response.body
+    answer = HttpResponse(body, status=status, headers=headers)
+    if "Content-Type" not in headers:
+        del answer["Content-Type"]
     return answer

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from argparse import ArgumentTypeError
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.load import observe
+from benchmarks.load import observe, sweep, tuning
 from benchmarks.load.checks import judge, verdict
 from benchmarks.load.client import Batch, Client, Sample, Schedule, clock, pack, unpack
 from benchmarks.load.constant import ANSWER, serve
@@ -27,6 +28,7 @@ from benchmarks.load.report import Document, write
 from benchmarks.load.results import Results
 from benchmarks.load.run import Outcome, Seen
 from benchmarks.load.service import listeners
+from scripts.supervise import Failure
 
 ROOT = Path(__file__).resolve().parents[2]
 MIX = ROOT / "benchmarks" / "load" / "mix.toml"
@@ -188,6 +190,12 @@ def test_every_request_of_the_schedule_is_sent_and_counted_once():
     times = sorted(when for schedule in schedules for when in schedule.times())
     assert times == pytest.approx([100.0 + number / 30 for number in range(60)])
 
+    rising = list(Schedule(100.0, 40.0, 1.0, warm_up=2.0).times())
+    assert len(rising) == 40 + 40  # a triangle and a rectangle
+    assert rising[40:] == pytest.approx([102.0 + number / 40 for number in range(40)])
+    assert sum(when < 101.0 for when in rising) == 10  # a quarter of the triangle
+    assert rising == sorted(rising)
+
     samples, names = load(serve_constant())
     assert len(samples) == 200
     assert {names[sample.outcome] for sample in samples} == {"ok"}
@@ -338,6 +346,30 @@ def test_the_report_of_a_search_shows_its_steps(mix, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "100 requests/s with P99 below 200 ms" in page
     assert "Durations over the rate" in page
+
+
+def test_a_sweep_adds_up_what_each_value_led_to():
+    assert sweep.parse("THREADS=2,8") == ("THREADS", ["2", "8"])
+    for wrong in ("THREADS", "THREADS=", "=1"):
+        with pytest.raises(ArgumentTypeError):
+            sweep.parse(wrong)
+
+    row = sweep.Row("8", Histogram(), failures=1, hits=3, asked=4, processor=0.4)
+    row.memory = [40_000_000, 60_000_000]
+    for _ in range(100):
+        row.durations.record(2_000)
+    assert row.cells() == ["8", "2 ms", "2 ms", "1.00%", "75%", "4.00 ms", "50 MB"]
+
+
+def test_tables_go_between_their_marks_in_the_documentation():
+    page = (ROOT / "docs" / "operations.md").read_text()
+    for name in tuning.SWEEPS:
+        assert f"| {name} |" in tuning.put(page, name, f"| {name} |")
+
+    once = tuning.put(page, "THREADS", "| new |")
+    assert tuning.put(once, "THREADS", "| new |") == once
+    with pytest.raises(Failure, match="no marks"):
+        tuning.put(page, "NOTHING", "")
 
 
 # --- what is seen from outside

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from django_redis import get_redis_connection
 
+from pcf.cache.entries import Content
 from pcf.cache.gate import CacheUnavailable, Gate, gate
-from pcf.cache.responses import ResponseCache
+from pcf.cache.responses import Question, ResponseCache, entry_name
 from pcf.execution.dependencies import Dependencies
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Scope, Viewer
@@ -30,83 +31,90 @@ def depends_on(*names):
     return dependencies
 
 
-def store(cache, lookup, viewer, digest, body, dependencies):
-    return cache.store(lookup, viewer, digest, body, 300, dependencies)
+def ask(cache, token=None, digest=None, **how):
+    return cache.look_up(Question(token=token, digest=digest, **how))
+
+
+def store(cache, lookup, viewer, digest, body, dependencies, **how):
+    name = entry_name(viewer, digest, shared=False)
+    return cache.store(lookup, name, Content.of(body), 300, dependencies, **how)
 
 
 def stored_body(cache, digest):
-    entry = cache.look_up(None, digest).entry
+    entry = ask(cache, None, digest).entry
     return entry and entry.body
 
 
-def test_what_was_stored_is_found_with_its_age_and_ttl(cache):
-    lookup = cache.look_up(None, "d")
+def test_what_was_stored_is_found_with_its_age(cache):
+    lookup = ask(cache, None, "d")
     assert lookup.entry is None
 
     assert store(cache, lookup, ANONYMOUS, "d", b"line 1\nline 2", depends_on("note:1"))
 
-    entry = cache.look_up(None, "d").entry
-    assert (entry.body, entry.ttl) == (b"line 1\nline 2", 300)
-    assert abs(entry.stored_at - time.time()) < 60
+    entry = ask(cache, None, "d").entry
+    assert (entry.body, entry.max_age, entry.stale) == (b"line 1\nline 2", 300, 0)
+    assert 0 <= entry.age < 60
+    get_redis_connection("default").pexpire(f"{prefix()}:e:anonymous:d", 200_000)
+    assert 99 <= ask(cache, None, "d").entry.age < 160
 
 
 def test_a_response_is_for_its_viewer_alone(cache):
-    lookup = cache.look_up("ann-token", "d")
+    lookup = ask(cache, "ann-token", "d")
     nothing = Dependencies()
     cache.remember_viewer(lookup, "ann-token", ANN, None, nothing)
     cache.remember_viewer(lookup, "bob-token", BOB, None, nothing)
     store(cache, lookup, ANN, "d", b"ann's", nothing)
 
-    assert cache.look_up("ann-token", "d").entry.body == b"ann's"
-    assert cache.look_up("bob-token", "d").entry is None
-    assert cache.look_up(None, "d").entry is None
-    assert cache.look_up("unknown", "d").entry is None
+    assert ask(cache, "ann-token", "d").entry.body == b"ann's"
+    assert ask(cache, "bob-token", "d").entry is None
+    assert ask(cache, None, "d").entry is None
+    assert ask(cache, "unknown", "d").entry is None
 
 
 def test_credentials_are_remembered_and_end_with_their_token(cache):
-    lookup = cache.look_up("t", None)
+    lookup = ask(cache, "t", None)
     assert lookup.viewer is None
     staff = Viewer(7, is_staff=True)
 
     assert cache.remember_viewer(lookup, "t", staff, None, depends_on("api-token:3", "user:7"))
-    assert cache.look_up("t", None).viewer == staff
+    assert ask(cache, "t", None).viewer == staff
     gate().invalidate(depends_on("api-token:3"))
-    assert cache.look_up("t", None).viewer is None
+    assert ask(cache, "t", None).viewer is None
 
     soon = time.time() + 0.0001
-    lookup = cache.look_up("t", None)
+    lookup = ask(cache, "t", None)
     assert not cache.remember_viewer(lookup, "t", staff, soon, Dependencies())
 
 
 def test_credentials_that_redis_still_has_are_not_believed_after_their_time(cache, monkeypatch):
-    lookup = cache.look_up("t", "d")
+    lookup = ask(cache, "t", "d")
     now = time.time()
     cache.remember_viewer(lookup, "t", ANN, now + 3_600, Dependencies())
     store(cache, lookup, ANN, "d", b"ann's", Dependencies())
-    assert cache.look_up("t", "d").entry.body == b"ann's"
+    assert ask(cache, "t", "d").entry.body == b"ann's"
 
     monkeypatch.setattr("pcf.cache.responses.time", lambda: now + 3_600)
-    late = cache.look_up("t", "d")
+    late = ask(cache, "t", "d")
     assert (late.viewer, late.entry) == (None, None)
 
 
 def test_viewers_whom_a_policy_could_tell_apart_share_no_response(cache):
     viewers = [Viewer(7, True), *(Viewer(7, scope=scope) for scope in Scope), Viewer(70), ANONYMOUS]
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     for number, viewer in enumerate(viewers):
         if viewer.is_authenticated:
             cache.remember_viewer(lookup, f"t{number}", viewer, None, Dependencies())
         store(cache, lookup, viewer, "d", b"%d" % number, Dependencies())
     for number, viewer in enumerate(viewers):
         token = f"t{number}" if viewer.is_authenticated else None
-        found = cache.look_up(token, "d")
+        found = ask(cache, token, "d")
         assert found.entry.body == b"%d" % number
         assert found.viewer == (viewer if viewer.is_authenticated else None)
 
 
 @pytest.mark.parametrize("written", ["note:1", "notes", "user:5"])
 def test_a_write_after_the_look_up_fences_the_store(cache, written):
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     gate().invalidate(depends_on(written))
 
     assert not store(cache, lookup, ANONYMOUS, "d", b"old", depends_on("note:1", "notes", "user:5"))
@@ -114,7 +122,7 @@ def test_a_write_after_the_look_up_fences_the_store(cache, written):
 
 
 def test_a_write_to_something_else_fences_nothing(cache):
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     gate().invalidate(depends_on("note:2", "user:5"))
 
     assert store(cache, lookup, ANONYMOUS, "d", b"new", depends_on("note:1", "notes"))
@@ -122,7 +130,7 @@ def test_a_write_to_something_else_fences_nothing(cache):
 
 def test_a_write_removes_what_depends_on_it_and_nothing_else(cache):
     for number in (1, 2):
-        lookup = cache.look_up(None, f"d{number}")
+        lookup = ask(cache, None, f"d{number}")
         store(cache, lookup, ANONYMOUS, f"d{number}", b"x", depends_on(f"note:{number}"))
 
     assert gate().invalidate(depends_on("note:1")) == 1
@@ -131,7 +139,7 @@ def test_a_write_removes_what_depends_on_it_and_nothing_else(cache):
 
 
 def test_a_write_to_a_whole_kind_removes_and_fences_every_key_of_it(cache):
-    before = cache.look_up(None, "d1")
+    before = ask(cache, None, "d1")
     store(cache, before, ANONYMOUS, "d1", b"x", depends_on("note:1"))
     store(cache, before, ANONYMOUS, "d2", b"y", depends_on("user:1"))
     everything = Dependencies()
@@ -145,7 +153,7 @@ def test_a_write_to_a_whole_kind_removes_and_fences_every_key_of_it(cache):
 def test_a_large_response_falls_back_to_kinds_and_is_still_fenced(cache, settings):
     settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, max_dependencies=3))
     many = depends_on(*(f"note:{n}" for n in range(10)), "user:1")
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     store(cache, lookup, ANONYMOUS, "d", b"large", many)
     assert stored_body(cache, "d") == b"large"
 
@@ -157,30 +165,30 @@ def test_a_large_response_falls_back_to_kinds_and_is_still_fenced(cache, setting
 
 
 def test_flushing_removes_everything_and_fences_readers_on_their_way(cache):
-    before = cache.look_up(None, "d")
+    before = ask(cache, None, "d")
     store(cache, before, ANONYMOUS, "d", b"x", depends_on("note:1"))
     store(cache, before, ANN, "d", b"y", depends_on("note:2"))
 
     assert gate().flush() == 2
     assert not store(cache, before, ANONYMOUS, "d", b"old", depends_on("note:3"))
-    assert store(cache, cache.look_up(None, "d"), ANONYMOUS, "d", b"new", depends_on("note:3"))
+    assert store(cache, ask(cache, None, "d"), ANONYMOUS, "d", b"new", depends_on("note:3"))
 
 
 def test_a_server_that_lost_its_data_lets_no_older_reader_store(cache):
-    before = cache.look_up(None, "d")
+    before = ask(cache, None, "d")
     client = get_redis_connection("default")
     names = list(client.scan_iter(match=f"{prefix()}:*"))
     client.delete(*names)
 
     assert not store(cache, before, ANONYMOUS, "d", b"old", depends_on("note:1"))
-    after = cache.look_up(None, "d")
+    after = ask(cache, None, "d")
     assert int(after.clock) > int(before.clock)
     gate().invalidate(depends_on("note:1"))
     assert not store(cache, before, ANONYMOUS, "d", b"old", depends_on("note:1"))
 
 
 def test_everything_in_redis_has_a_time_to_live(cache):
-    lookup = cache.look_up("t", "d")
+    lookup = ask(cache, "t", "d")
     cache.remember_viewer(lookup, "t", ANN, None, depends_on("user:1"))
     store(cache, lookup, ANN, "d", b"x", depends_on("note:1", "notes"))
     gate().invalidate(depends_on("note:2"))
@@ -192,20 +200,13 @@ def test_everything_in_redis_has_a_time_to_live(cache):
 
 
 def test_lists_of_dependents_forget_entries_that_have_expired(cache):
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     for number in range(5):
-        cache._store(lookup, f"anonymous:{number}", b"x", 1, ["note:1"])
+        cache._store(lookup, f"anonymous:{number}", 1, ["b", b"x"], ["note:1"])
     time.sleep(0.01)  # longer than their millisecond: what expired is gone by Redis's clock
-    cache._store(lookup, "anonymous:last", b"x", 60_000, ["note:1"])
+    cache._store(lookup, "anonymous:last", 60_000, ["b", b"x"], ["note:1"])
 
     assert get_redis_connection("default").zcard(f"{prefix()}:d:note:1") == 1
-
-
-def test_a_body_over_the_limit_is_not_stored(cache, settings):
-    settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, max_body_bytes=10))
-    lookup = cache.look_up(None, "d")
-    assert not store(cache, lookup, ANONYMOUS, "d", b"x" * 11, Dependencies())
-    assert store(cache, lookup, ANONYMOUS, "d", b"x" * 10, Dependencies())
 
 
 def prefix():
@@ -225,10 +226,10 @@ def dead_redis(settings):
 
 
 def test_without_redis_look_ups_are_bypassed_and_stores_refused(dead_redis, cache):
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     cut_off = ResponseCache(dead_redis)
 
-    assert cut_off.look_up(None, "d") is None
+    assert ask(cut_off, None, "d") is None
     assert not store(cut_off, lookup, ANONYMOUS, "d", b"x", Dependencies())
 
 
@@ -244,7 +245,7 @@ def test_a_dead_redis_is_left_alone_after_a_few_failures(dead_redis, settings):
 
 def test_after_a_failure_nothing_is_read_before_what_is_owed_is_delivered(cache, settings):
     settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, breaker_failures=100))
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     store(cache, lookup, ANONYMOUS, "d", b"old", depends_on("note:1"))
     own = Gate()
     calls = []
@@ -259,10 +260,10 @@ def test_after_a_failure_nothing_is_read_before_what_is_owed_is_delivered(cache,
 
     own.settle_with(fail)
     own.owe()
-    assert ResponseCache(own).look_up(None, "d") is None
+    assert ask(ResponseCache(own), None, "d") is None
     own.settle_with(deliver)
-    assert ResponseCache(own).look_up(None, "d").entry is None
-    assert ResponseCache(own).look_up(None, "d").entry is None
+    assert ask(ResponseCache(own), None, "d").entry is None
+    assert ask(ResponseCache(own), None, "d").entry is None
     assert calls == ["fail", "deliver"]
 
 
@@ -270,15 +271,15 @@ def test_what_becomes_owed_during_a_delivery_is_not_forgotten(cache):
     own = Gate()
     own.settle_with(own.owe)
     own.owe()
-    assert ResponseCache(own).look_up(None, "d") is None
+    assert ask(ResponseCache(own), None, "d") is None
     own.settle_with(lambda: None)
-    assert ResponseCache(own).look_up(None, "d") is not None
+    assert ask(ResponseCache(own), None, "d") is not None
 
 
 def test_an_invalidation_is_delivered_however_little_of_the_request_is_left(cache):
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     store(cache, lookup, ANONYMOUS, "d", b"old", depends_on("note:1"))
     with activate(TimeoutContext.start("http", 0.0)):
-        assert cache.look_up(None, "d") is None  # the rest of the time belongs to the answer
+        assert ask(cache, None, "d") is None  # the rest of the time belongs to the answer
         gate().invalidate(depends_on("note:1"))
     assert stored_body(cache, "d") is None

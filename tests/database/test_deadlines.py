@@ -165,6 +165,7 @@ def test_taking_a_connection_used_lately_costs_no_round_trip(proxied, proxy, one
     assert proxy.round_trips - before == 1
 
 
+@pytest.mark.blocks("a statement")
 def test_a_cancelled_statement_says_whose_limit_it_was(wrapper, one, configure):
     configure("timeouts", database=0.3)
     with under(30), pytest.raises(DeadlineExceeded) as raised:
@@ -256,6 +257,7 @@ def test_query_with_timeout_in_a_request(wrapper, one):
         query_with_timeout("SELECT 1", None, 5.0, using=wrapper.alias)
 
 
+@pytest.mark.blocks("a statement that the server does not answer")
 def test_a_silent_server_is_given_up(proxied, proxy, one, configure):
     with under(30):
         one(proxied, "SELECT 1")
@@ -278,6 +280,7 @@ def send_many(cursor):
     cursor.executemany("SELECT %s", [(1,), (2,)])
 
 
+@pytest.mark.blocks("COPY, many at once")
 @pytest.mark.parametrize("send", [copy_out, send_many])
 def test_a_silent_server_is_given_up_elsewhere_too(proxied, proxy, configure, send):
     configure("timeouts", database=0.3)
@@ -286,6 +289,16 @@ def test_a_silent_server_is_given_up_elsewhere_too(proxied, proxy, configure, se
         proxy.freeze()
         with pytest.raises(DeadlineExceeded):
             send(cursor)
+
+
+@pytest.mark.blocks("a stream of rows")
+def test_a_stream_of_rows_is_one_statement_with_one_limit(wrapper, one, configure):
+    configure("timeouts", database=0.3)
+    sql = "SELECT n, pg_sleep(n) FROM generate_series(0, 60, 30) AS n"
+    with under(30), wrapper.cursor() as cursor:
+        with pytest.raises(DeadlineExceeded):
+            list(cursor.stream(sql))
+        assert one(wrapper, "SELECT 1") == (1,)
 
 
 def test_iterators_in_a_request_run_under_its_budget(wrapper, one):

@@ -26,6 +26,7 @@ def second(make_wrapper):
     return make
 
 
+@pytest.mark.blocks("waiting for a connection")
 def test_waiting_for_a_connection_ends_with_the_deadline(make_wrapper, second, one, configure):
     wrapper = make_wrapper(pool={"min_size": 1, "max_size": 1, "timeout": 86_400})
     configure("timeouts", min_database_budget=0.1)
@@ -44,6 +45,18 @@ def test_waiting_ends_with_the_pools_own_timeout(make_wrapper, second, one):
     with pytest.raises(OperationalError) as plain:
         one(second(wrapper), "SELECT 1")
     assert isinstance(plain.value.__cause__, psycopg_pool.PoolTimeout)
+
+
+@pytest.mark.blocks("connecting")
+def test_connecting_to_a_silent_server_ends_with_the_deadline(proxied, proxy, one, configure):
+    configure("timeouts", min_database_budget=0.1)
+    proxy.freeze()
+    with under(0.4), pytest.raises(DeadlineExceeded) as raised:
+        one(proxied, "SELECT 1")
+    assert raised.value.layer == "http"
+    proxy.flowing.set()
+    with under(30):
+        assert one(proxied, "SELECT 1") == (1,)
 
 
 def test_too_many_waiting_are_refused_at_once(make_wrapper, second, one):
@@ -93,6 +106,7 @@ def test_a_connection_idle_for_long_is_asked(proxied, proxy, one):
     assert proxy.round_trips - before == 2
 
 
+@pytest.mark.blocks("checking a connection")
 def test_frozen_idle_connections_are_replaced(make_wrapper, second, proxy, one, monkeypatch):
     monkeypatch.setattr("pcf.database.pool.CHECK_LIMIT", 0.1)
     monkeypatch.setattr("pcf.database.connection.HOUSEKEEPING", 0.1)

@@ -99,8 +99,9 @@ def sleep_many(cursor, name):
 
 @pytest.mark.parametrize("sleep", [sleep_in_copy, sleep_many])
 def test_what_no_limit_could_be_sent_along_with_is_cancelled(
-    pooled, one, configure, wait_for_end_of, sleep
+    pooled, one, configure, wait_for_end_of, sleep, monkeypatch
 ):
+    monkeypatch.setattr("pcf.database.connection.CANCEL_WAIT", 10)
     first, second = pooled()
     configure("timeouts", database=0.3)
     name = f"sleeper-{uuid.uuid4()}"

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from psycopg import sql
 
 from pcf import metrics
-from pcf.database.statements import Kind, count_queries, kind_of, template_text
+from pcf.database.statements import Kind, count_queries, fingerprint, kind_of, template_text
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
 
 
@@ -88,7 +88,8 @@ def test_a_slow_statement_is_logged_without_its_parameters(wrapper, one, configu
     assert record.levelno == logging.WARNING
     message = record.getMessage()
     assert message.startswith("SLOW QUERY 0.")
-    assert message.endswith("s (budget 20 s): SELECT pg_sleep(?), %s")
+    mark = fingerprint("SELECT pg_sleep(1), %s")
+    assert message.endswith(f"s (budget 20 s, {mark}): SELECT pg_sleep(?), %s")
     assert metrics.db_slow_statements._value.get() == before + 1
 
 
@@ -99,7 +100,7 @@ def test_quick_statements_are_not_logged_and_long_texts_are_cut(wrapper, one, co
         configure("database", slow_statement=0.0)
         one(wrapper, "SELECT 1" + " + 1" * 2_000)
     (record,) = [r for r in caplog.records if r.name == "pcf.database"]
-    assert "(budget none)" in record.getMessage()
+    assert "(budget none, " in record.getMessage()
     assert len(record.getMessage()) < 1_100
 
 

@@ -156,6 +156,7 @@ def test_backoff_grows_to_its_maximum_and_jitters_fully():
     assert bounds == [(0.0, 0.1), 0.1, (0.0, 0.2), 0.2, (0.0, 0.4), 0.4, (0.0, 0.5), 0.5]
 
 
+@pytest.mark.blocks("a pause before a repetition")
 def test_backoff_does_not_sleep_past_the_deadline():
     slept = []
     policy = Backoff(initial=5, maximum=5, attempts=3, jitter=max, sleep=slept.append)

@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from pcf.database import startup
 from pcf.database.startup import wait_for_database
 
@@ -20,6 +22,7 @@ def test_a_database_that_comes_is_waited_for(proxied, proxy, caplog):
     assert len(caplog.messages) == 2
 
 
+@pytest.mark.blocks("starting")
 def test_waiting_ends_and_says_why(proxied, proxy, caplog, monkeypatch):
     monkeypatch.setattr(startup, "SAY_EVERY", 0.2)
     proxy.refusing = True

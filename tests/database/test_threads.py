@@ -25,6 +25,7 @@ def ask(known, one):
     return lambda sql="SELECT 1": one(connections[known], sql)
 
 
+@pytest.mark.blocks("a thread of the request")
 def test_a_statement_of_a_thread_ends_with_the_budget_of_its_request(ask):
     with ThreadPoolExecutor(1) as pool:
         with activate(TimeoutContext.start("http", 1.5)):

@@ -190,6 +190,24 @@ def test_the_outcome_stays_unknown_when_the_server_is_away_afterwards(
     assert accounts() == [1, 1]
 
 
+@pytest.mark.blocks("COMMIT, ROLLBACK, savepoints")
+def test_a_commit_that_is_not_answered_is_given_up(
+    proxied, proxy, accounts, one, configure, monkeypatch
+):
+    monkeypatch.setattr("pcf.database.connection.HOUSEKEEPING", 0.1)
+    configure("timeouts", min_database_budget=0.1)
+
+    def write():
+        one(proxied, "UPDATE accounts SET amount = amount + 1 RETURNING amount")
+        proxy.freeze()
+
+    with under(0.6), pytest.raises(OutcomeUnknown):
+        run_transaction(write, using=proxied.alias)
+    proxy.flowing.set()
+    with under(30):
+        assert one(proxied, "SELECT 1") == (1,)
+
+
 def test_what_fails_after_the_commit_is_not_repeated(wrapper, accounts, one, repeated):
     def write():
         one(wrapper, "UPDATE accounts SET amount = amount + 1 RETURNING amount")

@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Self
 
 import psycopg
@@ -102,13 +102,17 @@ class TransactionPooler:
             return False
         told = b""
         for name in _TOLD:
-            value = self._sessions[0].pgconn.parameter_status(name) or b""
+            value = self._sessions[-1].pgconn.parameter_status(name) or b""
             told += _message(b"S", name + b"\0" + value + b"\0")
         key = _message(b"K", struct.pack("!II", number, 1))
         client.sendall(_message(b"R", struct.pack("!I", 0)) + told + key + _message(b"Z", b"I"))
         return True
 
     def _relay(self, client: socket.socket, number: int) -> None:
+        with ExitStack() as stack:
+            self._talk(client, number, stack)
+
+    def _talk(self, client: socket.socket, number: int, stack: ExitStack) -> None:
         talk = _Talk()
         server: socket.socket | None = None
         while True:
@@ -121,6 +125,7 @@ class TransactionPooler:
                     session = self._held[number] = self._idle.get()
                     server = socket.socket(fileno=os.dup(session.pgconn.socket))
                     server.setblocking(True)
+                    stack.callback(server.close)
                 server.sendall(data)
             if server in ready and server is not None:
                 data = server.recv(65536)

@@ -221,6 +221,7 @@ def test_run_says_when_nothing_can_settle_the_promise():
         run(Promise())
 
 
+@pytest.mark.blocks("promise jobs")
 def test_check_is_called_between_jobs_and_ends_them():
     calls, done = [], []
 

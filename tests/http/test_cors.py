@@ -45,7 +45,7 @@ def test_an_origin_on_the_list_may_read(http, settings):
     assert answer["Access-Control-Allow-Origin"] == APP
     assert "Cache-Status" in answer["Access-Control-Expose-Headers"]
     assert "Access-Control-Allow-Credentials" not in answer
-    assert answer["Vary"] == "Accept, Authorization, Origin"
+    assert answer["Vary"] == "Accept, Accept-Encoding, Authorization, Origin"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Faults injected for real: Redis away, connections cut, a pool that is exhausted."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -11,6 +13,7 @@ from django.db import connection
 from notes.models import Note
 from pcf.cache.gate import gate
 from tests.conftest import token_for
+from tests.database.tcp_proxy import Proxy
 
 NOTES = "{ notes { title } }"
 
@@ -135,3 +138,40 @@ def test_an_exhausted_pool_is_an_answer_and_over_when_it_is_over(live_world, ask
         answer = ask(NOTES, **{"X-Request-Timeout": "1.2", "Cache-Control": "no-store"})
         assert answer.codes in (["SERVICE_UNAVAILABLE"], ["TIMEOUT"])
     assert ask(NOTES).data["notes"]
+
+
+def test_beyond_those_who_may_wait_a_request_is_refused_at_once(live_world, ask, monkeypatch):
+    pool = connection.pool
+    monkeypatch.setattr(pool, "max_waiting", 1)
+    with ExitStack() as held, ThreadPoolExecutor(1) as waiting:
+        connection.close()
+        for _ in range(pool.max_size):
+            held.callback(pool.putconn, pool.getconn())
+        future = waiting.submit(pool.getconn, 60)
+        while not pool.get_stats().get("requests_waiting"):
+            pass
+        answer = ask(NOTES, **{"Cache-Control": "no-store"})
+        held.close()
+        pool.putconn(future.result())
+    assert (answer.status, answer.codes) == (503, ["SERVICE_UNAVAILABLE"])
+    assert answer.headers["Retry-After"] == "1"
+    assert "data" not in answer.content
+    assert ask(NOTES).data["notes"]
+
+
+@pytest.mark.blocks("a command to Redis")
+def test_a_redis_that_is_silent_is_left_alone(live_world, ask, settings, monkeypatch):
+    where = urlsplit(settings.REDIS_URL)
+    with Proxy(where.hostname or "127.0.0.1", where.port or 6379) as proxy:
+        proxy.freeze()
+        silent = {**settings.CACHES["default"], "LOCATION": f"redis://127.0.0.1:{proxy.port}/0"}
+        settings.CACHES = {**settings.CACHES, "silent": silent}
+        cache = replace(settings.PCF.cache, breaker_failures=1_000)
+        settings.PCF = replace(settings.PCF, cache=cache)
+        with monkeypatch.context() as patch:
+            patch.setattr(gate(), "_alias", "silent")
+            answer = ask(NOTES)
+        gate()._failures = 0
+    assert answer.cache_status == "pcf; fwd=bypass"
+    assert len(answer.data["notes"]) == 1
+    assert ask(NOTES).cache_status == "pcf; fwd=miss; stored"

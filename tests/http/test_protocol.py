@@ -318,7 +318,7 @@ def test_what_nobody_expected_is_still_a_graphql_answer(http, monkeypatch, caplo
     def broken(*_):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("pcf.http.service.GraphQLService._look_up", broken)
+    monkeypatch.setattr("pcf.http.service.GraphQLService._decide", broken)
     response = post(http, {"query": ME})
     assert response.status_code == 500
     assert response.json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"

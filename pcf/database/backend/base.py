@@ -342,10 +342,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             super()._commit()  # type: ignore[misc]
         except Error as error:
-            finish(Outcome.UNKNOWN if connection.closed else Outcome.ABORTED)
             if lost_reason(error.__cause__, connection) is not None:
+                finish(Outcome.UNKNOWN)
                 raise OutcomeUnknown from error
             self.commit_state = Commit.NOT_SENT
+            finish(Outcome.ABORTED)
             if current_timeout() is not None and is_out_of_resources(error.__cause__):
                 raise OutOfResources from error
             raise

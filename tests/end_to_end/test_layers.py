@@ -5,16 +5,12 @@ are clean, and that nobody keeps the thread.
 """
 
 import socket
-import subprocess
-import sys
-import time
 import uuid
-from contextlib import suppress
 
 import psycopg
 import pytest
 
-from tests.end_to_end.conftest import ROOT, Server, stop
+from tests.end_to_end.conftest import start, stop
 
 FINE = "{ fine }"
 HEAD = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -30,8 +26,8 @@ LIMITS = {
 
 
 @pytest.fixture(scope="module")
-def stubborn(environment, tmp_path_factory):
-    """The stubborn service, and the file with what it says."""
+def stubborn(environment):
+    """The stubborn service."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -43,29 +39,18 @@ def stubborn(environment, tmp_path_factory):
         "WORKERS": "1",
         "THREADS": "1",
     }
-    log = tmp_path_factory.mktemp("stubborn") / "log"
-    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"]
-    with log.open("wb") as errors:
-        process = subprocess.Popen(command, cwd=ROOT, env=own, stderr=errors)
-        running = Server(f"http://127.0.0.1:{port}", own, process)
-        while True:
-            assert process.poll() is None, log.read_text()
-            with suppress(OSError):
-                if running.get("/readyz")[0] == 200:
-                    break
-            time.sleep(0.1)
-        yield running, log
-        stop(running)
+    running = start(own)
+    yield running
+    stop(running)
 
 
 @pytest.fixture
 def ask(stubborn):
     """Ask the service, and then for something harmless that has to work at once."""
-    running, _ = stubborn
 
     def post(query, **headers):
-        answer = running.post(query, **headers)
-        assert running.post(FINE)[::2] == (200, {"data": {"fine": 1}})
+        answer = stubborn.post(query, **headers)
+        assert stubborn.post(FINE)[::2] == (200, {"data": {"fine": 1}})
         return answer
 
     return post
@@ -82,16 +67,12 @@ def connect(stubborn):
         for name, value in options.items():
             client.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
         client.settimeout(30)
-        client.connect(("127.0.0.1", int(stubborn[0].url.rpartition(":")[2])))
+        client.connect(("127.0.0.1", int(stubborn.url.rpartition(":")[2])))
         return client
 
     yield open_one
     for client in opened:
         client.close()
-
-
-def said(stubborn):
-    return stubborn[1].read_text()
 
 
 def timed_out(layer, limit):
@@ -105,7 +86,7 @@ def test_database(ask, stubborn, own_database):
     assert answer["data"] == {"sleeping": None, "fine": 1}
     [error] = answer["errors"]
     assert (error["path"], error["extensions"]) == (["sleeping"], timed_out("database", 1))
-    assert "time limit reached at sleeping (statement " in said(stubborn)
+    assert "time limit reached at sleeping (statement " in stubborn.logged()
     with psycopg.connect(own_database) as other:
         running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE %s AND pid <> %s"
         values = [f"%{name}%", other.info.backend_pid]
@@ -124,22 +105,23 @@ def test_graphql_while_rows_are_completed(ask, stubborn):
     assert headers["Content-Type"].startswith("application/json")
     assert [e["extensions"] for e in answer["errors"]] == [timed_out("graphql", 2)]
     assert "data" not in answer
-    assert "time limit reached at rows.0.value" in said(stubborn)
+    assert "time limit reached at rows.0.value" in stubborn.logged()
 
 
+@pytest.mark.blocks("a resolver that computes without end")
 def test_http_while_a_resolver_computes_without_returning(stubborn, tmp_path):
     """The client has its answer while the thread is still busy; then the thread is free again."""
-    running, _ = stubborn
     done = tmp_path / "done"
-    status, headers, answer = running.post(f'{{ computing(until: "{done}") }}')
+    status, headers, answer = stubborn.post(f'{{ computing(until: "{done}") }}')
     assert (status, headers["Connection"]) == (504, "close")
     assert [e["extensions"] for e in answer["errors"]] == [timed_out("http", 3)]
-    assert "a thread is busy past its request's deadline" in said(stubborn)
-    assert "in resolve_computing" in said(stubborn)
+    assert "a thread is busy past its request's deadline" in stubborn.logged()
+    assert "in resolve_computing" in stubborn.logged()
     done.touch()
-    assert running.post(FINE)[2] == {"data": {"fine": 1}}
+    assert stubborn.post(FINE)[2] == {"data": {"fine": 1}}
 
 
+@pytest.mark.blocks("the body of a request")
 def test_http_while_a_client_dribbles_its_body(ask, connect):
     client = connect()
     client.sendall(HEAD + b"Content-Length: 999\r\n\r\n")
@@ -148,6 +130,7 @@ def test_http_while_a_client_dribbles_its_body(ask, connect):
     ask(FINE)
 
 
+@pytest.mark.blocks("the head of a request")
 def test_http_while_a_client_dribbles_its_head(ask, connect):
     client = connect()
     client.sendall(HEAD)
@@ -171,6 +154,7 @@ def dribble(client, piece):
     client.settimeout(30)
 
 
+@pytest.mark.blocks("writing the response")
 def test_http_while_a_client_does_not_read(ask, connect):
     client = connect(SO_RCVBUF=4096)
     body = b'{"query": "{ large }"}'

@@ -1,0 +1,136 @@
+"""What a hit of the response cache costs over HTTP, beside applications that do next to nothing.
+
+    make bench-hits
+
+Three applications under the same gunicorn settings, on servers of the benchmark's own:
+
+    bare      a WSGI application that returns constant bytes
+    django    a Django view without middleware: one get from django-redis, constant bytes
+    pcf       the service; the same request with a token, always a hit
+
+They are loaded one after the other, round after round, so that a noisy moment meets all of them;
+what counts are the ratios of one run. The load comes from wrk where it is installed, else from a
+simple client of the benchmark's own, which needs more of the processor and so hides differences.
+Last come the durations of hits inside the process.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
+
+import django
+
+django.setup()
+
+from django.core.management import call_command
+
+from benchmarks.hits_inside import durations
+from notes.management.commands.seed_demo import TOKEN
+
+ROUNDS = int(os.environ.get("ROUNDS") or 5)
+SECONDS = int(os.environ.get("SECONDS") or 4)  # of load, each time
+CONNECTIONS = 16
+QUERY = '{ note(id: "3") { id title author { id name } tags { id name } } }'
+APPLICATIONS = {
+    "bare": "benchmarks.hits_applications:bare",
+    "django": "benchmarks.hits_applications:django_view()",
+    "pcf": "pcf.wsgi:application",
+}
+
+
+@contextmanager
+def serving(application: str) -> Iterator[int]:
+    """The port of a gunicorn that serves ``application``."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", application],
+        cwd=ROOT,
+        env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), "LOG_LEVEL": "warning"},
+    )
+    try:
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def wrk(port: int, folder: str) -> float:
+    """Requests a second by wrk; every answer has to be a 200."""
+    script = Path(folder) / "post.lua"
+    script.write_text(
+        'wrk.method = "POST"\n'
+        f"wrk.body = {json.dumps(json.dumps({'query': QUERY}))}\n"
+        'wrk.headers["Content-Type"] = "application/json"\n'
+        f'wrk.headers["Authorization"] = "Bearer {TOKEN}"\n'
+    )
+    told = subprocess.run(
+        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", script,
+         f"http://127.0.0.1:{port}/graphql"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    if "Non-2xx" in told:
+        raise SystemExit(told)
+    found = re.search(r"Requests/sec:\s+([0-9.]+)", told)
+    assert found, told  # noqa: S101
+    return float(found[1])
+
+
+def own_client(port: int, _folder: str) -> float:
+    """Requests a second by a process that keeps as many connections as wrk would."""
+    body = json.dumps({"query": QUERY})
+    told = subprocess.run(
+        [sys.executable, "-m", "benchmarks.hits_client", str(port), str(CONNECTIONS), str(SECONDS),
+         TOKEN, body],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    return float(told)
+
+
+def main() -> None:
+    call_command("migrate", verbosity=0)
+    call_command("seed_demo", verbosity=0)
+    load = wrk if shutil.which("wrk") else own_client
+    print(f"load: {load.__name__}, {CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS} s each")
+    found: dict[str, list[float]] = {name: [] for name in APPLICATIONS}
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        ports = {n: stack.enter_context(serving(app)) for n, app in APPLICATIONS.items()}
+        for number in range(ROUNDS + 1):
+            for name, port in ports.items():
+                rate = load(port, folder)
+                if number:  # the first round warms up
+                    found[name].append(rate)
+    rates = {name: statistics.median(values) for name, values in found.items()}
+    for name, rate in rates.items():
+        share = statistics.median(
+            one / bare for one, bare in zip(found[name], found["bare"], strict=True)
+        )
+        print(f"{name:8}{rate:8.0f} requests/s   {share:5.2f} of bare")
+    for name, values in durations(QUERY, TOKEN).items():
+        print(f"{name:40} p50 {values[0]:6.3f} ms   p95 {values[1]:6.3f} ms")
+
+
+if __name__ == "__main__":
+    main()

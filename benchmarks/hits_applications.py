@@ -1,0 +1,41 @@
+"""What hits are compared with: see ``hits``."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import django
+from django.conf import settings
+from django.core.cache import cache
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+
+from settings import development
+
+BODY = b"x" * 250  # about as long as the answer of the hit
+
+
+def bare(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    environ["wsgi.input"].read()
+    start("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(BODY)))])
+    return (BODY,)
+
+
+def django_view() -> Any:
+    """A Django of one view and no middleware, with the service's Redis as its cache."""
+    settings.configure(
+        ROOT_URLCONF=(path("graphql", _view),),
+        ALLOWED_HOSTS=["*"],
+        CACHES=development.CACHES,
+        SECRET_KEY="benchmark",  # noqa: S106
+    )
+    django.setup()
+    cache.set("benchmark", BODY, 3_600)
+    return get_wsgi_application()
+
+
+@csrf_exempt
+def _view(request: HttpRequest) -> HttpResponse:
+    assert request.body  # noqa: S101
+    return HttpResponse(cache.get("benchmark"), content_type="application/json")

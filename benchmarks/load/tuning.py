@@ -1,0 +1,75 @@
+"""Measure again what the tuning section of docs/operations.md says, and write it there.
+
+    python -m benchmarks.load.tuning [RPS [SECONDS]]      300 requests/s, 10 s a value and round
+
+Each setting is swept by itself, every other one at its default; all of it takes about 15 minutes.
+"""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from benchmarks.load.generator import GeneratorError
+from benchmarks.load.mix import read_mix
+from benchmarks.load.sweep import sweep
+from scripts.project import ROOT
+from scripts.supervise import Failure, Say, Stop, Supervisor
+
+PAGE = ROOT / "docs" / "operations.md"
+SWEEPS = {
+    "WORKERS": ["1", "2", "3"],
+    "THREADS": ["2", "8", "16"],
+    "PCF_POOL_MAX_SIZE": ["2", "5", "10"],
+    "PCF_CACHE_ENABLED": ["true", "false"],
+    "PCF_CACHE_DEFAULT_TTL": ["2", "10", "300"],
+    "PCF_CACHE_MAX_DEPENDENCIES": ["50", "500", "5000"],
+}
+WARM_UP = 10.0  # seconds
+
+
+def put(page: str, name: str, table: str) -> str:
+    """``page`` with ``table`` between the marks of ``name``. Raises Failure without marks."""
+    marks = re.compile(rf"(<!-- sweep {name} -->\n).*?(<!-- end of the sweep -->)", re.DOTALL)
+    if not marks.search(page):
+        raise Failure(f"{PAGE} has no marks for the sweep of {name}")
+    return marks.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", page, count=1)
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status: 0 done, 2 wrong arguments, 3 it could not be done."""
+    try:
+        rate, seconds = (float(text) for text in (*arguments, *("300", "10")[len(arguments) :]))
+    except ValueError:
+        print((__doc__ or "").strip(), file=sys.stderr)
+        return 2
+    mix = read_mix(Path(__file__).with_name("mix.toml"))
+    with Supervisor(Say(sys.stderr, "[tuning] ")) as supervisor:
+        try:
+            for name, values in SWEEPS.items():
+                options = argparse.Namespace(
+                    sweep=(name, values),
+                    rate=rate,
+                    seconds=seconds,
+                    warm_up=WARM_UP,
+                    connections=64,
+                    timeout=10.0,
+                    seed="1",
+                )
+                put(PAGE.read_text(), name, "")
+                table = sweep(options, mix, supervisor)
+                # read again: somebody may have written meanwhile
+                PAGE.write_text(put(PAGE.read_text(), name, table))
+                supervisor.say(f"{name} is measured")
+        except Stop as stop:
+            return 128 + stop.signum
+        except (Failure, GeneratorError, OSError) as error:
+            supervisor.say(str(error))
+            return 3
+    return 0
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    sys.exit(main(sys.argv[1:]))

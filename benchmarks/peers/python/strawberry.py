@@ -1,0 +1,58 @@
+"""strawberry-django with its optimizer; documents are parsed and validated once."""
+
+from typing import Any
+
+import strawberry
+import strawberry_django
+from django.db.models import QuerySet
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from strawberry.django.views import GraphQLView
+from strawberry.extensions import ParserCache, ValidationCache
+from strawberry_django.optimizer import DjangoOptimizerExtension
+
+from notes.models import Note
+from tags.models import Tag
+from users.models import User
+
+
+@strawberry_django.type(Tag, name="Tag")
+class TagType:
+    id: strawberry.auto
+    name: strawberry.auto
+
+
+@strawberry_django.type(User, name="User")
+class UserType:
+    id: strawberry.auto
+    name: strawberry.auto
+    notes: list["NoteType"]
+
+
+@strawberry_django.type(Note, name="Note")
+class NoteType:
+    id: strawberry.auto
+    title: strawberry.auto
+    author: UserType
+    tags: list[TagType]
+
+    @classmethod
+    def get_queryset(cls, queryset: QuerySet[Note], _info: Any, **_: Any) -> QuerySet[Note]:
+        return queryset.filter(is_public=True)
+
+
+@strawberry.type
+class Query:
+    @strawberry_django.field
+    def users(self, first: int = 20) -> list[UserType]:
+        return User.objects.order_by("id")[:first]  # type: ignore[return-value]
+
+    @strawberry_django.field
+    def note(self, id: strawberry.ID) -> NoteType | None:  # noqa: A002 - the schema's name
+        return Note.objects.filter(pk=id)  # type: ignore[return-value]
+
+
+schema = strawberry.Schema(
+    query=Query, extensions=[DjangoOptimizerExtension, ParserCache, ValidationCache]
+)
+urlpatterns = [path("graphql", csrf_exempt(GraphQLView.as_view(schema=schema)))]

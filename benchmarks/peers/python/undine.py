@@ -1,0 +1,49 @@
+"""Undine with its optimizer; documents are parsed and validated once. Its ids are integers."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.urls import include, path
+from undine import Entrypoint, Field, GQLInfo, QueryType, RootType, create_schema
+from undine.optimizer import optimize_sync
+
+from notes.models import Note
+from tags.models import Tag
+from users.models import User
+
+
+class TagType(QueryType[Tag], auto=False, schema_name="Tag"):
+    id = Field()
+    name = Field()
+
+
+class UserType(QueryType[User], auto=False, schema_name="User"):
+    id = Field()
+    name = Field()
+    notes = Field()
+
+
+class NoteType(QueryType[Note], auto=False, schema_name="Note"):
+    id = Field()
+    title = Field()
+    author = Field()
+    tags = Field()
+
+    @classmethod
+    def __filter_queryset__(cls, queryset: QuerySet[Note], info: GQLInfo) -> QuerySet[Note]:
+        del info
+        return queryset.filter(is_public=True)
+
+
+class Query(RootType):
+    @Entrypoint
+    def users(self, info: GQLInfo, *, first: int = 20) -> list[UserType]:
+        return optimize_sync(User.objects.order_by("id"), info, limit=first)
+
+    @Entrypoint
+    def note(self, info: GQLInfo, *, id: int) -> NoteType | None:  # noqa: A002 - the schema's name
+        return optimize_sync(Note.objects.all(), info, pk=id)
+
+
+schema: Any = create_schema(query=Query)
+urlpatterns = [path("", include("undine.http.urls"))]

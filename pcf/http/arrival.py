@@ -1,0 +1,66 @@
+"""How a request arrived: its id, its deadline, and what was found out in front of Django."""
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from pcf.apps import config
+from pcf.cache.responses import Lookup
+from pcf.timeouts import TimeoutContext
+
+REQUEST_ID = "X-Request-ID"
+_ARRIVAL = "pcf.arrival"  # in the WSGI environ
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SANE_TIMEOUT = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One request from its first moment: its id and deadline, and what the front found out.
+
+    ``known_as`` is a digest of its bytes, by which the same request is recognised the next time.
+    When the cache was ``asked`` already for ``digest``, ``lookup`` is what it said. ``watched`` is
+    set once the watchdog knows of it.
+    """
+
+    request_id: str
+    timeout: TimeoutContext
+    started: float = field(default_factory=perf_counter)  # seconds
+    known_as: bytes | None = None
+    asked: bool = False
+    watched: bool = False
+    digest: str | None = None
+    lookup: Lookup | None = field(default=None, repr=False)
+
+
+def arrival_of(environ: dict[str, Any]) -> Arrival:
+    """The arrival of the request with this WSGI environ; however often it is asked, the same."""
+    arrival: Arrival | None = environ.get(_ARRIVAL)
+    if arrival is None:
+        given = environ.get("HTTP_X_REQUEST_ID")
+        arrival = environ[_ARRIVAL] = Arrival(
+            given if given and _SANE_ID.fullmatch(given) else secrets.token_hex(8),
+            open_timeout(environ.get("HTTP_X_REQUEST_TIMEOUT")),
+        )
+    return arrival
+
+
+def open_timeout(asked: str | None = None) -> TimeoutContext:
+    """A request's deadline: the HTTP limit, or the seconds that the client asked for if fewer.
+
+    What is not a number of seconds is as good as not asked.
+    """
+    limits = config().timeouts
+    seconds = limits.http
+    layer = "http"
+    if asked and _SANE_TIMEOUT.fullmatch(asked) and 0 < float(asked) < seconds:
+        seconds, layer = float(asked), "client"
+    return TimeoutContext.start(
+        layer,
+        seconds,
+        limits={"graphql": limits.graphql, "database": limits.database, "cache": limits.cache},
+        reserve=limits.reserve_http,
+        reserves={"graphql": limits.reserve_graphql, "": limits.reserve},
+    )

@@ -1,0 +1,49 @@
+"""Schemathesis: queries and mutations generated from the schema; ``make schemathesis``.
+
+Not one of the tests: it needs packages that cannot live beside the service's own, so they have an
+environment in .pcf. ``PCF_FUZZ_EXAMPLES`` says how many for each root field, 100 unless set.
+"""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.browser.graphiql import service
+
+REQUIREMENTS = ROOT / "requirements-schemathesis.txt"
+ENVIRONMENT = ROOT / ".pcf" / "schemathesis"
+
+
+def ensure_environment() -> Path:
+    """The program, installed when the requirements have changed since."""
+    stamp = ENVIRONMENT / "requirements.txt"
+    if not stamp.is_file() or stamp.read_bytes() != REQUIREMENTS.read_bytes():
+        venv.create(ENVIRONMENT, with_pip=True, clear=True)
+        pip = [ENVIRONMENT / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        options = ["--disable-pip-version-check", "--require-hashes", "-r", REQUIREMENTS]
+        subprocess.run([*pip, *options], check=True)
+        stamp.write_bytes(REQUIREMENTS.read_bytes())
+    return ENVIRONMENT / "bin" / "schemathesis"
+
+
+def main() -> int:
+    program = ensure_environment()
+    examples = os.environ.pop("PCF_FUZZ_EXAMPLES", "100")
+    env = {**os.environ, "SCHEMATHESIS_HOOKS": "checks", "PYTHONPATH": str(Path(__file__).parent)}
+    with service() as url:
+        for token in ([], ["-H", "Authorization: Bearer test-token"]):
+            run = [program, "run", f"{url}/graphql", "--phases", "fuzzing", "-n", examples]
+            options = ["--checks", "graphql_answer", "--request-timeout", "30", *token]
+            status = subprocess.run([*run, *options], env=env, cwd=ROOT / ".pcf", check=False)
+            if status.returncode:
+                return status.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Hits answered in front of Django: the same answers, without Django, SQL or a second look."""
+
+import gzip
+import json
+from urllib.parse import urlencode
+
+import pytest
+from django.utils import timezone
+from django_redis import get_redis_connection
+
+from pcf.cache.wire import Wire
+from pcf.database.statements import count_queries
+from pcf.http.front import Front
+from pcf.schema import graphql_service
+from tests.conftest import make_note, token_for
+from tests.http.wsgi import CountingDjango, call, environ_of
+from users.models import ApiToken
+
+NOTES = "{ notes { id title content createdAt author { id name } tags { id name } } }"
+TAGS = "{ tags { id name } }"
+
+
+@pytest.fixture
+def django():
+    return CountingDjango()
+
+
+@pytest.fixture
+def front(django):
+    return Front(django, graphql_service)
+
+
+def post(query, **headers):
+    return environ_of(json.dumps({"query": query}).encode(), **headers)
+
+
+def get(query, **headers):
+    return environ_of(None, urlencode({"query": query}), **headers)
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """The commands that were sent to Redis."""
+    sent = []
+    send = Wire.command
+
+    def spy(wire, *parts, **how):
+        sent.append(parts[0])
+        return send(wire, *parts, **how)
+
+    monkeypatch.setattr(Wire, "command", spy)
+    return sent
+
+
+@pytest.mark.parametrize("query", [NOTES, TAGS])
+@pytest.mark.parametrize(
+    ("make", "headers"),
+    [
+        (post, {}),
+        (post, {"accept": "application/graphql-response+json"}),
+        (post, {"accept_encoding": "br, gzip"}),
+        (post, {"origin": "https://app.example.org", "x_request_timeout": "5"}),
+        (get, {}),
+        (get, {"accept_encoding": "gzip", "accept": "*/*"}),
+        (get, {"if_none_match": '"nothing that there is"'}),
+        (get, {"if_none_match": "*", "accept_encoding": "gzip"}),
+    ],
+)
+def test_the_front_answers_as_django_does(live_world, front, django, make, headers, query):
+    for number in range(40):
+        make_note(live_world.ann, f"a long text that gzip likes {number}")
+    call(front, make(query, **headers))
+    of_django = call(django, make(query, **headers))
+    django.reached.clear()
+    of_front = call(front, make(query, **headers))
+
+    assert django.reached == []
+    assert of_front.headers["Cache-Status"] == "pcf; hit"
+    ages = [int(reply.headers.pop("Age")) for reply in (of_django, of_front)]
+    assert ages[0] <= ages[1]
+    assert of_front == of_django
+    assert {"X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy"} <= set(of_front.headers)
+
+
+def test_a_hit_is_one_command_to_redis_and_no_sql(live_world, front, commands):
+    token = token_for(live_world.ann)
+    call(front, post(NOTES, authorization=f"Bearer {token}"))
+    call(front, post(NOTES, authorization=f"Bearer {token}"))
+    commands.clear()
+    with count_queries() as queries:
+        reply = call(front, post(NOTES, authorization=f"Bearer {token}"))
+    assert reply.headers["Cache-Status"] == "pcf; hit"
+    assert (commands, queries.count) == (["EVALSHA"], 0)
+
+
+def test_a_miss_takes_over_what_the_front_found_out(live_world, front, django, commands):
+    call(front, post(NOTES))
+    make_note(live_world.ann, "new")
+    commands.clear()
+    reply = call(front, post(NOTES))
+    assert reply.headers["Cache-Status"] == "pcf; fwd=miss; stored"
+    assert commands == ["EVALSHA", "EVALSHA"]  # one look-up, one store
+    assert "new" in reply.body.decode()
+
+
+def test_what_is_not_a_hit_is_djangos(live_world, front, django):
+    token = token_for(live_world.ann)
+    bearer = {"authorization": f"Bearer {token}"}
+    for _ in range(2):
+        call(front, post(NOTES, **bearer))
+    django.reached.clear()
+    assert call(front, post(NOTES, cache_control="no-store")).headers["Cache-Status"] == (
+        "pcf; fwd=bypass"
+    )
+    assert call(front, post(NOTES, authorization="Basic x")).status == "401 Unauthorized"
+    assert call(front, post(NOTES, accept="image/png")).status == "406 Not Acceptable"
+    assert call(front, post("{ nope }")).headers["Cache-Status"] == "pcf; fwd=bypass"
+    ApiToken.objects.update(revoked_at=timezone.now())
+    assert call(front, post(NOTES, **bearer)).status == "401 Unauthorized"
+    assert len(django.reached) == 5
+
+
+def test_a_request_that_djangos_middleware_refuses_is_no_hit(live_world, settings, django):
+    settings.ALLOWED_HOSTS = ["ours.example.org"]
+    settings.SECURE_SSL_REDIRECT = True
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_SCHEME", "https")
+    settings.SECURE_HSTS_SECONDS = 60
+    front = Front(CountingDjango(), graphql_service)
+
+    def ask(**headers):
+        return call(front, post(NOTES, **headers))
+
+    ours = {"host": "ours.example.org", "x_scheme": "https"}
+    ask(**ours)
+    hit = ask(**ours)
+    assert hit.headers["Cache-Status"] == "pcf; hit"
+    assert hit.headers["Strict-Transport-Security"] == "max-age=60"
+    assert ask(**{**ours, "host": "evil.example.org"}).status == "400 Bad Request"
+    assert ask(**{**ours, "x_scheme": "http"}).status == "301 Moved Permanently"
+
+
+class Hanging:
+    """A body whose sender went silent."""
+
+    def read(self, *_):
+        raise TimeoutError
+
+
+def test_a_body_that_does_not_come_is_told_by_django(live_world, front):
+    call(front, post(NOTES))
+    silent = post(NOTES) | {"wsgi.input": Hanging()}
+    assert call(front, silent).status == "408 Request Timeout"
+    short = post(NOTES)
+    short["CONTENT_LENGTH"] = str(int(short["CONTENT_LENGTH"]) + 1)
+    assert call(front, short).status == "400 Bad Request"
+    assert call(front, post(NOTES) | {"CONTENT_LENGTH": "x"}).status == "411 Length Required"
+
+
+def test_a_flight_that_django_never_took_over_is_ended(live_world, settings):
+    def broken(environ, start):
+        if "pcf.frame" in environ:
+            return healthy(environ, start)
+        raise RuntimeError("before the view")
+
+    healthy = CountingDjango()
+    call(Front(healthy, graphql_service), post(NOTES))
+    make_note(live_world.ann, "new")
+    with pytest.raises(RuntimeError):
+        call(Front(broken, graphql_service), post(NOTES))
+    client, prefix = get_redis_connection("default"), settings.PCF.cache.prefix
+    assert list(client.scan_iter(match=f"{prefix}:f:*")) == []
+
+
+def test_compressed_bytes_are_the_same_content(live_world, front):
+    for number in range(40):
+        make_note(live_world.ann, f"a long text that gzip likes {number}")
+    plain = call(front, post(NOTES))
+    packed = call(front, post(NOTES, accept_encoding="gzip"))
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert len(packed.body) < len(plain.body) / 2
+    assert gzip.decompress(packed.body) == plain.body
+    assert packed.headers["ETag"] != plain.headers["ETag"]
+    assert call(front, post(NOTES, accept_encoding="gzip;q=0")).body == plain.body

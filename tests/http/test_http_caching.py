@@ -1,0 +1,176 @@
+"""What HTTP caches are told, and conditional requests."""
+
+from dataclasses import replace
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client
+from django_redis import get_redis_connection
+
+from pcf.execution.hints import CacheHint
+from pcf.http import service
+from tests.conftest import token_for
+
+NOTES = "{ notes { title } }"
+TAGS = "{ tags { name } }"
+FRAGMENTS = "{ tags { ...T } } fragment T on Tag { id ... on Tag { name __typename } }"
+
+
+@pytest.fixture
+def get():
+    client = Client()
+
+    def ask(query, token=None, **headers):
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        return client.get("/graphql?" + urlencode({"query": query}), headers=headers)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    "query", [TAGS, FRAGMENTS, "{ __typename }", "{ __schema { types { name } } }"]
+)
+def test_what_is_declared_public_may_be_kept_by_anyone(live_world, get, query):
+    for response in (get(query), get(query)):
+        assert response["Cache-Control"] == "public, max-age=300"
+        assert response["Vary"] == "Accept, Accept-Encoding"
+    assert int(response["Age"]) < 60
+
+
+@pytest.mark.parametrize(
+    "query", [NOTES, "{ tags { name notes { id } } }", "{ tags { id } users { id } }"]
+)
+def test_everything_else_is_for_its_viewer_who_asks_again(live_world, get, query):
+    for response in (get(query), get(query)):
+        assert response["Cache-Control"] == "private, no-cache"
+        assert response["Vary"] == "Accept, Accept-Encoding, Authorization"
+
+
+def test_public_responses_are_shared_by_all_viewers_and_no_others_are(live_world, get):
+    ann, bob = token_for(live_world.ann), token_for(live_world.bob)
+    assert get(TAGS, ann)["Cache-Status"] == "pcf; fwd=miss; stored"
+    for token in (ann, bob, None):
+        assert get(TAGS, token)["Cache-Status"] == "pcf; hit"
+    assert get(NOTES, ann)["Cache-Status"] == "pcf; fwd=miss; stored"
+    assert get(NOTES, bob)["Cache-Status"] == "pcf; fwd=miss; stored"
+    assert get(TAGS, "nobody's").status_code == 401
+
+
+def test_a_write_removes_public_responses_too(live_world, get):
+    get(TAGS), get(TAGS)
+    live_world.red.name = "crimson"
+    live_world.red.save()
+    assert get(TAGS).json()["data"]["tags"][0]["name"] == "crimson"
+
+
+def test_the_tag_is_that_of_the_content_hit_or_miss(live_world, get):
+    miss, hit = get(NOTES), get(NOTES)
+    assert miss["ETag"] == hit["ETag"]
+    assert miss["ETag"].startswith('"')
+    live_world.public.title = "other"
+    live_world.public.save()
+    assert get(NOTES)["ETag"] != miss["ETag"]
+    bypassed = get(NOTES, **{"Cache-Control": "no-store"})
+    assert bypassed["ETag"] == get(NOTES)["ETag"]
+
+
+def test_304_for_who_has_the_content_on_miss_and_hit(live_world, get):
+    tag = get(NOTES)["ETag"]
+    for known in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+        response = get(NOTES, **{"If-None-Match": known})
+        assert (response.status_code, response.content) == (304, b"")
+        assert response["ETag"] == tag
+        assert response["Cache-Status"] == "pcf; hit"
+        assert {"Cache-Control", "Vary", "Age"} <= set(response.headers)
+        assert not {"Content-Type", "Content-Length", "Content-Encoding"} & set(response.headers)
+    live_world.public.save()  # the entry is gone, the content is what it was
+    response = get(NOTES, **{"If-None-Match": tag})
+    assert response.status_code == 304
+    assert response["Cache-Status"] == "pcf; fwd=miss; stored"
+    live_world.public.title = "other"
+    live_world.public.save()
+    assert get(NOTES, **{"If-None-Match": tag}).status_code == 200
+
+
+def test_the_two_media_types_are_two_representations(live_world, get):
+    newer = "application/graphql-response+json"
+    one, other = get(NOTES), get(NOTES, Accept=newer)
+    assert one["ETag"] != other["ETag"]
+    assert get(NOTES, **{"If-None-Match": other["ETag"]}).status_code == 200
+    assert get(NOTES, Accept=newer, **{"If-None-Match": other["ETag"]}).status_code == 304
+
+
+def test_a_post_is_never_answered_with_304(live_world, ask):
+    tag = ask(NOTES).headers["ETag"]
+    answer = ask(NOTES, **{"If-None-Match": tag})
+    assert (answer.status, answer.cache_status) == (200, "pcf; hit")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["{ notes(first: 0) { title } }", "{ nope }", "{ slowQuery(delay: 0) }",
+     'mutation { deleteNote(input: {id: "1"}) { deletedId } }'],
+)  # fmt: skip
+def test_errors_changes_and_what_is_never_cached_say_so(live_world, ask, query):
+    answer = ask(query)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.cache_status.startswith("pcf; fwd=")
+
+
+def test_a_time_to_live_of_zero_switches_storing_off(live_world, ask, settings):
+    settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, default_ttl=0))
+    answers = [ask(TAGS) for _ in range(2)]
+    assert {answer.cache_status for answer in answers} == {"pcf; fwd=miss"}
+    assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
+
+
+def test_a_response_over_the_limit_is_not_stored(live_world, ask, settings):
+    settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, max_body_bytes=10))
+    assert [ask(TAGS).cache_status for _ in range(2)] == ["pcf; fwd=miss"] * 2
+
+
+@pytest.fixture
+def stale_tags(monkeypatch):
+    """Tags may be served stale for a minute; nothing of this project's schema may otherwise."""
+    hint = CacheHint(public=True, max_age=100, stale=60)
+    monkeypatch.setattr("pcf.execution.hints._declared", lambda *_: hint)
+
+
+def expire(settings, left):
+    """Let every stored response have ``left`` ms in Redis."""
+    client = get_redis_connection("default")
+    for name in client.scan_iter(match=f"{settings.PCF.cache.prefix}:e:public:*"):
+        client.pexpire(name, left)
+
+
+def test_while_one_makes_it_anew_the_others_are_served_stale(
+    live_world, ask, get, settings, stale_tags, monkeypatch
+):
+    query = "{ other: tags { id } }"
+    fresh = get(query)
+    assert fresh["Cache-Control"] == "public, max-age=100, stale-while-revalidate=60"
+    expire(settings, 50_000)
+    served = []
+    execute = service.execute
+
+    def ask_meanwhile(*arguments, **how):
+        served.append(get(query))
+        return execute(*arguments, **how)
+
+    monkeypatch.setattr(service, "execute", ask_meanwhile)
+    anew = get(query)
+    assert anew["Cache-Status"] == "pcf; fwd=miss; stored"
+    assert served[0]["Cache-Status"].startswith("pcf; hit; ttl=-")
+    assert int(served[0]["Age"]) > 100
+    assert get(query)["Cache-Status"] == "pcf; hit"
+    assert len(served) == 1
+
+
+def test_a_write_leaves_nothing_to_be_served_stale(live_world, get, settings, stale_tags):
+    query = "{ another: tags { id name } }"
+    get(query)
+    expire(settings, 50_000)
+    live_world.red.name = "crimson"
+    live_world.red.save()
+    assert "crimson" in get(query).content.decode()
