@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import psycopg
 
-from scripts.chaos.load import BROKEN, REFUSED, UNAVAILABLE
+from scripts.chaos.load import BROKEN, REFUSED, TIMEOUT, UNAVAILABLE
 from scripts.chaos.servers import wait_for
 from scripts.chaos.stack import DATABASE, Stack
 
-TIMEOUT = "TIMEOUT"
 UNKNOWN = "OUTCOME_UNKNOWN"  # the connection broke while the answer to COMMIT was awaited
 AWAY = frozenset({UNAVAILABLE, TIMEOUT, UNKNOWN})
 NOTHING: frozenset[str] = frozenset()

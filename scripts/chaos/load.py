@@ -37,6 +37,7 @@ LATE = "late"
 BROKEN = "no answer"
 REFUSED = "connection refused"
 UNAVAILABLE = "SERVICE_UNAVAILABLE"
+TIMEOUT = "TIMEOUT"
 
 UPDATE = """mutation ($id: ID!, $title: String!) {
   updateNote(input: {id: $id, title: $title}) { note { title } userErrors { code } } }"""
@@ -144,6 +145,8 @@ class Load:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
             outcome, detail = WRONG, repr(error)
         seconds = time.monotonic() - sent
+        if outcome == BROKEN and seconds >= self._deadline:
+            outcome = TIMEOUT  # the service hangs up on an answer that is not written in time
         if seconds > self._deadline + GRACE and outcome != WRONG:
             outcome, detail = LATE, f"{outcome} after {seconds:.2f} s"
         name = kind.__name__.removeprefix("_")

@@ -3,9 +3,11 @@
 MINUTES (10) how long, RATE (20) requests a second, DEADLINE (2.5) seconds a request has; the
 service has more threads than RATE x DEADLINE, as any has to that waits for a fault's end. Exits
 with 1 when a request was over its deadline, an answer was wrong, something committed was lost, or
-success was not back at 100 % within two seconds of a fault's end. With REPORT the table in that
-file is written anew (docs/operations.md); with POOLER=pgbouncer the service reaches PostgreSQL
-through PgBouncer in transaction mode.
+success was not back at 100 % within two seconds of a fault's end.
+
+FAULTS names some of the faults only (functions of ``faults``). With REPORT the table in that file
+is written anew (docs/operations.md). With POOLER=pgbouncer the service reaches PostgreSQL through
+PgBouncer in transaction mode.
 """
 
 from __future__ import annotations
@@ -99,13 +101,15 @@ def _judge(turn: Turn, samples: list[Sample], recovery: float | None) -> Finding
     )
 
 
-def chaos(stack: Stack, load: Load, seconds: float) -> tuple[list[Finding], list[str]]:
-    """All faults in turn within ``seconds``: what was seen of each, and what was lost."""
-    each = seconds / (len(FAULTS) + 1)
+def chaos(
+    stack: Stack, load: Load, faults: Sequence[Fault], seconds: float
+) -> tuple[list[Finding], list[str]]:
+    """The faults in turn within ``seconds``: what was seen of each, and what was lost."""
+    each = seconds / (len(faults) + 1)
     load.start()
     time.sleep(each / 2)  # nothing is wrong yet
     turns: list[Turn] = []
-    for fault in FAULTS.values():
+    for fault in faults:
         turn = inject(stack, fault, min(LONGEST, each * SHARE))
         turns.append(turn)
         print(f"{turn.ended - turn.begun:6.1f} s  {fault.name}", flush=True)
@@ -128,16 +132,14 @@ def report(findings: Sequence[Finding], lost: Sequence[str], load: Load) -> bool
             f"{turn.fault.name:54} {turn.ended - turn.begun:5.1f} {finding.asked:6}"
             f" {finding.slowest:6.2f} s {finding.recovery:5.2f} s  {seen}"
         )
-    violations = [f"{it.turn.fault.name}: {text}" for it in findings for text in it.violations]
-    violations += lost
+    violations = [*lost]
+    violations += [f"{it.turn.fault.name}: {text}" for it in findings for text in it.violations]
     total = len(load.samples)
     good = sum(sample.outcome == OK for sample in load.samples)
     print(f"\n{total} requests, {good} answered well ({good / max(total, 1):.2%});")
     created = sum(load.book.created.values())
     changed = sum(note.acknowledged for note in load.book.notes)
-    print(
-        f"{created} notes created, {changed} changes made, {len(lost)} of all that lost or wrong;"
-    )
+    print(f"{created} notes created, {changed} changes made;")
     print(f"the load itself was late by {load.overdue:.2f} s at most.")
     for text in violations[:50]:
         print(f"VIOLATION  {text}")
@@ -173,10 +175,12 @@ def main() -> int:
     seconds = 60 * float(os.environ.get("MINUTES") or 10)
     rate = float(os.environ.get("RATE") or 20)
     deadline = float(os.environ.get("DEADLINE") or 2.5)
+    chosen = os.environ.get("FAULTS", "").split() or list(FAULTS)
+    faults = [FAULTS[name] for name in chosen]
     pooler = os.environ.get("POOLER") == "pgbouncer"
     with throwaway(server_account()) as folder, running_stack(folder, pooler=pooler) as stack:
         load = stack.load(rate, deadline)
-        findings, lost = chaos(stack, load, seconds)
+        findings, lost = chaos(stack, load, faults, seconds)
         well = report(findings, lost, load)
         if path := os.environ.get("REPORT"):
             write_table(Path(path), table(findings, lost))

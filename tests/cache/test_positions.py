@@ -170,3 +170,24 @@ def test_nothing_is_delivered_whose_position_cannot_be_told(gate, monkeypatch):
     client = get_redis_connection("default")
     log = client.zrange(f"{config().cache.prefix}:w:log", 0, -1, withscores=True)
     assert [position for _, position in log] == [1_234.0]
+
+
+def test_a_write_that_is_recorded_after_a_later_one_hides_nothing(positions, gate):
+    """Two writers ask for their positions in one order and deliver in the other."""
+    cache = ResponseCache(gate)
+    positions.needed(VIEWER)
+    deliver(gate, 2_020, "note:1")
+    deliver(gate, 2_010, "note:2")
+    lookup = cache.look_up(None, "0")
+    dependencies = Dependencies()
+    dependencies.add("note", (1,))
+    fenced = positions.clock_of(lookup, 2_005)
+    assert not cache.store(fenced, ANONYMOUS, "read", b"{}", 60, dependencies)
+
+
+def test_what_was_read_below_the_floor_is_not_stored(positions, gate):
+    lookup = ResponseCache(gate).look_up(None, "0")
+    assert positions.clock_of(lookup, 5_000) is None  # there is no floor
+    positions.needed(VIEWER)
+    assert positions.clock_of(lookup, 999) is None
+    assert positions.clock_of(lookup, 1_000) == lookup

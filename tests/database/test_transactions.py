@@ -4,12 +4,12 @@ from threading import Barrier, Thread
 
 import pytest
 from django.db import IntegrityError, connections, transaction
-from psycopg import IsolationLevel
+from psycopg import IsolationLevel, OperationalError
 
 from pcf import metrics
 from pcf.database import commits
 from pcf.database.errors import ConnectionLost, DatabaseUnavailable, OutcomeUnknown, OutOfResources
-from pcf.database.retry import REASONS
+from pcf.database.retry import REASONS, idempotent_reads
 from pcf.database.transactions import run_transaction
 from pcf.timeouts import TimeoutContext, activate
 
@@ -311,3 +311,37 @@ def test_a_commit_that_fails_for_want_of_space_is_unavailable(wrapper, accounts,
         assert accounts() == [0, 0]
     finally:
         other.execute("DROP FUNCTION full_disk CASCADE")
+
+
+def lose(wrapper, other):
+    """The server hangs up, and the client has noticed."""
+    other.execute("SELECT pg_terminate_backend(%s, 10_000)", [wrapper.connection.info.backend_pid])
+    with pytest.raises(OperationalError):
+        wrapper.connection.execute("SELECT 1")
+
+
+def test_a_connection_lost_right_after_the_commit_does_not_make_it_a_failure(
+    wrapper, accounts, other, monkeypatch, one
+):
+    def guard(connection):
+        return lambda _outcome: lose(connection, other)
+
+    monkeypatch.setattr(commits, "_guards", [guard])
+    hooks = []
+    with under(30):
+        with transaction.atomic(using=wrapper.alias):
+            one(wrapper, "UPDATE accounts SET amount = 1")
+            transaction.on_commit(lambda: hooks.append("ran"), using=wrapper.alias)
+        monkeypatch.setattr(commits, "_guards", [])
+        assert hooks == ["ran"]
+        assert accounts() == [1, 1]
+        with idempotent_reads():
+            assert one(wrapper, "SELECT amount FROM accounts WHERE id = 1") == (1,)
+
+
+def test_a_transaction_that_begins_on_a_lost_connection_takes_another(wrapper, other, one):
+    with under(30):
+        one(wrapper, "SELECT 1")
+        lose(wrapper, other)
+        with transaction.atomic(using=wrapper.alias):
+            assert one(wrapper, "SELECT 1") == (1,)

@@ -356,6 +356,26 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.commit_state = Commit.DONE
         finish(Outcome.COMMITTED)
 
+    def _set_autocommit(self, autocommit: bool) -> None:
+        """Django's, at the beginning and the end of a transaction, also on a broken connection.
+
+        At the end what COMMIT said stands, whatever happened to the connection since. At the
+        beginning another one will do.
+        """
+        try:
+            super()._set_autocommit(autocommit)  # type: ignore[misc]
+        except Error as error:
+            if lost_reason(error.__cause__, self.connection) is None:
+                raise
+            if autocommit:  # not close(), which would forget the on_commit hooks
+                self._close()  # type: ignore[attr-defined]
+                self.connection = None
+                return
+            if not self.abandon():
+                raise
+            self.connect()
+            super()._set_autocommit(False)  # type: ignore[misc]
+
     def _prepared_commit(self) -> Finish:
         """What the guards of a commit want to be told; ``ConnectionLost`` if they lost it."""
         try:
