@@ -11,13 +11,10 @@ from django.test import Client, RequestFactory
 from graphql import GraphQLScalarType, Undefined, build_schema
 
 from notes.models import Note
-from pcf.cache.gate import gate
-from pcf.cache.responses import ResponseCache
-from pcf.documents.store import DocumentStore
 from pcf.http.middleware import RequestMiddleware
-from pcf.http.service import GraphQLService
 from pcf.http.views import graphql_view
 from tests.conftest import token_for
+from tests.serving import service_of
 from users.loaders import UserById
 
 SECRET = "/srv/app/secret.py line 7: password=hunter2"
@@ -144,20 +141,13 @@ def test_scalars(http, fail, where, query, variables, caplog, settings):
 
 def answer_of(schema, query, variables=None):
     """What the view and its middleware make of a service with another schema."""
-    documents = DocumentStore(schema, _documents())
-    service = GraphQLService(schema, documents, ResponseCache(gate()), lambda _: None)
+    service = service_of(schema)
     view = RequestMiddleware(graphql_view(lambda: service))
     content = {"query": query, "variables": variables}
     request = RequestFactory().post("/graphql", content, content_type="application/json")
     response = view(request)
     response.json = lambda: json.loads(response.content)
     return response
-
-
-def _documents():
-    from pcf.apps import config
-
-    return config().documents
 
 
 @pytest.mark.parametrize("value", ["\ud800", Undefined, object(), 10**400, float("nan"), {1: 2}])

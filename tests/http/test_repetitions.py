@@ -6,13 +6,9 @@ import graphene
 import pytest
 
 from notes.models import Note
-from pcf.apps import config
-from pcf.cache.gate import gate
-from pcf.cache.responses import ResponseCache
-from pcf.documents.store import DocumentStore
 from pcf.http.protocol import GraphQLRequest
-from pcf.http.service import GraphQLService
 from pcf.timeouts import TimeoutContext
+from tests.serving import service_of
 from users.authentication import find_credentials
 from users.models import User
 
@@ -37,8 +33,7 @@ class Query(graphene.ObjectType):
 def service():
     """One statement for every person: what loaders are there to prevent."""
     schema = graphene.Schema(query=Query).graphql_schema
-    documents = DocumentStore(schema, config().documents)
-    return GraphQLService(schema, documents, ResponseCache(gate()), find_credentials)
+    return service_of(schema, find_credentials)
 
 
 def answer(service, query):

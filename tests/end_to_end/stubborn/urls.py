@@ -8,15 +8,12 @@ from typing import Any
 import graphene
 from django.urls import path
 
-from pcf.apps import config
-from pcf.cache.gate import gate
-from pcf.cache.responses import ResponseCache
 from pcf.database.query import query_with_timeout
-from pcf.documents.store import DocumentStore
 from pcf.http.health import livez
 from pcf.http.service import GraphQLService
 from pcf.http.views import graphql_view
 from pcf.timeouts import current_timeout
+from tests.serving import service_of
 
 
 class Row(graphene.ObjectType):
@@ -81,12 +78,7 @@ schema = graphene.Schema(query=Query)
 @lru_cache(maxsize=1)
 def service() -> GraphQLService:
     """The process's service."""
-    return GraphQLService(
-        schema.graphql_schema,
-        DocumentStore(schema.graphql_schema, config().documents),
-        ResponseCache(gate()),
-        lambda _token: None,
-    )
+    return service_of(schema.graphql_schema)
 
 
 urlpatterns = [path("graphql", graphql_view(service)), path("readyz", livez)]
