@@ -41,7 +41,7 @@ class RequestIdFilter(logging.Filter):
         """
         if not hasattr(record, "request_id"):
             request = getattr(record, "request", None)
-            record.request_id = getattr(request, "request_id", None) or request_id.get()
+            record.request_id = getattr(request, "pcf_request_id", None) or request_id.get()
         return True
 
 

@@ -27,7 +27,7 @@ class RequestMiddleware:
         """Answer ``request`` within its time; the answer carries its ``X-Request-ID``."""
         arrival = arrival_of(request.META)
         request.timeout = arrival.timeout  # type: ignore[attr-defined]
-        request.request_id = arrival.request_id  # type: ignore[attr-defined]
+        request.pcf_request_id = arrival.request_id  # type: ignore[attr-defined]
         with attended(arrival):
             response = self._get_response(request)
             answered()

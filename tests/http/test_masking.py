@@ -2,7 +2,6 @@
 
 import json
 import logging
-from types import SimpleNamespace
 
 import graphene
 import pytest
@@ -12,10 +11,10 @@ from django.test import Client, RequestFactory
 from graphql import GraphQLScalarType, Undefined, build_schema
 
 from notes.models import Note
-from pcf import schema as composition
 from pcf.http.middleware import RequestMiddleware
 from pcf.http.views import graphql_view
 from tests.conftest import token_for
+from tests.serving import service_of
 from users.loaders import UserById
 
 SECRET = "/srv/app/secret.py line 7: password=hunter2"
@@ -142,9 +141,7 @@ def test_scalars(http, fail, where, query, variables, caplog, settings):
 
 def answer_of(schema, query, variables=None):
     """What the view and its middleware make of a service with another schema."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(composition, "schema", SimpleNamespace(graphql_schema=schema))
-        service = composition.graphql_service.__wrapped__()  # not the one that is remembered
+    service = service_of(schema)
     view = RequestMiddleware(graphql_view(lambda: service))
     content = {"query": query, "variables": variables}
     request = RequestFactory().post("/graphql", content, content_type="application/json")

@@ -6,20 +6,9 @@ import graphene
 import pytest
 
 from notes.models import Note
-from pcf.apps import config
-from pcf.cache.gate import gate
-from pcf.cache.positions import Positions
-from pcf.cache.responses import ResponseCache
-from pcf.cache.texts import RedisTexts
-from pcf.database.replicas import replicas
-from pcf.documents.manifest import load_manifest
-from pcf.documents.persisted import PersistedDocuments
-from pcf.documents.store import DocumentStore
 from pcf.http.protocol import GraphQLRequest
-from pcf.http.service import GraphQLService
-from pcf.http.sources import Sources
-from pcf.http.throttle import Throttle
 from pcf.timeouts import TimeoutContext
+from tests.serving import service_of
 from users.authentication import find_credentials
 from users.models import User
 
@@ -44,21 +33,7 @@ class Query(graphene.ObjectType):
 def service():
     """One statement for every person: what loaders are there to prevent."""
     schema = graphene.Schema(query=Query).graphql_schema
-    persisted = config().persisted
-    documents = PersistedDocuments(
-        DocumentStore(schema, config().documents),
-        RedisTexts(gate()),
-        load_manifest(persisted.manifest),
-        persisted.mode,
-    )
-    return GraphQLService(
-        schema,
-        documents,
-        ResponseCache(gate()),
-        find_credentials,
-        Throttle(gate()),
-        Sources(replicas(), Positions(gate())),
-    )
+    return service_of(schema, find_credentials)
 
 
 def answer(service, query):
