@@ -8,10 +8,11 @@ from django.db import connection
 
 from pcf.cache import outbox
 from pcf.cache.gate import Gate, gate
+from pcf.cache.invalidation import settle
 from pcf.cache.responses import ResponseCache
 from pcf.cache.watch import Watch
 from pcf.viewer import ANONYMOUS
-from tests.cache.test_responses import depends_on, store, stored_body
+from tests.cache.test_responses import ask, depends_on, store, stored_body
 
 
 @pytest.fixture
@@ -28,7 +29,9 @@ def psql(live_world):
 @pytest.fixture
 def own_gate():
     """The gate of another process."""
-    return Gate()
+    own = Gate()
+    own.settle_with(settle)
+    return own
 
 
 @pytest.fixture
@@ -50,8 +53,8 @@ def waiting(psql):
 
 def test_a_write_of_psql_is_delivered_at_the_next_look(live_world, psql, watch, cache):
     tag = live_world.red.pk
-    store(cache, cache.look_up(None, "d"), ANONYMOUS, "d", b"old", depends_on(f"tag:{tag}"))
-    store(cache, cache.look_up(None, "e"), ANONYMOUS, "e", b"other", depends_on("tag:0"))
+    store(cache, ask(cache, None, "d"), ANONYMOUS, "d", b"old", depends_on(f"tag:{tag}"))
+    store(cache, ask(cache, None, "e"), ANONYMOUS, "e", b"other", depends_on("tag:0"))
     psql.execute("UPDATE tags_tag SET name = 'crimson' WHERE id = %s", [tag])
     watch.look()
     assert stored_body(cache, "d") == b"old"  # nothing was committed yet
@@ -64,12 +67,12 @@ def test_a_write_of_psql_is_delivered_at_the_next_look(live_world, psql, watch, 
 
 def test_a_process_whose_watch_is_stuck_serves_nothing(live_world, own_gate, watch, cache):
     watch.look()
-    assert cache.look_up(None, "d") is not None
+    assert ask(cache, None, "d") is not None
     own_gate.hold_lease(monotonic() - 1)
-    assert cache.look_up(None, "d") is None
+    assert ask(cache, None, "d") is None
     assert own_gate.trouble() == "the watch is late"
     watch.look()
-    assert cache.look_up(None, "d") is not None
+    assert ask(cache, None, "d") is not None
 
 
 def commit_without_clearing(psql, cache, tag):
@@ -82,20 +85,20 @@ def commit_without_clearing(psql, cache, tag):
 
 def test_marks_hold_until_the_transaction_is_over(live_world, psql, watch, cache, own_gate):
     tag = live_world.red.pk
-    store(cache, cache.look_up(None, "d"), ANONYMOUS, "d", b"old", depends_on(f"tag:{tag}"))
+    store(cache, ask(cache, None, "d"), ANONYMOUS, "d", b"old", depends_on(f"tag:{tag}"))
     commit_without_clearing(psql, cache, tag)
     assert stored_body(cache, "d") is None
     watch.look()  # the transaction is in progress: its marks stay
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     assert not store(cache, lookup, ANONYMOUS, "d", b"old", depends_on(f"tag:{tag}"))
     psql.commit()
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     assert not store(cache, lookup, ANONYMOUS, "d", b"new", depends_on(f"tag:{tag}"))
     watch.look()
     assert own_gate.marked(0) == []
     # a reader that began while the marks stood may have read before the commit
     assert not store(cache, lookup, ANONYMOUS, "d", b"old", depends_on(f"tag:{tag}"))
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     assert store(cache, lookup, ANONYMOUS, "d", b"new", depends_on(f"tag:{tag}"))
 
 
@@ -104,7 +107,7 @@ def test_marks_of_a_writer_that_was_cut_off_before_its_commit(live_world, psql, 
     commit_without_clearing(psql, cache, tag)
     psql.rollback()
     watch.look()
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     assert store(cache, lookup, ANONYMOUS, "d", b"same", depends_on(f"tag:{tag}"))
 
 
@@ -113,12 +116,12 @@ def test_marks_of_two_writers_hold_until_both_are_through(live_world, cache):
     gate().mark("1", names)
     gate().mark("2", names)
     assert gate().clear("1")
-    lookup = cache.look_up(None, "d")
+    lookup = ask(cache, None, "d")
     assert not store(cache, lookup, ANONYMOUS, "d", b"x", depends_on("tag:1"))
     assert gate().clear("2")
     assert not gate().clear("2")
     assert not store(cache, lookup, ANONYMOUS, "d", b"x", depends_on("tag:1"))
-    assert store(cache, cache.look_up(None, "d"), ANONYMOUS, "d", b"x", depends_on("tag:1"))
+    assert store(cache, ask(cache, None, "d"), ANONYMOUS, "d", b"x", depends_on("tag:1"))
 
 
 def test_marks_of_a_transaction_that_the_server_does_not_know(live_world, watch, own_gate):
@@ -143,13 +146,13 @@ def test_without_its_triggers_a_process_caches_nothing(live_world, watch, cache,
         cursor.execute("ALTER FUNCTION pcf_touch_tags_tag() RENAME TO another")
     try:
         watch.look()
-        assert cache.look_up(None, "d") is None
+        assert ask(cache, None, "d") is None
         assert own_gate.trouble() == "run migrate: no triggers on tags_tag"
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER FUNCTION another() RENAME TO pcf_touch_tags_tag")
     watch._examine()
-    assert cache.look_up(None, "d") is not None
+    assert ask(cache, None, "d") is not None
 
 
 def test_the_thread_begins_and_ends(live_world, own_gate, cache, settings):
@@ -163,7 +166,7 @@ def test_the_thread_begins_and_ends(live_world, own_gate, cache, settings):
 
 
 def test_with_postgresql_away_hits_are_served(live_world, own_gate, cache, monkeypatch):
-    store(cache, cache.look_up(None, "d"), ANONYMOUS, "d", b"x", depends_on("tag:1"))
+    store(cache, ask(cache, None, "d"), ANONYMOUS, "d", b"x", depends_on("tag:1"))
     watch = Watch(own_gate)
     watch.look()
     watch._connection.close()
