@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from django_redis import get_redis_connection
 from redis import RedisError
+from redis.exceptions import OutOfMemoryError
 
 from pcf import metrics
 from pcf.apps import config
@@ -97,6 +98,18 @@ class Gate:
         """Whether something may be owed to Redis."""
         return self._debts > 0
 
+    def evicts(self) -> str | None:
+        """The policy by which Redis may remove keys of its own accord, or None. Raises
+        CacheUnavailable.
+        """
+        try:
+            memory = get_redis_connection(self._alias).info("memory")
+        except (RedisError, OSError) as error:
+            self._failed(error)
+            raise CacheUnavailable from error
+        policy = str(memory.get("maxmemory_policy", "noeviction"))
+        return policy if memory.get("maxmemory") and policy != "noeviction" else None
+
     def close(self, what: str, reason: str | None) -> None:
         """Serve and store nothing for ``reason``, until it is None. Writes are still delivered."""
         if self._closed.get(what) == reason:
@@ -107,6 +120,10 @@ class Gate:
         else:
             self._closed = {**self._closed, what: reason}
             logger.warning("responses are not cached: %s", reason)
+
+    def is_closed(self, what: str) -> bool:
+        """Whether ``close`` was called for ``what``."""
+        return what in self._closed
 
     def trouble(self) -> str | None:
         """Why nothing is served from the cache now, for operators; None when all is well."""
@@ -125,13 +142,12 @@ class Gate:
 
         Raises CacheUnavailable when that is not possible now.
         """
-        if self._left_alone() or not self._settling.acquire(blocking=False):
+        settler = settler or self._settler
+        if settler is None or self._left_alone() or not self._settling.acquire(blocking=False):
             raise CacheUnavailable
         try:
             debts = self._debts
-            settler = settler or self._settler
-            if settler is not None:
-                settler()
+            settler()
             with self._lock:
                 if self._debts == debts:
                     self._debts = 0
@@ -264,6 +280,8 @@ class Gate:
         started = perf_counter()
         try:
             result = call(wire(self._alias), *arguments, **options)
+        except OutOfMemoryError as error:  # it answers: hits are served, only stores are refused
+            raise CacheUnavailable from error
         except (RedisError, OSError) as error:
             self._failed(error)
             raise CacheUnavailable from error

@@ -21,6 +21,10 @@ A dependency is ``kind:key``. ``kind:*`` stands for "some key of this kind" (an 
 many dependencies names kinds only), ``kind!`` for "every key of this kind" (a write too large to
 name keys), ``!`` for everything. Every key has a time to live. The keys are computed from the
 prefix inside the scripts, which Redis Cluster does not allow: use one Redis, or one with replicas.
+
+KEYS[1] is no key: it is the run of the server that the client is connected to. Entries carry the
+run that they were stored in (r) and are found in no other: what a server brings back from a file,
+or from the server that it was a replica of, may be older than a write.
 """
 
 # -> clock, credentials or false, and for a hit: ms left, meta, tag, coding, body or false when the
@@ -45,10 +49,11 @@ if ARGV[11] ~= '0' or ARGV[12] ~= '0' then  -- figures for people: pcall, since 
 end
 local credentials = false
 if token ~= '' then
-  credentials = redis.call('HGET', prefix .. ':e:token:' .. token, 'b')
-  if not credentials then
+  local stored = redis.call('HMGET', prefix .. ':e:token:' .. token, 'b', 'r')
+  if stored[2] ~= KEYS[1] then
     return {clock, false}
   end
+  credentials = stored[1]
   viewer = string.match(credentials, '^%S+')
 end
 if digest == '' then
@@ -60,7 +65,10 @@ local function lead()  -- pcall: out of memory there are no flights, but hits
   local led = own ~= '' and redis.pcall('SET', flight, own, 'NX', 'PX', ARGV[10])
   return led and led.ok
 end
-local found = redis.call('HMGET', entry, 'm', 'e', 's')
+local found = redis.call('HMGET', entry, 'm', 'e', 's', 'r')
+if found[4] ~= KEYS[1] then
+  found[1] = false
+end
 if found[1] then
   local left = redis.call('PTTL', entry)
   -- stale: one makes it anew, the others are served what there is
@@ -160,7 +168,8 @@ if fenced() then
   land(prefix .. ':f:' .. ARGV[3], ARGV[5], 'again')
   return 0
 end
-redis.call('HSET', name, unpack(ARGV, 7, first - 1))  -- the first write: refused without memory
+-- the first write: refused without memory
+redis.call('HSET', name, 'r', KEYS[1], unpack(ARGV, 7, first - 1))
 redis.call('PEXPIRE', name, ttl)
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)

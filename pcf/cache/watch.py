@@ -120,6 +120,17 @@ class Watch:
         tables = ", ".join(trigger.table for trigger in stale)
         self._gate.close("triggers", f"run migrate: no triggers on {tables}" if stale else None)
 
+        self._examine_redis()
+
+    def _examine_redis(self) -> None:
+        """Under a policy that evicts, entries can outlive the lists that writes remove them by."""
+        policy = self._gate.evicts()
+        if policy is not None:
+            self._gate.close("eviction", f"set maxmemory-policy to noeviction, it is {policy}")
+        elif self._gate.is_closed("eviction"):
+            self._gate.flush()  # what is left may have lost its lists
+            self._gate.close("eviction", None)
+
     def _connect(self) -> Any:
         database: Any = connections[self._using]
         return database.connect_outside_pool()

@@ -8,6 +8,7 @@ from django.db import connection
 
 from pcf.cache import outbox
 from pcf.cache.gate import Gate, gate
+from pcf.cache.invalidation import settle
 from pcf.cache.responses import ResponseCache
 from pcf.cache.watch import Watch
 from pcf.viewer import ANONYMOUS
@@ -28,7 +29,9 @@ def psql(live_world):
 @pytest.fixture
 def own_gate():
     """The gate of another process."""
-    return Gate()
+    own = Gate()
+    own.settle_with(settle)
+    return own
 
 
 @pytest.fixture
