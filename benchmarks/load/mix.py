@@ -12,6 +12,7 @@ from typing import Any
 GROUPS = ("detail", "list", "nested", "write")
 VIEWERS = ("any", "token")
 DRAWN = ("$user", "$note", "$tag", "$user-cursor", "$note-cursor", "$own-note", "$text")
+ADDRESSES = 2_000  # of clients behind the proxy that the generator stands for
 PAGES = 20  # different pages of a list that are asked for
 CHUNK = 512  # requests chosen at once: choosing many costs less than choosing one many times
 
@@ -175,6 +176,8 @@ class Requests:
             body += ',"variables":' + json.dumps(self._fill(kind.variables, token))
         body += "}"
         credentials = f"Authorization: Bearer {token}\r\n" if token else ""
+        client = self._random.randrange(ADDRESSES)
+        credentials += f"X-Forwarded-For: 198.18.{client >> 8}.{client & 255}\r\n"
         return f"{self._head}{credentials}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
     def _fill(self, value: Any, token: str | None) -> Any:

@@ -74,6 +74,7 @@ class Database:
             "ALLOWED_HOSTS": ",".join(LOCAL),
             "DATABASE_URL": self.url,
             "PCF_CACHE_PREFIX": self.name,
+            "PCF_RATES_TRUSTED_PROXIES": "1",  # the generator stands for a proxy
         }
 
     def prepare(

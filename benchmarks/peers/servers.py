@@ -147,6 +147,9 @@ class Running:
             "HOST": "127.0.0.1",
             "WORKERS": env.get("WORKERS") or "2",
             "NODE_ENV": "production",
+            # all requests come from one client, which none of the peers would stop
+            "PCF_RATES_ENABLED": "false",
+            "PCF_REQUESTS_MAX_CONCURRENT": "0",
         }
         self.ports: dict[Peer, int] = {}
         self.workers = self._env["WORKERS"]
@@ -163,11 +166,13 @@ class Running:
             argv: list[str | Path] = ["node", "server.js"]
             cwd = self._programs.node
         elif peer.kind == "wsgi":
-            argv = [*gunicorn, "-c", "gunicorn.conf.py"]
+            argv = [*gunicorn, "-c", "benchmarks/peers/python/gunicorn_settings.py"]
             argv += [f"benchmarks.peers.python.limits:{peer.what}"]
         else:
             argv = [*gunicorn, "-c", "gunicorn.conf.py", "pcf.wsgi:application"]
         if peer.kind == "django":
+            argv = [*gunicorn, "-c", "benchmarks/peers/python/gunicorn_settings.py"]
+            argv += ["benchmarks.peers.python.wsgi:application"]
             env |= {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.python.settings", "PEER": peer.what}
         env["CACHE"] = peer.cache
         log = folder / f"{port}.log"

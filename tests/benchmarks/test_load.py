@@ -115,6 +115,7 @@ def test_requests_are_whole_http_with_drawn_variables(mix):
         assert "$" not in json.dumps(content.get("variables"))
         assert set(content.get("variables", {})) == set(kind.variables)
         assert b"Bearer secret" in head or kind.viewer == "any"
+        assert b"X-Forwarded-For: 198.18." in head  # a client of many behind a proxy
 
 
 def test_weights_decide_how_often(mix):

@@ -1,0 +1,12 @@
+"""gunicorn for the peers: as many processes and threads as PCF has, without what PCF adds to it."""
+
+import os
+
+bind = f"127.0.0.1:{os.environ['PORT']}"
+workers = int(os.environ["WORKERS"])
+worker_class = "gthread"
+threads = int(os.environ.get("THREADS") or 8)
+preload_app = True
+keepalive = 75  # seconds
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - as PCF
+control_socket_disable = True
