@@ -12,7 +12,7 @@ from pcf.cache import position_scripts, scripts
 from pcf.cache.entries import Content
 from pcf.cache.gate import CacheUnavailable, Gate
 from pcf.cache.positions import Needed, Positions
-from pcf.cache.responses import Lookup, ResponseCache
+from pcf.cache.responses import Lookup, Question, ResponseCache, entry_name
 from pcf.execution.dependencies import Dependencies
 from pcf.viewer import ANONYMOUS, Viewer
 from tests.cache.test_responses import ask
@@ -178,15 +178,16 @@ def test_a_write_that_is_recorded_after_a_later_one_hides_nothing(positions, gat
     positions.needed(VIEWER)
     deliver(gate, 2_020, "note:1")
     deliver(gate, 2_010, "note:2")
-    lookup = cache.look_up(None, "0")
+    lookup = cache.look_up(Question(token=None, digest="0"))
     dependencies = Dependencies()
     dependencies.add("note", (1,))
     fenced = positions.clock_of(lookup, 2_005)
-    assert not cache.store(fenced, ANONYMOUS, "read", b"{}", 60, dependencies)
+    name = entry_name(ANONYMOUS, "read", shared=False)
+    assert not cache.store(fenced, name, Content.of(b"{}"), 60, dependencies)
 
 
 def test_what_was_read_below_the_floor_is_not_stored(positions, gate):
-    lookup = ResponseCache(gate).look_up(None, "0")
+    lookup = ResponseCache(gate).look_up(Question(token=None, digest="0"))
     assert positions.clock_of(lookup, 5_000) is None  # there is no floor
     positions.needed(VIEWER)
     assert positions.clock_of(lookup, 999) is None

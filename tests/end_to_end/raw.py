@@ -45,6 +45,8 @@ def parse(received: bytes) -> RawAnswer:
     for line in lines:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
+    if headers.get("content-length", "").isdigit():
+        body = body[: int(headers["content-length"])]  # what follows answers what came after
     return RawAnswer(int(first.split(" ")[1]), headers, body)
 
 

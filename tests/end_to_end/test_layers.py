@@ -95,7 +95,10 @@ def test_database(ask, stubborn, own_database):
 
 
 def test_client(ask):
-    status, _, answer = ask('{ sleeping(name: "x") fine }', **{"X-Request-Timeout": "0.8"})
+    for _ in range(5):  # a busy machine may be past the deadline before it comes to the next field
+        status, _, answer = ask('{ sleeping(name: "x") fine }', **{"X-Request-Timeout": "0.8"})
+        if "data" in answer:
+            break
     assert (status, answer["data"]) == (200, {"sleeping": None, "fine": 1})
     assert answer["errors"][0]["extensions"] == timed_out("client", 0.8)
 

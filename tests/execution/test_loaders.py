@@ -103,7 +103,7 @@ def test_unknown_loaders_are_an_error():
 
 
 def test_a_viewer_depends_on_their_own_record():
-    assert ("user", 3) in RequestContext(Viewer(3)).dependencies
+    assert ("account", 3) in RequestContext(Viewer(3)).dependencies
     assert len(RequestContext(ANONYMOUS).dependencies) == 0
 
 

@@ -42,13 +42,17 @@ def get(query, **headers):
 def commands(monkeypatch):
     """The commands that were sent to Redis."""
     sent = []
-    send = Wire.command
+    exchange = Wire._exchange
 
-    def spy(wire, *parts, **how):
-        sent.append(parts[0])
-        return send(wire, *parts, **how)
+    def spy(wire, parts, *how):
+        def noted(prefix):
+            command = parts(prefix)
+            sent.append(command[0])
+            return command
 
-    monkeypatch.setattr(Wire, "command", spy)
+        return exchange(wire, noted, *how)
+
+    monkeypatch.setattr(Wire, "_exchange", spy)
     return sent
 
 

@@ -44,7 +44,7 @@ def test_a_json_line_has_the_request_and_the_facts():
 
 def test_other_extras_stay_out():
     class Request:
-        request_id = "of the request"
+        pcf_request_id = "of the request"
         secret = "variables"
 
     line = as_json(record("Not Found: /x", request=Request(), status_code=404))
