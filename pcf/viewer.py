@@ -50,6 +50,11 @@ class Viewer:
         return self.id is not None
 
     @property
+    def kind(self) -> tuple[bool, bool, Scope]:
+        """All that a policy could tell viewers apart by, except who they are."""
+        return self.id is not None, self.is_staff, self.scope
+
+    @property
     def name(self) -> str:
         """All of the viewer as one word, for keys of caches.
 

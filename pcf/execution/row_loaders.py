@@ -77,9 +77,8 @@ class RowLoader(Loader):
         return rows
 
     def _statement(self, using: str) -> Prepared:
-        kind = replace(self.viewer, id=None if self.viewer.id is None else 0)
-        constants = tuple(self.arguments[name] for name in self.constants)
-        key = (type(self), kind, self.columns, constants, *self.arguments)
+        constants = tuple([self.arguments[name] for name in self.constants])
+        key = (type(self), self.viewer.kind, self.columns, constants, *self.arguments)
         return _statements.get(key, lambda: self._prepare(using))
 
     def _prepare(self, using: str) -> Prepared:

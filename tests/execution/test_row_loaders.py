@@ -1,5 +1,7 @@
 """Loaders of rows: what they deliver, that statements are shared, and to whom they are not."""
 
+from dataclasses import fields
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -10,7 +12,7 @@ from pcf.database.prepared import Prepared
 from pcf.execution import row_loaders
 from pcf.execution.recent import Recent
 from pcf.execution.request import RequestContext
-from pcf.viewer import ANONYMOUS, Viewer
+from pcf.viewer import ANONYMOUS, Scope, Viewer
 
 COLUMNS = ("author_id", "id", "title")
 
@@ -95,3 +97,11 @@ def test_loaders_without_a_query_set_say_so():
     with pytest.raises(AssertionError, match="RowLoader"):
         row_loaders.RowLoader.queryset(ANONYMOUS)
     assert NotesByTag.queryset(ANONYMOUS).query.where == NoteById.queryset(ANONYMOUS).query.where
+
+
+def test_the_kind_of_a_viewer_is_all_but_who_they_are():
+    """A new attribute that a policy could ask for has to be part of it: statements go by it."""
+    assert {field.name for field in fields(Viewer)} == {"id", "is_staff", "scope"}
+    kinds = [Viewer(), Viewer(1), Viewer(1, True), Viewer(1, scope=Scope.READ)]
+    assert len({viewer.kind for viewer in kinds}) == len(kinds)
+    assert Viewer(1, True).kind == Viewer(2, True).kind
