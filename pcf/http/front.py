@@ -9,6 +9,7 @@ When Redis fails nothing is answered here.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
@@ -105,7 +106,8 @@ class Front:
         def start(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
             told.extend((status, headers))
 
-        answer = self._application({**asked, FRAME: True}, start)
+        # In a context of its own: this is not the answer that the watchdog waits for.
+        answer = Context().run(self._application, {**asked, FRAME: True}, start)
         if hasattr(answer, "close"):
             answer.close()
         status, headers = told

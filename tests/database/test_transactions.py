@@ -274,7 +274,7 @@ def test_a_connection_lost_while_a_commit_is_prepared_has_committed_nothing(
         calls.append(connection)
         if len(calls) == 1:
             pid = connection.connection.info.backend_pid
-            other.execute("SELECT pg_terminate_backend(%s, 10_000)", [pid])
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
             connection.connection.execute("SELECT 1")
 
     monkeypatch.setattr(commits, "_guards", [guard])
@@ -315,7 +315,7 @@ def test_a_commit_that_fails_for_want_of_space_is_unavailable(wrapper, accounts,
 
 def lose(wrapper, other):
     """The server hangs up, and the client has noticed."""
-    other.execute("SELECT pg_terminate_backend(%s, 10_000)", [wrapper.connection.info.backend_pid])
+    other.execute("SELECT pg_terminate_backend(%s, 10000)", [wrapper.connection.info.backend_pid])
     with pytest.raises(OperationalError):
         wrapper.connection.execute("SELECT 1")
 

@@ -116,12 +116,14 @@ def test_graphql_while_rows_are_completed(ask, stubborn):
 def test_http_while_a_resolver_computes_without_returning(stubborn, tmp_path):
     """The client has its answer while the thread is still busy; then the thread is free again."""
     done = tmp_path / "done"
-    status, headers, answer = stubborn.post(f'{{ computing(until: "{done}") }}')
+    try:
+        status, headers, answer = stubborn.post(f'{{ computing(until: "{done}") }}')
+    finally:
+        done.touch()
     assert (status, headers["Connection"]) == (504, "close")
     assert [e["extensions"] for e in answer["errors"]] == [timed_out("http", 3)]
     assert "a thread is busy past its request's deadline" in stubborn.logged()
     assert "in resolve_computing" in stubborn.logged()
-    done.touch()
     assert stubborn.post(FINE)[2] == {"data": {"fine": 1}}
 
 
