@@ -47,13 +47,15 @@ def talkative(server, environment, tmp_path_factory) -> Iterator[tuple[Server, P
         "PCF_DATABASE_SLOW_STATEMENT": "0",
     }
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"]
-    with log.open("wb") as stream, subprocess.Popen(
+    with log.open("w+b") as stream, subprocess.Popen(
         command, cwd=ROOT, env=chatty, stdout=stream, stderr=subprocess.STDOUT
     ) as process:  # fmt: skip
-        running = Server(f"http://127.0.0.1:{port}", chatty, process)
-        wait_for(running, log)
-        yield running, log
-        process.send_signal(signal.SIGKILL)
+        try:
+            running = Server(f"http://127.0.0.1:{port}", chatty, process, stream)
+            wait_for(running, log)
+            yield running, log
+        finally:
+            process.send_signal(signal.SIGKILL)
 
 
 def wait_for(running: Server, log: Path) -> None:
