@@ -58,10 +58,19 @@ def serving(application: str) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    # the others have as many processes and threads, without PCF's hooks and watchdog
+    own = application.startswith("pcf.")
+    settings = "gunicorn.conf.py" if own else "benchmarks/peers/python/gunicorn_settings.py"
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", application],
+        [sys.executable, "-m", "gunicorn", "-c", settings, application],
         cwd=ROOT,
-        env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), "LOG_LEVEL": "warning"},
+        env={
+            "WORKERS": "2",
+            **os.environ,
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "LOG_LEVEL": "warning",
+        },
     )
     try:
         for _ in range(300):

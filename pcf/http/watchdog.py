@@ -151,6 +151,7 @@ class Watchdog:
 
     def _rest(self) -> None:
         if self._watches:
+            self._wake.clear()  # set by the request that ended the last rest
             self._wake.wait(TICK)
             return
         self._wake.clear()
