@@ -159,9 +159,11 @@ def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's 
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
-    """Forget the gauges of a worker that is gone; its counters stay, they only ever grow."""
+    """Forget a worker that is gone, and its gauges; its counters stay, they only ever grow."""
+    from pcf.http.worker import counts  # noqa: PLC0415
     from pcf.processes import bury  # noqa: PLC0415 - not before the folder is known
 
+    counts.leave(worker.age)
     # The folder may be gone already; that must not take the service down.
     with contextlib.suppress(OSError):
         bury(worker.pid)

@@ -2,11 +2,12 @@
 
     make bench-hits
 
-Three applications under the same gunicorn settings, on servers of the benchmark's own:
+Under gunicorn with as many workers and threads, on servers of the benchmark's own:
 
     bare      a WSGI application that returns constant bytes
     django    a Django view without middleware: one get from django-redis, constant bytes
     pcf       the service; the same request with a token, always a hit
+    worker    the bare application under PCF's own class of workers and its hooks
 
 They are loaded one after the other, round after round, so that a noisy moment meets all of them;
 what counts are the ratios of one run. The load comes from wrk where it is installed, else from a
@@ -49,20 +50,20 @@ APPLICATIONS = {
     "bare": "benchmarks.hits_applications:bare",
     "django": "benchmarks.hits_applications:django_view()",
     "pcf": "pcf.wsgi:application",
+    "worker": "benchmarks.hits_applications:bare",
 }
+OWN = ("pcf", "worker")  # served with PCF's gunicorn.conf.py; the others with plain settings
 
 
 @contextmanager
-def serving(application: str) -> Iterator[int]:
-    """The port of a gunicorn that serves ``application``."""
+def serving(name: str) -> Iterator[int]:
+    """The port of a gunicorn that serves one of ``APPLICATIONS``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # the others have as many processes and threads, without PCF's hooks and watchdog
-    own = application.startswith("pcf.")
-    settings = "gunicorn.conf.py" if own else "benchmarks/peers/python/gunicorn_settings.py"
+    settings = "gunicorn.conf.py" if name in OWN else "benchmarks/peers/python/gunicorn_settings.py"
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", settings, application],
+        [sys.executable, "-m", "gunicorn", "-c", settings, APPLICATIONS[name]],
         cwd=ROOT,
         env={
             "WORKERS": "2",
@@ -125,7 +126,7 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in APPLICATIONS}
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        ports = {n: stack.enter_context(serving(app)) for n, app in APPLICATIONS.items()}
+        ports = {name: stack.enter_context(serving(name)) for name in APPLICATIONS}
         for number in range(ROUNDS + 1):
             for name, port in ports.items():
                 rate = load(port, folder)

@@ -1,18 +1,28 @@
 """The engine as a Django app: the one place of the engine that reads Django's settings."""
 
+from functools import cache
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from pcf.config import Config
 
 
+@cache  # a request asks some twenty times, and Django's settings take their time
 def config() -> Config:
     """The engine's settings, as ``settings.PCF`` holds them now."""
     pcf: Config = settings.PCF
     return pcf
+
+
+def _forget_config(**_: Any) -> None:
+    config.cache_clear()
+
+
+setting_changed.connect(_forget_config)  # tests change settings
 
 
 def debugging() -> bool:

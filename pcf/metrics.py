@@ -88,7 +88,7 @@ BYPASS_REASONS = (
 )  # fmt: skip
 REFUSALS = ("size", "fence", "unavailable", "uncacheable", "replica")
 COMMANDS = (
-    "lookup", "store", "land", "renew", "wait", "overview",
+    "lookup", "read", "store", "land", "renew", "wait", "overview",
     "mark", "clear", "invalidate", "ping", "other",
 )  # fmt: skip
 CODINGS = ("identity", "gzip")
@@ -315,7 +315,9 @@ cache_commands = Labelled(
 # --- the database
 
 db_query_count = Histogram(
-    "db_query_count", "SQL statements of one GraphQL request", buckets=_COUNTS
+    "db_query_count",
+    "SQL statements of one GraphQL request that was not answered by its bytes",
+    buckets=_COUNTS,
 )
 db_statement_duration = Histogram(
     "db_statement_duration_seconds", "Time of one SQL statement", buckets=_DURATIONS

@@ -3,8 +3,8 @@
 All times are seconds on ``time.monotonic()``, so a changed wall clock moves no deadline.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from functools import wraps
@@ -133,14 +133,25 @@ def current_timeout() -> TimeoutContext | None:
     return _current.get()
 
 
-@contextmanager
-def activate(context: TimeoutContext | None) -> Iterator[TimeoutContext | None]:
+class _Activation:
+    """A class rather than a generator: every request and level goes through it."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: TimeoutContext | None) -> None:
+        self._context = context
+
+    def __enter__(self) -> TimeoutContext | None:
+        self._token = _current.set(self._context)
+        return self._context
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+
+
+def activate(context: TimeoutContext | None) -> AbstractContextManager[TimeoutContext | None]:
     """Make ``context`` the current deadline for the block."""
-    token = _current.set(context)
-    try:
-        yield context
-    finally:
-        _current.reset(token)
+    return _Activation(context)
 
 
 def carried(function: Callable[P, T]) -> Callable[P, T]:

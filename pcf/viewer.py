@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Scope(StrEnum):
@@ -64,11 +65,12 @@ class Viewer:
             return "anonymous"
         return f"{self.id}.{self.scope}.staff" if self.is_staff else f"{self.id}.{self.scope}"
 
-    @classmethod
-    def of_name(cls, name: str) -> "Viewer":
+    @staticmethod
+    @lru_cache(maxsize=4_096)
+    def of_name(name: str) -> "Viewer":
         """The authenticated viewer with this ``name``. Raises ValueError when there is none."""
         user_id, scope, *staff = name.split(".")
-        return cls(int(user_id), staff == ["staff"], Scope(scope))
+        return Viewer(int(user_id), staff == ["staff"], Scope(scope))
 
 
 ANONYMOUS = Viewer()

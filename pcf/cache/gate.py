@@ -45,6 +45,7 @@ _NAMES = {
 }
 _durations = {script: metrics.cache_commands.labels(name) for script, name in _NAMES.items()}
 _other = metrics.cache_commands.labels("other")
+_reads = metrics.cache_commands.labels("read")
 _waits = metrics.cache_commands.labels("wait")
 
 
@@ -75,6 +76,19 @@ class Gate:
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What ``script`` returns. Raises CacheUnavailable; takes ``timeouts.cache`` at most."""
+        self._admit()
+        return self._send(script, *arguments)
+
+    def read(self, packed: bytes, replies: int) -> tuple[bytes, list[Any]]:
+        """The server's run, and its ``replies`` to commands that are packed already and change
+        nothing. Raises CacheUnavailable; takes ``timeouts.cache`` at most.
+        """
+        self._admit()
+        read: tuple[bytes, list[Any]] = self._guarded(_reads, Wire.read, packed, replies)
+        return read
+
+    def _admit(self) -> None:
+        """Raise CacheUnavailable where nothing may be read or stored now."""
         timeout = current_timeout()
         if timeout is not None and timeout.remaining() < config().timeouts.cache:
             raise CacheUnavailable  # the rest of the time belongs to the answer
@@ -82,7 +96,6 @@ class Gate:
             raise CacheUnavailable
         if self._debts:
             self.settle()
-        return self._send(script, *arguments)
 
     def owe(self) -> None:
         """Something is in the outbox: nothing is read or stored before it has been delivered."""

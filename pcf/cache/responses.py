@@ -6,8 +6,8 @@ PostgreSQL.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from secrets import token_hex
+from dataclasses import dataclass, field
+from random import getrandbits
 from time import time
 from typing import Any
 
@@ -20,6 +20,7 @@ from pcf.cache.entries import GZIP, Content, Entry, decode_entry, encode_entry
 from pcf.cache.gate import CacheUnavailable, Gate
 from pcf.cache.leases import Leases
 from pcf.cache.names import read_names
+from pcf.cache.shortcuts import Shortcut
 from pcf.cache.tally import Tally
 from pcf.execution.dependencies import Dependencies
 from pcf.viewer import ANONYMOUS, Viewer
@@ -52,7 +53,8 @@ class Lookup:
     """What the cache knew. ``clock`` is when reading began: the fence compares with it.
 
     ``viewer`` is None for a token that is not known here. A miss may have a ``flight``: its id,
-    which the caller leads when ``leads`` is set and may wait for otherwise.
+    which the caller leads when ``leads`` is set and may wait for otherwise. ``credentials`` are
+    those behind a token, as they are stored.
     """
 
     clock: bytes
@@ -60,6 +62,7 @@ class Lookup:
     entry: Entry | None = None
     flight: str | None = None
     leads: bool = False
+    credentials: bytes = field(default=b"", repr=False)
 
 
 def request_digest(
@@ -110,7 +113,7 @@ class ResponseCache:
     def look_up(self, question: Question) -> Lookup | None:
         """Viewer and response in one round trip; None when Redis fails."""
         settings = config().cache
-        own = token_hex(8) if question.join else ""
+        own = f"{getrandbits(64):016x}" if question.join else ""
         try:
             reply = self._gate.run(
                 scripts.LOOKUP,
@@ -140,7 +143,30 @@ class ResponseCache:
         if rest[0] is None:
             flight = rest[1].decode()
             return Lookup(clock, viewer, None, flight, flight == own)
-        return Lookup(clock, viewer, decode_entry(rest))
+        return Lookup(clock, viewer, decode_entry(rest), credentials=credentials or b"")
+
+    @staticmethod
+    def shortcut(question: Question, lookup: Lookup) -> Shortcut | None:
+        """By which a hit that ``lookup`` was can be had again, with ``take``; None when it was
+        none with a body.
+        """
+        entry, viewer = lookup.entry, lookup.viewer
+        if entry is None or entry.body is None or viewer is None or question.digest is None:
+            return None
+        name = entry_name(viewer, question.digest, shared=question.shared)
+        prefix = config().cache.prefix
+        return Shortcut.to(prefix, question.token, lookup.credentials, name, entry.coding)
+
+    def take(self, shortcut: Shortcut) -> Entry | None:
+        """The response that ``shortcut`` leads to; None when that needs a look-up, as every few
+        seconds, or Redis fails.
+        """
+        if self.tally.is_due:
+            return None
+        try:
+            return shortcut.entry(*self._gate.read(shortcut.packed, shortcut.replies))
+        except CacheUnavailable:
+            return None
 
     def wait(self, flight: str, seconds: float) -> str | None:
         """Wait for a flight to land, at most ``seconds``; returns its outcome.

@@ -33,9 +33,14 @@ class Tally:
         with self._lock:
             self._misses += 1
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to report with the next look-up."""
+        return monotonic() >= self._due
+
     def report(self) -> tuple[int, int]:
         """Hits and misses to report now; mostly (0, 0), since nothing is due."""
-        if monotonic() < self._due:
+        if not self.is_due:
             return 0, 0
         with self._lock:
             counted, self._hits, self._misses = (self._hits, self._misses), 0, 0

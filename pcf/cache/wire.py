@@ -1,8 +1,8 @@
 """Commands to Redis with little between the gate and the socket.
 
 redis-py's client spends more time on a command (pool, retries, packing) than the command itself
-takes. Here every thread keeps a connection of redis-py's, and commands are packed by hiredis:
-less than half of the time, and the same handshakes, time-outs and errors.
+takes. Here every thread keeps a connection that redis-py opened and greeted; commands are packed
+and replies read by hiredis, straight from the socket. Time-outs and errors are redis-py's.
 
 When Redis fails the command raises what redis-py raises and the connection is closed; the next
 command opens another. A connection that the server had closed meanwhile is replaced once at once.
@@ -10,6 +10,8 @@ command opens another. A connection that the server had closed meanwhile is repl
 
 import os
 import re
+import socket
+import struct
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha1
@@ -19,8 +21,12 @@ from typing import Any
 import hiredis
 from django_redis import get_redis_connection
 from redis import ConnectionError as BrokenConnection
-from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError
+from redis import TimeoutError as LateReply
+from redis._parsers import BaseParser
+from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError, ResponseError
 
+_Push = hiredis.PushNotification
+_CHUNK = 65_536  # bytes
 _RUN = re.compile(rb"^run_id:(\w{8})", re.MULTILINE)  # of 40 digits, enough to tell runs apart
 
 
@@ -47,35 +53,119 @@ class Wire:
         """
         return self._exchange(lambda _run: parts, seconds)
 
-    def _exchange(self, parts: Callable[[bytes], tuple[Any, ...]], seconds: Any = None) -> Any:
-        limit = {} if seconds is None else {"timeout": seconds}
-        connection = self._connection()
+    def read(self, packed: bytes, replies: int) -> tuple[bytes, list[Any]]:
+        """The run of the server, and its ``replies`` to commands that are packed already and only
+        read. Raises RedisError.
+        """
         try:
-            return self._once(connection, parts, limit)
+            return self._read(packed, replies)
         except BrokenConnection:
-            # scripts may be run twice: a look-up changes nothing, the others are idempotent
-            return self._once(connection, parts, limit)
-        except ReadOnlyError:  # it has become a replica: look for the primary next time
-            connection.disconnect()
+            return self._read(packed, replies)
+
+    def _read(self, packed: bytes, replies: int) -> tuple[bytes, list[Any]]:
+        line = self._line()
+        try:
+            return line.run, line.exchange(packed, replies)
+        except BaseException:  # replies may still come, and would be taken for the next ones
+            self._own.line = None
             raise
 
-    @staticmethod
-    def _once(connection: Any, parts: Callable[[bytes], tuple[Any, ...]], limit: Any) -> Any:
-        connection.connect()  # before the parts are made: they name the run of this very server
-        packed = (hiredis.pack_command(parts(connection.run)),)
-        connection.send_packed_command(packed, check_health=False)
-        return connection.read_response(**limit)
+    def _exchange(self, parts: Callable[[bytes], tuple[Any, ...]], seconds: Any = None) -> Any:
+        try:
+            return self._once(parts, seconds)
+        except BrokenConnection:
+            # scripts may be run twice: a look-up changes nothing, the others are idempotent
+            return self._once(parts, seconds)
 
-    def _connection(self) -> Any:
+    def _once(self, parts: Callable[[bytes], tuple[Any, ...]], seconds: Any) -> Any:
+        line = self._line()
+        try:
+            packed = hiredis.pack_command(parts(line.run))
+            if seconds is None:
+                return line.exchange(packed)[0]
+            return line.patient_exchange(packed, seconds)
+        except BaseException as error:
+            # Its reply may still come, and would be taken for the next one's; and where there is
+            # a replica now, the primary has to be looked for.
+            if isinstance(error, ReadOnlyError) or not isinstance(error, ResponseError):
+                self._own.line = None
+            raise
+
+    def _line(self) -> "_Line":
         """The thread's own connection; a process that was forked has none of its parent's."""
-        own = self._own
-        if getattr(own, "process", None) != os.getpid():
-            pool = get_redis_connection(self._alias).connection_pool
-            connection = pool.connection_class(**pool.connection_kwargs)
-            connection.redis_connect_func = _on_connect
-            own.connection = connection
-            own.process = os.getpid()
-        return own.connection
+        line: _Line | None = getattr(self._own, "line", None)
+        if line is None or line.process != os.getpid():
+            line = self._own.line = _Line(self._alias)
+        return line
+
+
+class _Line:
+    """A connection that redis-py opened and greeted. Its waits are bounded by the kernel rather
+    than by Python, which would poll before each of them and let go of the interpreter once more.
+    """
+
+    def __init__(self, alias: str) -> None:
+        """Connect. Raises RedisError."""
+        self.process = os.getpid()
+        pool = get_redis_connection(alias).connection_pool
+        # kept: it closes the socket when it goes
+        self._connection = connection = pool.connection_class(**pool.connection_kwargs)
+        connection.redis_connect_func = _on_connect
+        connection.connect()
+        self.run: bytes = connection.run
+        self._socket: socket.socket = connection._sock  # noqa: SLF001 - handed over by redis-py
+        self._seconds = connection.socket_timeout
+        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=_reply_error)
+        self._bounded = type(self._socket) is socket.socket  # TLS needs Python's own way
+        if self._bounded:
+            self._socket.settimeout(None)
+        self._bound(self._seconds)
+
+    def exchange(self, packed: bytes, replies: int = 1) -> list[Any]:
+        """The replies to commands. Raises RedisError, also for an error among them."""
+        reader = self._reader
+        told: list[Any] = []
+        try:
+            self._socket.sendall(packed)
+            while len(told) < replies:
+                reply = reader.gets()
+                if reply is False:
+                    received = self._socket.recv(_CHUNK)
+                    if not received:
+                        raise BrokenConnection("Redis closed the connection")
+                    reader.feed(received)
+                elif type(reply) is not _Push:  # for which nobody asked
+                    told.append(reply)
+        except (TimeoutError, BlockingIOError) as error:  # of Python's own way, of the kernel
+            raise LateReply("Redis did not answer in time") from error
+        except OSError as error:
+            raise BrokenConnection(str(error)) from error
+        for reply in told:
+            if isinstance(reply, Exception):
+                raise reply
+        return told
+
+    def patient_exchange(self, packed: bytes, seconds: float) -> Any:
+        """The same for a command that waits by its own nature, ``seconds`` at most."""
+        self._bound(seconds)
+        try:
+            return self.exchange(packed)[0]
+        finally:
+            self._bound(self._seconds)
+
+    def _bound(self, seconds: float | None) -> None:
+        if not self._bounded:
+            self._socket.settimeout(seconds)
+            return
+        whole = int(seconds or 0)  # 0 stands for no limit
+        limit = struct.pack("@ll", whole, int(((seconds or 0) - whole) * 1_000_000))
+        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._socket.setsockopt(socket.SOL_SOCKET, direction, limit)
+
+
+def _reply_error(text: str) -> Exception:
+    error: Exception = BaseParser.parse_error(text)  # type: ignore[no-untyped-call]
+    return error
 
 
 def _on_connect(connection: Any) -> None:

@@ -19,16 +19,26 @@ class Recent(Generic[K, V]):
 
     def get(self, key: K, make: Callable[[], V]) -> V:
         """The value of ``key``, made now if it is new; two threads may both make it."""
+        found = self.find(key)
+        if found is None:
+            found = make()
+            self.add(key, found)
+        return found
+
+    def find(self, key: K) -> V | None:
+        """The value of ``key``; None when it is not known, or no longer."""
         with self._lock:
-            if key in self._items:
+            found = self._items.get(key)
+            if found is not None:
                 self._items.move_to_end(key)
-                return self._items[key]
-        made = make()
+        return found
+
+    def add(self, key: K, value: V) -> None:
+        """Remember ``value``, which is not None."""
         with self._lock:
-            self._items[key] = made
+            self._items[key] = value
             while len(self._items) > self._size:
                 self._items.popitem(last=False)
-        return made
 
     def __len__(self) -> int:
         return len(self._items)

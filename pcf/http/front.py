@@ -63,7 +63,7 @@ class Front:
         try:
             return self._application(environ, start)
         finally:
-            self._make_service().abandon(arrival)
+            self._make_service().hits.abandon(arrival)
 
     def _hit(self, environ: dict[str, Any], arrival: Arrival) -> "_Answer | None":
         try:
@@ -77,7 +77,7 @@ class Front:
         arrival.known_as = _digest(environ, arrival)
         if arrival.known_as is None:
             return None
-        response = self._make_service().answer_known(request, arrival)
+        response = self._make_service().hits.answer(request, arrival)
         if response is None:
             return None
         status, headers = finish(environ, response, media)
@@ -144,9 +144,13 @@ def _digest(environ: dict[str, Any], arrival: Arrival) -> bytes | None:
         or environ.get("HTTP_CONTENT_ENCODING")
     ):
         return None
+    source = environ["wsgi.input"]
     try:
-        with impatient(environ, arrival.timeout):
-            body = environ["wsgi.input"].read(int(length))
+        if type(source) is BytesIO:  # it has come as a whole: see pcf.http.worker
+            body = source.read(int(length))
+        else:
+            with impatient(environ, arrival.timeout):
+                body = source.read(int(length))
     except OSError as error:
         environ["wsgi.input"] = _Broken(error)
         return None

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from pcf import metrics
-from pcf.http.service import refused
+from pcf.http.refusals import refused
 from pcf.timeouts import TimeoutContext
 
 

@@ -1,8 +1,7 @@
 """The outermost layer: request id, deadline, a last answer when something fell through."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
@@ -12,7 +11,7 @@ from pcf.http import logs
 from pcf.http.arrival import REQUEST_ID, Arrival, arrival_of
 from pcf.http.last_word import last_word
 from pcf.http.watchdog import current_watch
-from pcf.timeouts import activate, carried
+from pcf.timeouts import activate
 
 logger = logging.getLogger("pcf.http")
 
@@ -37,22 +36,30 @@ class RequestMiddleware:
         return response
 
 
-@contextmanager
-def attended(arrival: Arrival) -> Iterator[None]:
+class attended:  # noqa: N801 - reads as the function that it stands for
     """For the block: lines of the log name the request, its deadline is the current one, and the
     watchdog has the last word when nothing is answered by then.
     """
-    token = logs.request_id.set(arrival.request_id)
-    watch = current_watch()
-    if watch is not None and not arrival.watched:
-        arrival.watched = True
-        word = carried(partial(last_word, arrival.timeout, arrival.request_id))
-        watch.work(arrival.timeout.deadline, word)
-    try:
-        with activate(arrival.timeout):
-            yield
-    finally:
-        logs.request_id.reset(token)
+
+    __slots__ = ("_arrival", "_deadline", "_token")
+
+    def __init__(self, arrival: Arrival) -> None:
+        self._arrival = arrival
+        self._deadline = activate(arrival.timeout)
+
+    def __enter__(self) -> None:
+        arrival = self._arrival
+        self._token = logs.request_id.set(arrival.request_id)
+        self._deadline.__enter__()
+        watch = current_watch()
+        if watch is not None and not arrival.watched:
+            arrival.watched = True
+            word = partial(last_word, arrival.timeout, arrival.request_id)
+            watch.work(arrival.timeout.deadline, word)
+
+    def __exit__(self, *problem: object) -> None:
+        self._deadline.__exit__(None, None, None)
+        logs.request_id.reset(self._token)
 
 
 def answered() -> None:

@@ -1,32 +1,28 @@
 """The journey of a GraphQL request: document, viewer and cache, execution, bytes."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from graphql import ExecutionResult, GraphQLError, GraphQLSchema, print_schema
+from graphql import ExecutionResult, GraphQLSchema, print_schema
 
 from pcf import metrics
 from pcf.apps import config
 from pcf.cache.entries import Content, Entry
 from pcf.cache.responses import (
     Lookup,
-    Question,
     ResponseCache,
-    entry_name,
     request_digest,
     token_digest,
 )
-from pcf.database.errors import DatabaseUnavailable
 from pcf.database.retry import idempotent_reads
 from pcf.database.routing import read_from
 from pcf.database.statements import count_queries
 from pcf.documents.cost import check_cost
 from pcf.documents.document import InvalidDocument, UnknownOperation
 from pcf.documents.persisted import PersistedDocuments
-from pcf.errors import ClientError, ResponseTooLarge
+from pcf.errors import ClientError
 from pcf.execution.execute import execute
 from pcf.execution.request import RequestContext
 from pcf.http.access import note
@@ -37,46 +33,20 @@ from pcf.http.caching import (
     MISS,
     NO_STORE,
     STORED,
-    known_tag,
     response_of,
     status_of_hit,
 )
-from pcf.http.errors import present
 from pcf.http.finding import FindCredentials, Finder
+from pcf.http.hits import Hits, Known
 from pcf.http.journey import Journey
-from pcf.http.known import Known, KnownRequests
-from pcf.http.protocol import METHODS, BadRequest, GraphQLRequest, GraphQLResponse, encode
+from pcf.http.protocol import BadRequest, GraphQLRequest, GraphQLResponse, encode
+from pcf.http.refusals import as_graphql, refusal, refused, too_large, with_errors
 from pcf.http.repetitions import report_repetitions
 from pcf.http.sources import PRIMARY_SOURCE, Sources
 from pcf.http.throttle import Throttle
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
 from pcf.tracing import span
 from pcf.viewer import ANONYMOUS, Viewer
-
-STATUSES = {
-    "RATE_LIMITED": 429,
-    "TOO_MANY_REQUESTS": 429,
-    "BODY_TOO_LARGE": 413,
-    "UNAUTHENTICATED": 401,
-    "INSUFFICIENT_SCOPE": 403,
-    "INTERNAL_SERVER_ERROR": 500,
-    "SERVICE_UNAVAILABLE": 503,
-    "TIMEOUT": 504,
-}
-HEADERS = {
-    405: {"Allow": ", ".join(METHODS)},
-    415: {"Accept-Encoding": "identity"},  # RFC 9110 section 12.5.3
-    503: {"Retry-After": "1"},
-}
-
-# Refusals of a request that is well-formed and authenticated: application/json has 200 for them.
-WELL_FORMED = {
-    "COST_TOO_HIGH",
-    "DOCUMENT_NOT_TRUSTED",
-    "PERSISTED_QUERY_HASH_MISMATCH",
-    "PERSISTED_QUERY_NOT_FOUND",
-    "PERSISTED_QUERY_NOT_SUPPORTED",
-}
 
 FindViewers = Callable[[int], list[Viewer]]
 
@@ -109,7 +79,7 @@ class GraphQLService:
         self._throttle = throttle
         self._sources = sources
         self._finder = Finder(cache, find_credentials, throttle)
-        self._known = KnownRequests(config().cache.remembered_requests)
+        self.hits = Hits(cache, config().cache.remembered_requests)
 
     def answer(
         self, request: GraphQLRequest, timeout: TimeoutContext, arrival: Arrival | None = None,
@@ -138,44 +108,6 @@ class GraphQLService:
         ).observe(perf_counter() - started)
         return response
 
-    def answer_known(self, request: GraphQLRequest, arrival: Arrival) -> GraphQLResponse | None:
-        """The response to a request that is known by its bytes, if it is a hit; else None.
-
-        ``request`` has no text, only what the headers say. What the cache said otherwise is left
-        at ``arrival`` for the whole journey.
-        """
-        known = self._known.get(arrival.known_as)
-        if known is None or request.no_store or not config().cache.enabled:
-            return None
-        lookup = self._cache.look_up(
-            Question(
-                token=token_digest(request.token) if request.token else None,
-                digest=known.digest,
-                shared=known.hint.public,
-                join=True,
-                gzip=request.accepts_gzip,
-                tag=known_tag(request),
-            )
-        )
-        if lookup is None or lookup.entry is None:
-            arrival.asked, arrival.digest, arrival.lookup = True, known.digest, lookup
-            return None
-        metrics.cache_hits.inc()
-        self._cache.tally.hit()
-        metrics.db_query_count.observe(0)
-        note(operation="query", statements=0)
-        known.duration.observe(perf_counter() - arrival.started)
-        return response_of(lookup.entry, status_of_hit(lookup.entry), known.hint, request)
-
-    def abandon(self, arrival: Arrival) -> None:
-        """The journey of ``arrival`` was never begun: let others lead the flight it began."""
-        lookup, arrival.lookup = arrival.lookup, None
-        if lookup is not None and lookup.leads and lookup.flight and lookup.viewer is not None:
-            known = self._known.get(arrival.known_as)
-            if known is not None:
-                name = entry_name(lookup.viewer, known.digest, shared=known.hint.public)
-                self._cache.land(name, lookup.flight)
-
     def _answer(self, journey: Journey) -> GraphQLResponse:
         try:
             with span("document"):
@@ -197,9 +129,9 @@ class GraphQLService:
                     self._charge(journey)
                     return self._execute(journey, timeout or journey.timeout)
         except InvalidDocument as invalid:
-            return _refusal(invalid.errors, 400, 200)
+            return refusal(invalid.errors, 400, 200)
         except UnknownOperation as error:
-            return _refusal([_as_graphql(error)], 400, 200)
+            return refusal([as_graphql(error)], 400, 200)
         except ClientError as error:
             return refused(error)
 
@@ -236,9 +168,8 @@ class GraphQLService:
         )
         if journey.arrival is not None and journey.arrival.known_as is not None:
             bucket = metrics.complexity_bucket(operation.measure.complexity)
-            duration = metrics.request_duration.labels(operation.type, bucket)
-            known = Known(journey.digest, operation.hint, duration)
-            self._known.add(journey.arrival.known_as, known)
+            known = Known(journey.digest, operation.hint, bucket)
+            self.hits.remember(journey.arrival.known_as, known)
 
     def _weigh(self, journey: Journey) -> None:
         """What the operation costs with these variables. Raises TooExpensive."""
@@ -278,11 +209,11 @@ class GraphQLService:
         metrics.execution_duration.observe(perf_counter() - started)
         extensions = _cost_report(journey)
         if result.errors:
-            return _with_errors(result, MISS if journey.digest else BYPASS, extensions)
+            return with_errors(result, MISS if journey.digest else BYPASS, extensions)
         body = encode({"data": result.data, **extensions})
         if len(body) > config().requests.max_response_bytes:
-            result = ExecutionResult(None, [_as_graphql(_too_large())])
-            return _with_errors(result, MISS if journey.digest else BYPASS, extensions)
+            result = ExecutionResult(None, [as_graphql(too_large())])
+            return with_errors(result, MISS if journey.digest else BYPASS, extensions)
         if not is_query:
             headers = {"Cache-Status": BYPASS, "Cache-Control": NO_STORE}
             return GraphQLResponse(body, headers=headers)
@@ -310,7 +241,7 @@ class GraphQLService:
         except DeadlineExceeded:  # between two steps: nothing of the response is complete
             raise
         except ClientError as error:
-            result = ExecutionResult(None, [_as_graphql(error)])
+            result = ExecutionResult(None, [as_graphql(error)])
         return context, result
 
     def _clean(self, journey: Journey, context: RequestContext, body: bytes) -> GraphQLResponse:
@@ -348,66 +279,3 @@ def _cost_report(journey: Journey) -> dict[str, Any]:
     if not journey.request.wants_cost or journey.cost is None:
         return {}
     return {"extensions": {"cost": journey.cost.report(config().documents.max_cost)}}
-
-
-def _too_large() -> ResponseTooLarge:
-    limit = config().requests.max_response_bytes
-    return ResponseTooLarge(f"The answer would have more than {limit} bytes; ask for less")
-
-
-def _as_graphql(error: ClientError) -> GraphQLError:
-    return GraphQLError(str(error), original_error=error, extensions=error.extensions)
-
-
-def _with_errors(
-    result: ExecutionResult, cache_status: str, extensions: Mapping[str, Any]
-) -> GraphQLResponse:
-    """A response with errors, and with partial data unless nothing was executed (spec 7.1)."""
-    errors = result.errors or []
-    away = _database_away(result)
-    if away is not None:
-        return refused(away)
-    headers = {"Cache-Status": cache_status, "Cache-Control": NO_STORE}
-    entries = [present(error) for error in errors]
-    content = {"errors": entries, **extensions}
-    outcome = _outcome(entries)
-    if result.data is None and all(e.path is None and e.original_error is None for e in errors):
-        return GraphQLResponse(encode(content), 400, 200, headers, outcome)
-    body = encode({**content, "data": result.data})
-    return GraphQLResponse(body, headers=headers, outcome=outcome)
-
-
-def _database_away(result: ExecutionResult) -> DatabaseUnavailable | None:
-    """The database's absence, when it left nothing of the response: then there is no response.
-
-    A client that is told so by the status comes back later (Retry-After), and so do balancers.
-    """
-    if result.data and any(value is not None for value in result.data.values()):
-        return None
-    for error in result.errors or ():
-        original = error.original_error
-        while isinstance(original, GraphQLError):
-            original = original.original_error
-        if isinstance(original, DatabaseUnavailable):
-            return original
-    return None
-
-
-def refused(error: ClientError) -> GraphQLResponse:
-    """A response that is nothing but ``error``, with the status and headers that go with it."""
-    status = error.status if isinstance(error, BadRequest) else STATUSES.get(error.code, 400)
-    response = _refusal([_as_graphql(error)], status, 200 if error.code in WELL_FORMED else status)
-    headers = {**response.headers, **HEADERS.get(status, {}), **error.headers}
-    return replace(response, headers=headers)
-
-
-def _refusal(errors: list[GraphQLError], status: int, json_status: int) -> GraphQLResponse:
-    """A response without execution."""
-    entries = [present(error) for error in errors]
-    body = encode({"errors": entries})
-    headers = {"Cache-Status": BYPASS, "Cache-Control": NO_STORE}
-    return GraphQLResponse(body, status, json_status, headers, _outcome(entries))
-
-
-def _outcome(entries: list[dict[str, Any]]) -> str:
-    return metrics.outcome(entry["extensions"]["code"] for entry in entries)

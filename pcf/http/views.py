@@ -32,7 +32,8 @@ from pcf.http.protocol import (
     parse_body,
     parse_query_string,
 )
-from pcf.http.service import GraphQLService, refused
+from pcf.http.refusals import refused
+from pcf.http.service import GraphQLService
 from pcf.timeouts import current_timeout
 
 _ABOUT = ("Type", "Encoding")  # of the content

@@ -24,9 +24,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from threading import Event, Lock, Thread, get_ident
 from time import monotonic
+from typing import Self
 
 TICK = 0.05  # seconds between two looks while requests are under way
 GRACE = 1.0  # seconds to refuse a request whose body did not come in time
@@ -41,12 +42,14 @@ GetSocket = Callable[[], socket.socket]
 class Watch:
     """One request of one thread, from the wait for its head to the last byte of its response."""
 
-    def __init__(self, get_socket: GetSocket, seconds: float) -> None:
+    def __init__(self, dog: "Watchdog", get_socket: GetSocket, seconds: float) -> None:
         """``get_socket`` returns the client's socket; ``seconds`` is for the request's head."""
+        self._dog = dog
         self._get_socket = get_socket
         self._thread = get_ident()
         self._lock = Lock()
         self._last_word: LastWord | None = None
+        self._context: Context | None = None  # of the thread, for the last word
         self._reading = False
         self._over = False
         self.deadline = monotonic() + seconds
@@ -54,18 +57,30 @@ class Watch:
     def work(self, deadline: float, last_word: LastWord) -> None:
         """The head is there: from now on ``last_word()`` is sent when ``deadline`` has passed.
 
-        ``last_word`` returns the bytes of a whole HTTP response; it is called in another thread.
+        ``last_word`` returns the bytes of a whole HTTP response; it is called in another thread,
+        with the context variables as they are now.
         """
         with self._lock:
             if not self._over:
                 self.deadline = deadline
                 self._last_word = last_word
+                self._context = copy_context()
 
     def answer(self) -> bool:
         """The thread has its response; whether there still is a client to send it to."""
         with self._lock:
             self._last_word = None
             return not self._over
+
+    def __enter__(self) -> Self:
+        self._dog.begin(self)
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+        self._dog.finish(self)
+        self.end()
 
     def end(self) -> None:
         """The thread is through with the request: its socket is not to be touched any more."""
@@ -94,9 +109,9 @@ class Watch:
                     client.shutdown(socket.SHUT_RD)
                 return
             self._over = True
-            if self._last_word is not None:
+            if self._last_word is not None and self._context is not None:
                 self._log_stack()
-                _send(client, self._last_word())
+                _send(client, self._context.run(self._last_word))
             with suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
 
@@ -122,21 +137,20 @@ class Watchdog:
         self._idle = False
         Thread(target=self._run, name="watchdog", daemon=True).start()
 
-    @contextmanager
-    def over(self, get_socket: GetSocket, seconds: float) -> Iterator[Watch]:
+    def over(self, get_socket: GetSocket, seconds: float) -> Watch:
         """Watch the block, which handles one request; ``current_watch()`` finds the watch."""
-        watch = Watch(get_socket, seconds)
+        return Watch(self, get_socket, seconds)
+
+    def begin(self, watch: Watch) -> None:
+        """Look after ``watch`` from now on."""
         self._watches[id(watch)] = watch
         if self._idle:
             self._idle = False
             self._wake.set()
-        token = _current.set(watch)
-        try:
-            yield watch
-        finally:
-            _current.reset(token)
-            del self._watches[id(watch)]
-            watch.end()
+
+    def finish(self, watch: Watch) -> None:
+        """Look after it no longer."""
+        del self._watches[id(watch)]
 
     def _run(self) -> None:
         while True:

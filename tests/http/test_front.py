@@ -10,6 +10,7 @@ from django_redis import get_redis_connection
 
 from pcf.cache.wire import Wire
 from pcf.database.statements import count_queries
+from pcf.execution.recent import Recent
 from pcf.http.front import Front
 from pcf.schema import graphql_service
 from tests.conftest import make_note, token_for
@@ -52,7 +53,14 @@ def commands(monkeypatch):
 
         return exchange(wire, noted, *how)
 
+    read = Wire.read
+
+    def spy_on_read(wire, packed, replies):
+        sent.append("read")
+        return read(wire, packed, replies)
+
     monkeypatch.setattr(Wire, "_exchange", spy)
+    monkeypatch.setattr(Wire, "read", spy_on_read)
     return sent
 
 
@@ -86,24 +94,78 @@ def test_the_front_answers_as_django_does(live_world, front, django, make, heade
     assert {"X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy"} <= set(of_front.headers)
 
 
-def test_a_hit_is_one_command_to_redis_and_no_sql(live_world, front, commands):
+def test_a_hit_is_one_round_trip_to_redis_and_no_sql(live_world, front, commands):
     token = token_for(live_world.ann)
-    call(front, post(NOTES, authorization=f"Bearer {token}"))
-    call(front, post(NOTES, authorization=f"Bearer {token}"))
-    commands.clear()
-    with count_queries() as queries:
-        reply = call(front, post(NOTES, authorization=f"Bearer {token}"))
-    assert reply.headers["Cache-Status"] == "pcf; hit"
-    assert (commands, queries.count) == (["EVALSHA"], 0)
+
+    def ask():
+        commands.clear()
+        with count_queries() as queries:
+            reply = call(front, post(NOTES, authorization=f"Bearer {token}"))
+        return reply.headers["Cache-Status"], commands[:], queries.count
+
+    ask()
+    assert ask() == ("pcf; hit", ["EVALSHA"], 0)
+    for _ in range(2):
+        assert ask() == ("pcf; hit", ["read"], 0)
+    graphql_service()._cache.tally._due = 0.0
+    assert ask() == ("pcf; hit", ["EVALSHA"], 0), "what was counted is told with a look-up"
+
+
+def test_a_shortcut_is_left_as_soon_as_it_leads_elsewhere(live_world, front, commands):
+    """What it reads has to be what it was: the entry there, the same viewer behind the token."""
+    token = token_for(live_world.ann)
+    bearer = {"authorization": f"Bearer {token}"}
+    for _ in range(3):
+        first = call(front, post(NOTES, **bearer))
+    assert "private of ann" in first.body.decode()
+
+    make_note(live_world.ann, "new")
+    again = call(front, post(NOTES, **bearer))
+    assert "new" in again.body.decode(), "the entry is gone"
+
+    call(front, post(NOTES, **bearer))
+    live_world.ann.is_active = False
+    live_world.ann.save()
+    assert call(front, post(NOTES, **bearer)).status == "401 Unauthorized"
+
+
+@pytest.mark.parametrize("accepts", ["gzip", "identity"])
+def test_a_shortcut_keeps_to_the_coding_and_the_viewer(live_world, front, commands, accepts):
+    for number in range(40):
+        make_note(live_world.ann, f"a long text that gzip likes {number}")
+    users = live_world.ann, live_world.bob
+    bearers = [{"authorization": f"Bearer {token_for(user)}"} for user in users]
+    for _ in range(3):
+        replies = [
+            call(front, post(NOTES, accept_encoding=coding, **bearer))
+            for bearer in bearers
+            for coding in (accepts, "identity")
+        ]
+    assert commands[-4:] == ["read"] * 4
+    packed, plain, packed_of_bob, plain_of_bob = replies
+    if accepts == "gzip":
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(packed.body) == plain.body
+    assert b"private of ann" in plain.body
+    assert b"private of ann" not in plain_of_bob.body
+    assert packed.body != packed_of_bob.body
 
 
 def test_a_miss_takes_over_what_the_front_found_out(live_world, front, django, commands):
     call(front, post(NOTES))
     make_note(live_world.ann, "new")
+    graphql_service().hits._shortcuts = Recent(10)  # those of tests before this one
     commands.clear()
     reply = call(front, post(NOTES))
     assert reply.headers["Cache-Status"] == "pcf; fwd=miss; stored"
     assert commands == ["EVALSHA", "EVALSHA"]  # one look-up, one store
+    make_note(live_world.ann, "newer")
+    for _ in range(2):
+        call(front, post(NOTES))
+    make_note(live_world.ann, "newest")
+    commands.clear()
+    call(front, post(NOTES))
+    assert commands == ["read", "EVALSHA", "EVALSHA"]  # the shortcut led nowhere
     assert "new" in reply.body.decode()
 
 

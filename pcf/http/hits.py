@@ -1,0 +1,112 @@
+"""Hits that need nothing of a request but its bytes: no parsing, no document, one round trip."""
+
+from dataclasses import dataclass, field
+
+from pcf import metrics
+from pcf.apps import config
+from pcf.cache.entries import Entry
+from pcf.cache.responses import Question, ResponseCache, entry_name, token_digest
+from pcf.cache.shortcuts import Shortcut
+from pcf.execution.hints import CacheHint
+from pcf.execution.recent import Recent
+from pcf.http.access import note
+from pcf.http.arrival import Arrival
+from pcf.http.caching import known_tag, response_of, status_of_hit
+from pcf.http.protocol import GraphQLRequest, GraphQLResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a query whose response may be cached comes to.
+
+    ``digest`` names its response; ``bucket`` is its complexity, for the histogram.
+    """
+
+    digest: str
+    hint: CacheHint
+    bucket: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A request by a token, and in which coding: who takes it again can take the shortcut."""
+
+    known_as: bytes
+    token: str | None = field(repr=False)
+    gzip: bool
+
+
+class Hits:
+    """Requests that are recognised by their bytes; one for all threads of a process.
+
+    The same bytes mean the same request: document, operation and variables are all in them.
+    Digests are kept, nothing that a client wrote.
+    """
+
+    def __init__(self, cache: ResponseCache, size: int) -> None:
+        self._cache = cache
+        self._known: Recent[bytes, Known] = Recent(size)
+        self._shortcuts: Recent[_Way, Shortcut] = Recent(size)
+
+    def remember(self, known_as: bytes, known: Known) -> None:
+        """The next request with this digest of its bytes is ``known``."""
+        self._known.add(known_as, known)
+
+    def answer(self, request: GraphQLRequest, arrival: Arrival) -> GraphQLResponse | None:
+        """The response to a request that is known by its bytes, if it is a hit; else None.
+
+        ``request`` has no text, only what the headers say. What the cache said otherwise is left
+        at ``arrival`` for the whole journey.
+        """
+        if arrival.known_as is None or request.no_store or not config().cache.enabled:
+            return None
+        known = self._known.find(arrival.known_as)
+        if known is None:
+            return None
+        token = token_digest(request.token) if request.token else None
+        way = _Way(arrival.known_as, token, request.accepts_gzip)
+        entry = self._short(way, request) or self._look_up(way, known, request, arrival)
+        if entry is None:
+            return None
+        metrics.cache_hits.inc()
+        self._cache.tally.hit()
+        note(operation="query", statements=0)
+        duration = metrics.request_duration.labels("query", known.bucket)
+        duration.observe(arrival.seconds)
+        return response_of(entry, status_of_hit(entry), known.hint, request)
+
+    def abandon(self, arrival: Arrival) -> None:
+        """The journey of ``arrival`` was never begun: let others lead the flight it began."""
+        lookup, arrival.lookup = arrival.lookup, None
+        if lookup is None or not lookup.leads or not lookup.flight or lookup.viewer is None:
+            return
+        known = self._known.find(arrival.known_as) if arrival.known_as else None
+        if known is not None:
+            name = entry_name(lookup.viewer, known.digest, shared=known.hint.public)
+            self._cache.land(name, lookup.flight)
+
+    def _short(self, way: _Way, request: GraphQLRequest) -> Entry | None:
+        shortcut = self._shortcuts.find(way)
+        if shortcut is None or (request.if_none_match and request.queries_only):
+            return None
+        return self._cache.take(shortcut)
+
+    def _look_up(
+        self, way: _Way, known: Known, request: GraphQLRequest, arrival: Arrival
+    ) -> Entry | None:
+        question = Question(
+            token=way.token,
+            digest=known.digest,
+            shared=known.hint.public,
+            join=True,
+            gzip=way.gzip,
+            tag=known_tag(request),
+        )
+        lookup = self._cache.look_up(question)
+        if lookup is None or lookup.entry is None:
+            arrival.asked, arrival.digest, arrival.lookup = True, known.digest, lookup
+            return None
+        shortcut = self._cache.shortcut(question, lookup)
+        if shortcut is not None:
+            self._shortcuts.add(way, shortcut)
+        return lookup.entry
