@@ -253,12 +253,6 @@ loader_batch_size = Labelled(
     ),
     None,
 )
-loader_loads = Labelled(
-    Counter("dataloader_loads_total", "Keys asked of a loader", ("loader",)), None
-)
-loader_batches = Labelled(
-    Counter("dataloader_batches_total", "Batches a loader dispatched", ("loader",)), None
-)
 
 # --- the response cache
 

@@ -47,8 +47,8 @@ def grown(before: Metrics, after: Metrics, name: str) -> dict[str, float]:
 
 def efficiency(before: Metrics, after: Metrics) -> tuple[float | None, list[tuple[str, int, int]]]:
     """Keys a batch of all loaders together, and (loader, loads, batches) of each."""
-    loads = grown(before, after, "dataloader_loads_total")
-    batches = grown(before, after, "dataloader_batches_total")
+    loads = grown(before, after, "dataloader_batch_size_sum")
+    batches = grown(before, after, "dataloader_batch_size_count")
     rows = [
         (labels.partition('"')[2].rstrip('"'), int(loads.get(labels, 0)), int(count))
         for labels, count in sorted(batches.items())

@@ -107,9 +107,7 @@ class Prepared:
         for place, name in self._slots:
             params[place] = values[name]
         connection = connections[using]
-        with connection.cursor() as cursor:
-            cursor.execute(self._sql, params)
-            rows: list[Row] = cursor.fetchall()
+        rows: list[Row] = connection.rows(self._sql, params)  # type: ignore[attr-defined]
         return [self._convert(row, connection) for row in rows] if self._converters else rows
 
     def _convert(self, row: Row, connection: Any) -> Row:

@@ -127,7 +127,7 @@ class Loader(DataLoader):
         When the batch fails as a whole, its keys are forgotten, so that they can be asked again.
         """
         name = type(self).__name__
-        _note_batch(name, len(keys))
+        _sizes(name).observe(len(keys))
         log = current_log()
         if log is not None:
             log.place = name
@@ -170,21 +170,10 @@ class Loader(DataLoader):
         return self
 
 
-def _note_batch(name: str, size: int) -> None:
-    batch_size, batches, loads = _meters(name)
-    batch_size.observe(size)
-    batches.inc()
-    loads.inc(size)
-
-
 @cache
-def _meters(name: str) -> tuple[Any, Any, Any]:
-    """The batch sizes, batches and loads of the loader called ``name``."""
-    return (
-        metrics.loader_batch_size.labels(name),
-        metrics.loader_batches.labels(name),
-        metrics.loader_loads.labels(name),
-    )
+def _sizes(name: str) -> Any:
+    """The histogram of the batches of the loader called ``name``."""
+    return metrics.loader_batch_size.labels(name)
 
 
 class ListLoader(Loader):

@@ -377,12 +377,12 @@ def test_tables_go_between_their_marks_in_the_documentation():
 
 
 def test_the_growth_of_counters_and_the_efficiency_of_batches():
-    before = observe.parse_metrics('dataloader_loads_total{loader="a"} 10.0\nx 1\n# HELP x\n')
+    before = observe.parse_metrics('dataloader_batch_size_sum{loader="a"} 10.0\nx 1\n# HELP x\n')
     after = observe.parse_metrics(
-        'dataloader_loads_total{loader="a"} 70.0\ndataloader_batches_total{loader="a"} 10.0\n'
+        'dataloader_batch_size_sum{loader="a"} 70.0\ndataloader_batch_size_count{loader="a"} 10.0\n'
     )
 
-    assert observe.grown(before, after, "dataloader_loads_total") == {'loader="a"': 60.0}
+    assert observe.grown(before, after, "dataloader_batch_size_sum") == {'loader="a"': 60.0}
     assert observe.efficiency(before, after) == (6.0, [("a", 60, 10)])
     assert observe.efficiency(after, after) == (None, [])
 

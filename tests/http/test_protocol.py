@@ -284,7 +284,7 @@ def test_metrics_name_what_operators_look_for(world, http):
     text = http.get("/metrics").content.decode()
     for name in (
         "dataloader_batch_size_bucket",
-        "dataloader_loads_total",
+        "dataloader_batch_size_sum",
         "response_cache_hits_total",
         "response_cache_misses_total",
         "db_query_count_bucket",

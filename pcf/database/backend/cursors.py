@@ -1,0 +1,178 @@
+"""The cursors that all statements go through: each runs under its budget."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.db import Error, transaction
+from django.db.backends.postgresql import base
+from django.db.backends.utils import CursorWrapper
+
+from pcf import metrics
+from pcf.database.errors import ConnectionLost, OutOfResources
+from pcf.database.pool import backoff
+from pcf.database.retry import is_out_of_resources, lost_reason, may_repeat
+from pcf.database.statements import Watch, template_text, with_limit
+from pcf.errors import ClientError
+from pcf.timeouts import current_timeout
+
+if TYPE_CHECKING:
+    from pcf.database.backend.base import DatabaseWrapper
+
+
+class DeadlineCursor(CursorWrapper):
+    """Runs every statement under its budget, writes it down, repeats what may be repeated.
+
+    Raises ``InsufficientTime`` before and ``DeadlineExceeded`` after the server is involved, and
+    ``ConnectionLost`` when the connection broke inside a TimeoutContext; there ``OutOfResources``,
+    too, when the server is short of something.
+    """
+
+    db: "DatabaseWrapper"
+
+    def _execute(self, sql: Any, params: Any, *_ignored: Any) -> Any:
+        if self.db.commits_alone(sql):
+            with transaction.atomic(self.db.alias):
+                return self._execute(sql, params)
+        return self.run(sql, params)
+
+    def run(self, sql: Any, params: Any) -> Any:
+        """Execute a statement that is known to commit nothing of its own."""
+        try:
+            return self._once(sql, params)
+        except Error as error:
+            reason = self._lost(error)
+            if reason is None:
+                if current_timeout() is not None and is_out_of_resources(error.__cause__):
+                    raise OutOfResources from error
+                raise
+            return self._again(error, reason, sql, params)
+
+    def _once(self, sql: Any, params: Any) -> Any:
+        if isinstance(self.cursor, psycopg.ServerCursor):
+            with self._alone(sql):
+                return super()._execute(sql, params)  # type: ignore[misc]
+        watch = Watch(self.cursor.connection, sql)
+        try:
+            if watch.limit:
+                result = super()._execute(with_limit(watch.limit, sql), params)  # type: ignore[misc]
+                self.cursor.nextset()  # past the answer to the SET
+            else:
+                result = super()._execute(sql, params)  # type: ignore[misc]
+        except BaseException as error:
+            self._failed(watch, error)
+            raise
+        watch.done()
+        return result
+
+    def _failed(self, watch: Watch, error: BaseException) -> None:
+        """Close ``watch``; raise the deadline's error when ``error`` was its doing."""
+        cause = error.__cause__ if isinstance(error, Error) else error
+        late = watch.failed(cause or error)
+        if late is not None:
+            if self.cursor.connection.closed:
+                self.db.abandon()
+            raise late from error
+
+    def _lost(self, error: Error) -> str | None:
+        """Why the connection broke; None when ``error`` is of another kind."""
+        if isinstance(error, ClientError):
+            return None
+        return lost_reason(error.__cause__, self.cursor.connection)
+
+    def _again(self, error: Error, reason: str, sql: Any, params: Any) -> Any:
+        """The connection broke: repeat a SELECT that may be, outside a transaction.
+
+        At most ``database.retry_attempts`` times, inside the deadline, each on a fresh connection.
+        """
+        db = self.db
+        if db.abandon() and type(self.cursor) is base.Cursor and may_repeat(template_text(sql)):
+            for _ in backoff().repetitions(current_timeout()):
+                metrics.db_retries.labels(reason).inc()
+                try:
+                    db.ensure_connection()
+                    self.cursor = db.create_cursor()
+                    return self._once(sql, params)
+                except Error as another:
+                    next_reason = self._lost(another)
+                    if next_reason is None:
+                        raise
+                    error, reason = another, next_reason
+                    db.abandon()
+        raise _lost_error(error)
+
+    def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
+        if self.db.commits_alone(sql):
+            with transaction.atomic(self.db.alias):
+                return self._executemany(sql, param_list, *ignored)
+        with self._alone(sql):
+            return super()._executemany(sql, param_list, *ignored)  # type: ignore[misc]
+
+    def callproc(
+        self,
+        procname: str,
+        params: Sequence[Any] | None = None,
+        kparams: dict[str, int] | None = None,
+    ) -> Any:
+        """As Django's, under the statement's budget."""
+        with self._alone(f"CALL {procname}"):
+            return super().callproc(procname, params, kparams)
+
+    @contextmanager
+    def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Any]:
+        """As psycopg's ``Cursor.copy``; the whole exchange counts as one statement."""
+        alone = self.db.commits_alone(statement)
+        with (
+            transaction.atomic(self.db.alias) if alone else nullcontext(),
+            self._alone(statement),
+            self.db.wrap_database_errors,
+            self.cursor.copy(statement, params, **options) as copy,
+        ):
+            yield copy
+
+    def stream(self, sql: Any, params: Any = None, **options: Any) -> Iterator[Any]:
+        """As psycopg's ``Cursor.stream``; one statement until the last row was taken."""
+        with self._alone(sql), self.db.wrap_database_errors:
+            yield from self.cursor.stream(sql, params, **options)
+
+    @contextmanager
+    def _alone(self, sql: Any) -> Iterator[None]:
+        """Watch a statement that cannot share its message with a SET; it is never repeated."""
+        self.db.validate_no_broken_transaction()
+        try:
+            with self.db.wrap_database_errors:
+                watch = Watch(self.cursor.connection, sql, alone=True)
+            try:
+                yield
+            except BaseException as error:
+                self._failed(watch, error)
+                raise
+            watch.done()
+        except Error as error:
+            if self._lost(error) is None:
+                raise
+            self.db.abandon()
+            raise _lost_error(error) from error.__cause__
+
+
+def _lost_error(error: Error) -> Error:
+    """What a broken connection is reported as: Django's ``error`` itself outside a request."""
+    if current_timeout() is None:
+        return error
+    lost = ConnectionLost()
+    lost.__cause__ = error
+    return lost
+
+
+class DeadlineDebugCursor(base.CursorDebugWrapper, DeadlineCursor):
+    """Django's logging cursor (DEBUG, CaptureQueriesContext) with the same guards."""
+
+    @contextmanager
+    def copy(self, statement: Any, *args: Any, **options: Any) -> Iterator[Any]:
+        """As ``DeadlineCursor.copy``, logged."""
+        with (
+            self.debug_sql(template_text(statement)),
+            DeadlineCursor.copy(self, statement, *args, **options) as copy,
+        ):
+            yield copy
