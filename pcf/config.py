@@ -296,7 +296,7 @@ class Traces:
 class Features:
     """What only some deployments want."""
 
-    graphiql: bool = False
+    graphiql: bool = False  # for every browser; members of staff who are logged in get it anyway
     slow_query: bool = False  # the field slowQuery, for trying out the timeout hierarchy
     demo_data: bool = False  # seed_demo may create users, a token and a log-in that all can guess
 

@@ -54,10 +54,10 @@ def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., An
             return _empty(200)
         if request.method == "OPTIONS":
             return _preflight(request)
-        if _is_for_graphiql(request, accept):
-            return graphiql_page(request)
         media = JSON
         try:
+            if _is_for_graphiql(request, accept):
+                return graphiql_page(request)
             media = media_type(accept)
             response = _answer(make_service(), request, media)
         except ClientError as error:
@@ -103,11 +103,19 @@ def _empty(status: int, headers: Mapping[str, str] | None = None) -> HttpRespons
 
 def _is_for_graphiql(request: HttpRequest, accept: str | None) -> bool:
     return (
-        config().features.graphiql
-        and request.method == "GET"
+        request.method == "GET"
         and "query=" not in request.META.get("QUERY_STRING", "")
         and wants_html(accept or "")
+        and (config().features.graphiql or _is_staff(request))
     )
+
+
+def _is_staff(request: HttpRequest) -> bool:
+    """Whether a member of staff is logged in to the admin. That shows the page and no data: its
+    queries need a token, as all do.
+    """
+    user = getattr(request, "user", None)
+    return bool(user and user.is_active and user.is_staff)
 
 
 def _timeout(request: HttpRequest) -> Any:

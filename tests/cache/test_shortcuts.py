@@ -5,6 +5,7 @@ from time import time
 import pytest
 from django_redis import get_redis_connection
 
+from pcf.apps import config
 from pcf.cache.entries import Content
 from pcf.cache.gate import gate
 from pcf.cache.responses import Question, ResponseCache, entry_name
@@ -66,7 +67,7 @@ def test_an_error_among_the_replies_is_raised_and_leaves_nothing_behind(live_wor
     assert cache.take(way).body == b"x"
 
     client = get_redis_connection("default")
-    key = next(client.scan_iter(match="*:e:anonymous:d"))
+    key = f"{config().cache.prefix}:e:{name}"
     client.delete(key)
     client.set(key, "no hash")
     assert cache.take(way) is None

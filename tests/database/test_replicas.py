@@ -178,8 +178,16 @@ def test_threads_watch_and_end(made_replica, configure, monkeypatch):
     # the primary may be far ahead of the position that this replica claims
     configure("replicas", check_interval=0.01, max_lag=600.0, max_lag_bytes=2**60)
     watched = Replicas([made_replica.alias])
+    looking, watch = threading.Event(), Replicas._watch
+
+    def held_watch(self, replica):
+        looking.wait(10)
+        watch(self, replica)
+
+    monkeypatch.setattr(Replicas, "_watch", held_watch)
     try:
         assert watched.pick() is None  # the first request does not wait for the first look
+        looking.set()
         wait_for("the first look", watched.pick)
         assert watched.pick().alias == made_replica.alias
         assert watched.all_have(5_000)

@@ -83,7 +83,11 @@ def test_a_replica_that_lags_is_left_out(stack, behind):
     lost = "db_replica_in_use"
     stack.primary.execute("SELECT pg_logical_emit_message(false, 'pcf', repeat('x', 2000000))")
     wait_for("the lag is noticed", lambda: stack.metric(lost, replica="replica-1") == 0)
-    wait_for("nobody reads from it", lambda: shown(title(stack, 1, 2, **NO_STORE)) == "lagging")
+
+    def nobody_reads_from_it():  # every worker has to notice for itself
+        return all(shown(title(stack, 1, 2, **NO_STORE)) == "lagging" for _ in range(8))
+
+    wait_for("nobody reads from it", nobody_reads_from_it)
     reads = stack.replica_reads()
     for _ in range(8):
         assert shown(title(stack, 1, viewer=2, **NO_STORE)) == "lagging"

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -195,3 +196,36 @@ def test_html_is_wanted(accept):
 )
 def test_json_is_wanted(accept):
     assert not wants_html(accept)
+
+
+@pytest.fixture
+def production(settings):
+    """GraphiQL is not for everybody."""
+    settings.PCF = replace(settings.PCF, features=replace(settings.PCF.features, graphiql=False))
+
+
+@pytest.mark.usefixtures("production")
+@pytest.mark.parametrize(
+    ("who", "active", "expected"),
+    [(None, True, "json"), ("ann", True, "json"), ("staff", True, "page"), ("staff", False, "json")],
+)
+def test_where_it_is_off_members_of_staff_get_it(world, client, who, active, expected):
+    if who:
+        user = getattr(world, who)
+        client.force_login(user)
+        type(user).objects.filter(pk=user.pk).update(is_active=active)
+    answer = client.get("/graphql", headers={"accept": BROWSER})
+    assert ("graphiql" in answer.content.decode()) == (expected == "page")
+    assert answer.headers["Content-Type"].startswith(
+        "text/html" if expected == "page" else "application/json"
+    )
+    if who:
+        assert "Cookie" in answer.headers["Vary"]
+
+
+@pytest.mark.usefixtures("production")
+def test_the_log_in_of_staff_is_no_token(world, client):
+    client.force_login(world.staff)
+    query = {"query": "{ me { name } }"}
+    answer = client.post("/graphql", query, content_type="application/json")
+    assert answer.json() == {"data": {"me": None}}
