@@ -108,6 +108,8 @@ class Documents:
     max_directives: int = 30
     max_aliases: int = 30
     max_fragments: int = 30
+    max_variables: int = 30  # names of variables
+    max_unknown_names: int = 100  # that the schema does not have; aliases, fragments are some, too
     max_value_depth: int = 10  # lists and objects within each other in one argument
     max_depth: int = 15  # fields within each other
     max_complexity: int = 1_000  # selected fields of all operations

@@ -71,7 +71,9 @@ LIMITS = (
     "response",
     "root_fields",
     "tokens",
+    "unknown_names",
     "value_depth",
+    "variables",
     "variables_bytes",
     "variables_depth",
 )

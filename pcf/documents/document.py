@@ -16,7 +16,7 @@ from graphql import (
 from pcf.config import Documents
 from pcf.documents.cost import CostModel, check_cost, cost_model
 from pcf.documents.limits import Measure, measure
-from pcf.documents.scan import check_text
+from pcf.documents.scan import check_text, names_of
 from pcf.documents.selection import select
 from pcf.errors import ClientError
 from pcf.execution.hints import NO_HINT, CacheHint, operation_hint
@@ -84,7 +84,7 @@ def prepare(schema: GraphQLSchema, text: str, limits: Documents) -> Document:
     Raises InvalidDocument when it does not parse, exceeds a limit or is not valid.
     """
     try:
-        check_text(text, limits)
+        check_text(text, limits, names_of(schema))
         node = _parse(text)
         measures = measure(node, limits)
         costs = {_name(o): _cost(schema, node, o, limits) for o, _ in measures}

@@ -8,7 +8,10 @@ nested too deeply. What is counted here is exact for every text that parses.
 
 import re
 from collections import Counter
-from itertools import accumulate
+from functools import lru_cache
+from itertools import accumulate, pairwise
+
+from graphql import GraphQLSchema
 
 from pcf.config import Documents
 from pcf.errors import LimitExceeded
@@ -40,10 +43,11 @@ def too_large(limit: str, allowed: int, what: str) -> DocumentTooLarge:
     return DocumentTooLarge(limit, allowed, f"The document has more than {allowed} {what}")
 
 
-def check_text(text: str, limits: Documents) -> None:
+def check_text(text: str, limits: Documents, known: frozenset[str] = frozenset()) -> None:
     """Raise DocumentTooLarge when the text alone shows that a document is beyond ``limits``.
 
-    Says nothing about a text that is no document; parsing it will.
+    ``known`` are the names that a schema has, as ``names_of`` collects them. Says nothing about a
+    text that is no document; parsing it will.
     """
     if len(text) > limits.max_characters:
         raise too_large("characters", limits.max_characters, "characters")
@@ -53,7 +57,20 @@ def check_text(text: str, limits: Documents) -> None:
     tokens = _without_comments(found)
     if tokens.count("@") > limits.max_directives:
         raise too_large("directives", limits.max_directives, "directives")
-    _check_places(tokens, limits)
+    variables = {name for mark, name in pairwise(tokens) if mark == "$"}
+    if len(variables) > limits.max_variables:
+        raise too_large("variables", limits.max_variables, "variables")
+    _check_places(tokens, limits, known)
+
+
+@lru_cache(maxsize=4)
+def names_of(schema: GraphQLSchema) -> frozenset[str]:
+    """What a document may name outside of parentheses: types, fields, directives, keywords."""
+    names = {"query", "mutation", "subscription", "fragment", "on", "__typename", "__schema"}
+    names |= {"__type", *schema.type_map, *(directive.name for directive in schema.directives)}
+    for kind in schema.type_map.values():
+        names.update(getattr(kind, "fields", ()))
+    return frozenset(names)
 
 
 def split(text: str) -> list[str]:
@@ -68,7 +85,7 @@ def _without_comments(found: list[str]) -> list[str]:
     return [lexeme for lexeme in found if lexeme and lexeme[0] != "#"]
 
 
-def _check_places(tokens: list[str], limits: Documents) -> None:
+def _check_places(tokens: list[str], limits: Documents, known: frozenset[str]) -> None:
     """What depends on where a token stands: between parentheses are values, elsewhere fields."""
     selections, values = _by_place(tokens)
     if selections.count(":") > limits.max_aliases:
@@ -77,6 +94,11 @@ def _check_places(tokens: list[str], limits: Documents) -> None:
     definitions = [word for word, depth in zip(selections, depths, strict=True) if not depth]
     if definitions.count("fragment") > limits.max_fragments:
         raise too_large("fragments", limits.max_fragments, "fragments")
+    unknown = {word for word in selections if word[0] not in _NO_NAME} - known
+    if len(unknown) > limits.max_unknown_names:
+        raise too_large(
+            "unknown_names", limits.max_unknown_names, "names that the schema does not have"
+        )
     if max(_depths(values), default=0) > limits.max_value_depth:
         raise too_large("value_depth", limits.max_value_depth, "levels in one value")
     if max(depths, default=0) > NESTING * limits.max_depth:
@@ -120,6 +142,7 @@ def _depths(tokens: list[str]) -> list[int]:
     return list(accumulate(_STEPS.get(lexeme, 0) for lexeme in tokens))
 
 
+_NO_NAME = frozenset('0123456789-."!$&():=@[]{|}')
 _NO_FIELD_AFTER = frozenset({"...", "on", "@"})
 _NO_FIELD = frozenset({":", "...", "@", "on"})
 _STEPS = {"{": 1, "[": 1, "}": -1, "]": -1}

@@ -33,6 +33,10 @@ def of_fragments(times):
     return f"{{ me {{ {' '.join(spreads)} }} }} {' '.join(definitions)}"
 
 
+OF_TWO_VARIABLES = """
+    query ($a: ID!, $b: ID!) { user(id: $a) { id } me { id } note(id: $b) { id } }
+"""
+NAMES_OF_ITS_OWN = "query Q { a: me { ...F } b: me { id c: id } } fragment F on User { id }"
 TAGS_OF_NOTES = "{ tags { notes { tags { notes { id } } } } }"
 TAG_NOTE = "mutation { tagNote(input: {noteId: 1, tagIds: [1]}) { note { id } } }"
 SAME_THRICE = """
@@ -47,6 +51,8 @@ CASES = [
     ("directives", "max_directives", 3, repeated("a{}: id @skip(if: true)", 3)),
     ("aliases", "max_aliases", 4, repeated("a{}: id", 4)),
     ("fragments", "max_fragments", 3, of_fragments(3)),
+    ("variables", "max_variables", 2, OF_TWO_VARIABLES),
+    ("unknown_names", "max_unknown_names", 5, NAMES_OF_ITS_OWN),
     ("value_depth", "max_value_depth", 2, TAG_NOTE),
     ("depth", "max_depth", 4, SEED),
     ("complexity", "max_complexity", 10, SEED),
@@ -96,6 +102,8 @@ COUNTABLE = [
     "{" * 400,
     "{ me(a: " + "[" * 400 + ") }",
     of_fragments(60),
+    "{ me { " + " ".join(f"nmae{n}" for n in range(400)) + " } }",
+    "{ users(" + " ".join(f"first: $v{n}" for n in range(60)) + ") { id } }",
     "#\n" * 501,
     '"""' + '\\"""' * 3_000,
     '{ me(a: "' + "x" * 1_000_000 + '") { id } }',

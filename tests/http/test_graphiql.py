@@ -207,7 +207,12 @@ def production(settings):
 @pytest.mark.usefixtures("production")
 @pytest.mark.parametrize(
     ("who", "active", "expected"),
-    [(None, True, "json"), ("ann", True, "json"), ("staff", True, "page"), ("staff", False, "json")],
+    [
+        (None, True, "json"),
+        ("ann", True, "json"),
+        ("staff", True, "page"),
+        ("staff", False, "json"),
+    ],
 )
 def test_where_it_is_off_members_of_staff_get_it(world, client, who, active, expected):
     if who:
