@@ -1,12 +1,17 @@
-"""In front of Django: hits of the response cache, answered from the bytes of the request.
+"""In front of Django: requests for the GraphQL address, answered from what the server hands over.
 
-A request that is known by its bytes needs one round trip to Redis and nothing of Django. Whatever
-is not a hit goes on to Django as if nothing had been in front of it, with what was found out: its
-body, its id, its deadline and what the cache said. Errors are Django's, too.
+A hit that is known by its bytes needs one round trip to Redis and nothing else. Any other POST of
+one well-formed request goes straight to the service. Django makes the rest: whatever is refused
+before it is understood, GET requests that are no hits, batches, GraphiQL. It is handed over as if
+nothing had been in front, with what was found out: its body, its id, its deadline and what the
+cache said.
 
-When Redis fails nothing is answered here.
+Of Django's middleware an answer has what all answers have: its headers (``_frame``), and that a
+request is refused for its host or for coming without TLS. Its signals of a request's start and end
+are sent where something is executed; connections to the database go back to their pool with them.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextvars import Context
@@ -16,16 +21,29 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
+from django.core import signals
+
 from pcf.apps import config, proxy_variables
 from pcf.errors import ClientError
+from pcf.http.address import client_address
 from pcf.http.arrival import REQUEST_ID, Arrival, arrival_of
 from pcf.http.heads import GRAPHQL_PATH, finish, impatient, read_head
 from pcf.http.middleware import answered, attended
-from pcf.http.protocol import GraphQLRequest, media_type
+from pcf.http.protocol import (
+    JSON,
+    GraphQLRequest,
+    GraphQLResponse,
+    make_request,
+    media_type,
+    parse_body,
+)
+from pcf.http.refusals import internal_error
 from pcf.http.service import GraphQLService
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Headers = tuple[tuple[str, str], ...]
+
+logger = logging.getLogger("pcf.http")
 
 FRAME = "pcf.frame"  # in the environ of a request that asks for the frame
 _JSON = frozenset(
@@ -50,34 +68,37 @@ class Front:
         self._way = (*_WAY, *proxy_variables())
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer a hit, hand over everything else."""
+        """Answer, or hand over to Django."""
         if environ.get("PATH_INFO") != GRAPHQL_PATH or environ["REQUEST_METHOD"] not in _METHODS:
             return self._application(environ, start)
         arrival = arrival_of(environ)
         with attended(arrival):
-            hit = self._hit(environ, arrival)
-            if hit is not None:
+            answer = self._answer(environ, arrival)
+            if answer is not None:
                 answered()
-                start(hit.status, hit.headers)
-                return (hit.body,)
+                start(answer.status, answer.headers)
+                return (answer.body,)
         try:
             return self._application(environ, start)
         finally:
             self._make_service().hits.abandon(arrival)
 
-    def _hit(self, environ: dict[str, Any], arrival: Arrival) -> "_Answer | None":
+    def _answer(self, environ: dict[str, Any], arrival: Arrival) -> "_Answer | None":
+        """None when it is Django's to answer."""
         try:
             media = media_type(environ.get("HTTP_ACCEPT"))
-            request = GraphQLRequest("", **read_head(environ, media))
+            head = read_head(environ, media)
         except ClientError:
             return None
         frame = self._frame(environ)
-        if frame is None or request.no_store:
+        asked = None if frame is None else _asked(environ, arrival)
+        if frame is None or asked is None:
             return None
-        arrival.known_as = _digest(environ, arrival)
-        if arrival.known_as is None:
-            return None
-        response = self._make_service().hits.answer(request, arrival)
+        arrival.known_as = sha256(asked).digest()
+        service = self._make_service()
+        response = service.hits.answer(GraphQLRequest("", **head), arrival)
+        if response is None and environ["REQUEST_METHOD"] == "POST":
+            response = _execute(service, environ, arrival, head, asked[len(_POST) :])
         if response is None:
             return None
         status, headers = finish(environ, response, media)
@@ -117,6 +138,7 @@ class Front:
 
 
 _WAY = ("wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT")
+_GET, _POST = b"GET ", b"POST "
 _METHODS = ("POST", "GET")
 _REQUIRED = ("PATH_INFO", "SCRIPT_NAME", "SERVER_PROTOCOL", "REMOTE_ADDR", "wsgi.errors",
              "wsgi.version", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once")  # fmt: skip
@@ -129,13 +151,13 @@ class _Answer:
     body: bytes
 
 
-def _digest(environ: dict[str, Any], arrival: Arrival) -> bytes | None:
-    """What stands for the bytes that say what is asked; None where Django has to say no.
+def _asked(environ: dict[str, Any], arrival: Arrival) -> bytes | None:
+    """The bytes that say what is asked; None where Django has to say no.
 
     The body of a POST is read, and left in ``wsgi.input`` to be read again.
     """
     if environ["REQUEST_METHOD"] == "GET":
-        return sha256(b"GET " + environ.get("QUERY_STRING", "").encode("latin-1")).digest()
+        return _GET + str(environ.get("QUERY_STRING", "")).encode("latin-1")
     length = environ.get("CONTENT_LENGTH") or ""
     if (
         not length.isdigit()
@@ -144,7 +166,7 @@ def _digest(environ: dict[str, Any], arrival: Arrival) -> bytes | None:
         or environ.get("HTTP_CONTENT_ENCODING")
     ):
         return None
-    source = environ["wsgi.input"]
+    source, body = environ["wsgi.input"], b""
     try:
         if type(source) is BytesIO:  # it has come as a whole: see pcf.http.worker
             body = source.read(int(length))
@@ -155,7 +177,33 @@ def _digest(environ: dict[str, Any], arrival: Arrival) -> bytes | None:
         environ["wsgi.input"] = _Broken(error)
         return None
     environ["wsgi.input"] = BytesIO(body)
-    return sha256(b"POST " + body).digest() if len(body) == int(length) else None
+    return _POST + body if len(body) == int(length) else None
+
+
+def _execute(
+    service: GraphQLService,
+    environ: dict[str, Any],
+    arrival: Arrival,
+    head: dict[str, Any],
+    body: bytes,
+) -> GraphQLResponse | None:
+    """What the service answers to the one request in ``body``; None when it is not just that."""
+    try:
+        parameters = parse_body(JSON, body)
+        if not isinstance(parameters, dict):
+            return None
+        address = client_address(environ, config().rates.trusted_proxies)
+        request = make_request(parameters, **head, address=address)
+    except ClientError:
+        return None
+    signals.request_started.send(sender=Front, environ=environ)
+    try:
+        return service.answer(request, arrival.timeout, arrival)
+    except Exception:
+        logger.exception("unexpected error outside of execution")
+        return internal_error()
+    finally:
+        signals.request_finished.send(sender=Front)
 
 
 class _Broken(BytesIO):

@@ -12,6 +12,7 @@ from pcf.database.errors import DatabaseUnavailable
 from pcf.errors import ClientError, ResponseTooLarge
 from pcf.http.caching import BYPASS, NO_STORE
 from pcf.http.errors import present
+from pcf.http.logs import request_id
 from pcf.http.protocol import METHODS, BadRequest, GraphQLResponse, encode
 
 STATUSES = {
@@ -103,3 +104,19 @@ def refusal(errors: list[GraphQLError], status: int, json_status: int) -> GraphQ
 
 def _outcome(entries: list[dict[str, Any]]) -> str:
     return metrics.outcome(entry["extensions"]["code"] for entry in entries)
+
+
+class InternalError(ClientError):
+    """Something went wrong that is not the client's doing; the log has the rest."""
+
+    code = "INTERNAL_SERVER_ERROR"
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """The code, and the id under which the log has the rest."""
+        return {"code": self.code, "requestId": request_id.get()}
+
+
+def internal_error() -> GraphQLResponse:
+    """The response when the service itself has failed."""
+    return refused(InternalError("Internal server error"))

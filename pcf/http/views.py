@@ -18,7 +18,6 @@ from pcf.http.cors import preflight_headers
 from pcf.http.front import FRAME
 from pcf.http.graphiql import graphiql_page, wants_html
 from pcf.http.heads import finish, impatient, read_head
-from pcf.http.logs import request_id
 from pcf.http.protocol import (
     JSON,
     METHODS,
@@ -32,7 +31,7 @@ from pcf.http.protocol import (
     parse_body,
     parse_query_string,
 )
-from pcf.http.refusals import refused
+from pcf.http.refusals import internal_error, refused
 from pcf.http.service import GraphQLService
 from pcf.timeouts import current_timeout
 
@@ -64,7 +63,7 @@ def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., An
             response = refused(error)
         except Exception:
             logger.exception("unexpected error outside of execution")
-            response = refused(InternalError("Internal server error"))
+            response = internal_error()
         return _to_django(request, response, media)
 
     return view
@@ -160,17 +159,6 @@ def _body(request: HttpRequest) -> bytes:
             raise BadRequest("The body did not come in time", status=408)
         raise BadRequest("The body is shorter than its Content-Length")
     return body
-
-
-class InternalError(ClientError):
-    """Something went wrong that is not the client's doing; the log has the rest."""
-
-    code = "INTERNAL_SERVER_ERROR"
-
-    @property
-    def extensions(self) -> dict[str, Any]:
-        """The code, and the id under which the log has the rest."""
-        return {"code": self.code, "requestId": request_id.get()}
 
 
 def _to_django(request: HttpRequest, response: GraphQLResponse, media: str) -> HttpResponse:

@@ -5,6 +5,7 @@ import json
 from urllib.parse import urlencode
 
 import pytest
+from django.core import signals
 from django.utils import timezone
 from django_redis import get_redis_connection
 
@@ -169,7 +170,7 @@ def test_a_miss_takes_over_what_the_front_found_out(live_world, front, django, c
     assert "new" in reply.body.decode()
 
 
-def test_what_is_not_a_hit_is_djangos(live_world, front, django):
+def test_what_is_refused_unseen_is_djangos_and_the_rest_is_not(live_world, front, django):
     token = token_for(live_world.ann)
     bearer = {"authorization": f"Bearer {token}"}
     for _ in range(2):
@@ -183,7 +184,66 @@ def test_what_is_not_a_hit_is_djangos(live_world, front, django):
     assert call(front, post("{ nope }")).headers["Cache-Status"] == "pcf; fwd=bypass"
     ApiToken.objects.update(revoked_at=timezone.now())
     assert call(front, post(NOTES, **bearer)).status == "401 Unauthorized"
-    assert len(django.reached) == 5
+    assert len(django.reached) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"{", {}),
+        (b"[]", {}),
+        (b'{"query": 1}', {}),
+        (b'{"query": "{ me { id } }"}', {"content_encoding": "gzip"}),
+        (b'{"query": "{ me { id } }"}', {"accept": "text/html"}),
+        (b'{"query": "{ me { id } }", "variables": []}', {}),
+        (b'{"query": "{ nope }"}', {}),
+        (b'{"query": "{ me { id } }"}', {"authorization": "Bearer nobody"}),
+        (b'{"query": "subscription { me { id } }"}', {}),
+        (b'{"query": "mutation { deleteNote(input: {id: 0}) { userErrors { code } } }"}', {}),
+        (b'{"query": "{ me { id } }"}', {"x_request_timeout": "0.001"}),
+        (b'{"query": "{ __schema { types { name } } me { id } }"}', {"cache_control": "no-store"}),
+    ],
+)
+def test_what_is_no_hit_is_answered_as_django_does(live_world, front, django, body, headers):
+    of_django = call(django, environ_of(body, **headers))
+    of_front = call(front, environ_of(body, **headers))
+    assert of_front == of_django
+
+
+def test_connections_go_back_and_djangos_signals_are_sent(live_world, front, django):
+    call(front, post("{ me { id } }"))  # which asks Django for its headers, too
+    told = []
+
+    def listen(signal, sender, **_):
+        told.append((sender, signal is signals.request_finished))
+
+    for signal in (signals.request_started, signals.request_finished):
+        signal.connect(listen)
+    try:
+        call(front, post("{ tags(first: 3) { id } }", cache_control="no-store"))
+    finally:
+        for signal in (signals.request_started, signals.request_finished):
+            signal.disconnect(listen)
+    assert told == [(Front, False), (Front, True)]
+    assert django.reached == []
+
+
+def test_what_fails_in_the_service_itself_is_masked_and_logged(
+    live_world, front, django, monkeypatch, caplog
+):
+    def fail(*_):
+        raise KeyError("secret")
+
+    monkeypatch.setattr(graphql_service(), "answer", fail)
+    reply = call(front, post("{ tags(first: 4) { id } }", cache_control="no-store"))
+    assert reply.status == "500 Internal Server Error"
+    assert json.loads(reply.body)["errors"][0]["extensions"] == {
+        "code": "INTERNAL_SERVER_ERROR",
+        "requestId": "same",
+    }
+    assert "KeyError" in caplog.text
+    assert b"secret" not in reply.body
+    assert django.reached == []
 
 
 def test_a_request_that_djangos_middleware_refuses_is_no_hit(live_world, settings, django):
@@ -229,10 +289,10 @@ def test_a_flight_that_django_never_took_over_is_ended(live_world, settings):
         raise RuntimeError("before the view")
 
     healthy = CountingDjango()
-    call(Front(healthy, graphql_service), post(NOTES))
+    call(Front(healthy, graphql_service), get(NOTES))
     make_note(live_world.ann, "new")
     with pytest.raises(RuntimeError):
-        call(Front(broken, graphql_service), post(NOTES))
+        call(Front(broken, graphql_service), get(NOTES))
     client, prefix = get_redis_connection("default"), settings.PCF.cache.prefix
     assert list(client.scan_iter(match=f"{prefix}:f:*")) == []
 
