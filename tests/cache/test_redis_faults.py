@@ -11,6 +11,7 @@ from pcf.cache.gate import CacheUnavailable, Gate, gate
 from pcf.cache.responses import ResponseCache
 from pcf.cache.watch import Watch
 from pcf.database import commits
+from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS
 from tests.cache.redis_server import RedisServer
 from tests.cache.test_responses import ask, depends_on, store, stored_body
@@ -134,6 +135,23 @@ def test_the_first_write_waits_until_all_must_know_and_the_next_do_not(
     redis_server.kill()
     rename(live_world.red)
     assert len(waits) == 2
+
+
+@pytest.mark.blocks("telling all processes of a write that Redis did not take")
+@pytest.mark.parametrize("left", [60.0, 5.0])
+def test_nobody_waits_longer_than_its_deadline_until_all_know(
+    live_world, redis_server, settings, monkeypatch, left
+):
+    lease = 30.0
+    settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, lease_seconds=lease))
+    slept = []
+    monkeypatch.setattr(invalidation, "sleep", slept.append)
+    monkeypatch.setattr(invalidation, "_notices", invalidation._Notices())
+    redis_server.kill()
+    with activate(TimeoutContext.start("http", left)):
+        rename(live_world.red)
+    (seconds,) = slept
+    assert 0 < seconds <= min(left, lease)
 
 
 def test_marks_that_redis_lost_are_made_up_for(live_world, redis_server, cache):

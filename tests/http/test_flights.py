@@ -145,6 +145,7 @@ def test_a_leader_that_died_is_replaced_when_its_lease_has_ended(
     assert ask(query).cache_status == "pcf; fwd=miss; stored"
 
 
+@pytest.mark.blocks("another request that makes the same answer")
 def test_who_waited_for_half_of_its_time_executes_itself(
     live_world, ask, monkeypatch, long_leases, dead_leader
 ):
