@@ -31,8 +31,13 @@ def debugging() -> bool:
 
 
 def find_service() -> Any:
-    """The project's ``GraphQLService``: what the function ``settings.GRAPHQL_SERVICE`` returns."""
-    return import_string(settings.GRAPHQL_SERVICE)()
+    """The project's ``GraphQLService``."""
+    return service_maker()()
+
+
+def service_maker() -> Any:
+    """The function ``settings.GRAPHQL_SERVICE``, which returns it."""
+    return import_string(settings.GRAPHQL_SERVICE)
 
 
 def proxy_variables() -> tuple[str, ...]:

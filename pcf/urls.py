@@ -3,13 +3,13 @@
 from django.contrib import admin
 from django.urls import path
 
+from pcf.apps import service_maker
 from pcf.http.exposition import metrics_view
 from pcf.http.health import health, livez, readyz
 from pcf.http.views import graphql_view
-from pcf.schema import graphql_service
 
 urlpatterns = [
-    path("graphql", graphql_view(graphql_service)),
+    path("graphql", graphql_view(service_maker())),
     path("livez", livez),
     path("readyz", readyz),
     path("health", health),

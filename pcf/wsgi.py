@@ -6,7 +6,7 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
-from pcf.apps import config
+from pcf.apps import config, service_maker
 from pcf.http.access import AccessLog
 from pcf.http.traced import Traced
 
@@ -19,11 +19,11 @@ _django = get_wsgi_application()
 _ = get_resolver().url_patterns
 
 from pcf.http.front import Front  # noqa: E402 - once Django is set up
-from pcf.schema import graphql_service  # noqa: E402
 
-graphql_service()  # a manifest that cannot be read stops the start
+_make_service = service_maker()
+_make_service()  # a manifest that cannot be read stops the start
 
-application: Any = Front(_django, graphql_service)
+application: Any = Front(_django, _make_service)
 if config().traces.enabled:
     application = Traced(application)
 if config().logs.access:

@@ -90,7 +90,7 @@ DATABASE_ROUTERS = ["pcf.database.routing.ReplicaRouter"]
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = redis_settings(PCF, REDIS_URL)
 
-GRAPHQL_SERVICE = "pcf.schema.graphql_service"  # for commands
+GRAPHQL_SERVICE = "pcf.schema.graphql_service"  # what is served at /graphql
 GRAPHENE = {"SCHEMA": "pcf.schema.schema", "SCHEMA_OUTPUT": "schema.graphql"}
 
 AUTH_PASSWORD_VALIDATORS = [

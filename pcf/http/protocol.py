@@ -50,7 +50,7 @@ class GraphQLRequest:
     document_id: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     operation_name: str | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     no_store: bool = False
     queries_only: bool = False
     wants_cost: bool = False

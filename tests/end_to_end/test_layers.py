@@ -95,12 +95,9 @@ def test_database(ask, stubborn, own_database):
 
 
 def test_client(ask):
-    for _ in range(5):  # a busy machine may be past the deadline before it comes to the next field
-        status, _, answer = ask('{ sleeping(name: "x") fine }', **{"X-Request-Timeout": "0.8"})
-        if "data" in answer:
-            break
+    status, _, answer = ask('{ fine sleeping(name: "x") }', **{"X-Request-Timeout": "1"})
     assert (status, answer["data"]) == (200, {"sleeping": None, "fine": 1})
-    assert answer["errors"][0]["extensions"] == timed_out("client", 0.8)
+    assert answer["errors"][0]["extensions"] == timed_out("client", 1)
 
 
 def test_graphql_while_rows_are_completed(ask, stubborn):

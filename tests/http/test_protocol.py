@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from django.test import Client
 
+from pcf.http.protocol import GraphQLRequest
 from tests.conftest import token_for
 from users.models import ApiToken
 
@@ -346,3 +347,8 @@ def test_names_of_the_schema_are_suggested_only_where_that_is_wanted(
     answer = ask(query, variables=values)
     assert b"Did you mean" not in answer.body
     assert answer.errors[0]["message"].endswith((".", "'"))
+
+
+def test_a_request_shows_no_token():
+    """Whoever logs it, or lets a traceback show its variables, does not tell it."""
+    assert "secret" not in repr(GraphQLRequest("{ me { id } }", token="secret"))
