@@ -4,7 +4,6 @@ import contextlib
 import gc
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,6 @@ workers = int(os.environ.get("WORKERS") or 2)
 worker_class = "pcf.http.worker.Worker"  # gthread under a watchdog
 threads = int(os.environ.get("THREADS") or 8)
 preload_app = True  # the schema is built once and its memory shared
-
-# How long a thread that computes may keep the others from going on (seconds). A hit lets go of the
-# interpreter at each of its system calls, and would wait for it again as often; Python's own 5 ms
-# are a long time then.
-_SWITCH_INTERVAL = float(os.environ.get("SWITCH_INTERVAL") or 0.0005)
 
 # --- how long (seconds)
 # With gthread this bounds only a worker's main loop, which also runs while requests do. Requests
@@ -154,7 +148,6 @@ def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - gunicorn's signatur
     """In every worker, when it has been forked and is about to serve."""
     from pcf.cache import watch  # noqa: PLC0415 - configured once the application is loaded
 
-    sys.setswitchinterval(_SWITCH_INTERVAL)
     watch.start()
 
 
