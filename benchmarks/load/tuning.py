@@ -20,8 +20,8 @@ from scripts.supervise import Failure, Say, Stop, Supervisor
 PAGE = ROOT / "docs" / "operations.md"
 SWEEPS = {
     "WORKERS": ["1", "2", "3"],
-    "THREADS": ["2", "8", "16"],
-    "PCF_POOL_MAX_SIZE": ["2", "5", "10"],
+    "THREADS": ["2", "4", "8", "16"],
+    "PCF_POOL_MAX_SIZE": ["8", "10", "20"],
     "PCF_CACHE_ENABLED": ["true", "false"],
     "PCF_CACHE_DEFAULT_TTL": ["2", "10", "300"],
     "PCF_CACHE_MAX_DEPENDENCIES": ["50", "500", "5000"],
