@@ -91,7 +91,8 @@ def _one(row: Row, setting: dict[str, str], load: Load, mix: Mix, supervisor: Su
         row.failures += total.count - results.outcomes["ok"]
         row.hits += results.total(cache="hit").count
         row.asked += results.total(cache="hit").count + results.total(cache="miss").count
-        begun = [used for second, used in outcome.seen.workers if second >= load.warm_up]
-        if begun:
-            row.processor += begun[-1] - begun[0]
+        samples = [sample for sample in outcome.seen.workers if sample[0] >= load.warm_up]
+        if len(samples) > 1:  # taken every few seconds: of what they span, for all of it
+            (first, before), (last, after) = samples[0], samples[-1]
+            row.processor += (after - before) / (last - first) * load.seconds
         row.memory += observe.unshared(service.workers).values()

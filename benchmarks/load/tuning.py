@@ -1,8 +1,9 @@
 """Measure again what the tuning section of docs/operations.md says, and write it there.
 
-    python -m benchmarks.load.tuning [RPS [SECONDS]]      300 requests/s, 10 s a value and round
+    python -m benchmarks.load.tuning [RPS [SECONDS [NAME...]]]      300 requests/s, 10 s a value
 
-Each setting is swept by itself, every other one at its default; all of it takes about 15 minutes.
+Each setting (or those named) is swept by itself, every other one at its default; all of it takes
+about 15 minutes.
 """
 
 import argparse
@@ -40,14 +41,16 @@ def put(page: str, name: str, table: str) -> str:
 def main(arguments: list[str]) -> int:
     """The exit status: 0 done, 2 wrong arguments, 3 it could not be done."""
     try:
-        rate, seconds = (float(text) for text in (*arguments, *("300", "10")[len(arguments) :]))
-    except ValueError:
+        given, names = arguments[:2], arguments[2:] or list(SWEEPS)
+        rate, seconds = (float(text) for text in (*given, *("300", "10")[len(given) :]))
+        sweeps = {name: SWEEPS[name] for name in names}
+    except (ValueError, KeyError):
         print((__doc__ or "").strip(), file=sys.stderr)
         return 2
     mix = read_mix(Path(__file__).with_name("mix.toml"))
     with Supervisor(Say(sys.stderr, "[tuning] ")) as supervisor:
         try:
-            for name, values in SWEEPS.items():
+            for name, values in sweeps.items():
                 options = argparse.Namespace(
                     sweep=(name, values),
                     rate=rate,
