@@ -266,8 +266,8 @@ class Logs:
 class Replicas:
     """Read replicas: how they are watched, and until when queries read from them."""
 
-    check_interval: float = 1.0  # seconds between two looks at a server
-    check_timeout: float = 1.0  # seconds a server has to answer a look
+    check_interval: float = 0.5  # seconds between two looks at a server
+    check_timeout: float = 0.5  # seconds a server has to answer a look
     max_lag: float = 5.0  # seconds a replica may be behind
     max_lag_bytes: int = 64_000_000  # bytes of WAL a replica may be behind
 

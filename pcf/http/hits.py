@@ -15,6 +15,9 @@ from pcf.http.caching import known_tag, response_of, status_of_hit
 from pcf.http.protocol import GraphQLRequest, GraphQLResponse
 
 
+_SHARE = 5  # of the requests that are known, one in so many has a shortcut
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What a query whose response may be cached comes to.
@@ -46,7 +49,8 @@ class Hits:
     def __init__(self, cache: ResponseCache, size: int) -> None:
         self._cache = cache
         self._known: Recent[bytes, Known] = Recent(size)
-        self._shortcuts: Recent[_Way, Shortcut] = Recent(size)
+        # a kilobyte each; those that are worth it are asked for again and again
+        self._shortcuts: Recent[_Way, Shortcut] = Recent(max(1, size // _SHARE))
 
     def remember(self, known_as: bytes, known: Known) -> None:
         """The next request with this digest of its bytes is ``known``."""
