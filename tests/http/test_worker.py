@@ -24,6 +24,7 @@ def sleeps(monkeypatch):
     return taken
 
 
+@pytest.mark.blocks("a connection that another worker may rather accept")
 def test_a_worker_gives_way_to_those_with_fewer_connections(sleeps):
     counts = ConnectionCounts()
     counts.give_way(100)
@@ -130,6 +131,7 @@ def test_the_next_request_is_answered_by_the_same_thread(serve):
     assert len(answered) == 2
 
 
+@pytest.mark.blocks("a client's next request, in the thread that answered")
 def test_a_thread_waits_only_while_nobody_needs_it(serve):
     worker, conn, client = serve(echo)
     client.sendall(HEAD)
@@ -143,6 +145,9 @@ def test_a_thread_waits_only_while_nobody_needs_it(serve):
     assert worker._has_more(conn)
     worker.alive = False
     assert not worker._has_more(conn)
+    worker.alive = True
+    conn.sock.recv(10_000)
+    assert not worker._has_more(conn), "a client that says nothing is waited for no longer"
 
 
 @pytest.mark.parametrize(
