@@ -14,7 +14,6 @@ from pcf.http.arrival import Arrival
 from pcf.http.caching import known_tag, response_of, status_of_hit
 from pcf.http.protocol import GraphQLRequest, GraphQLResponse
 
-
 _SHARE = 5  # of the requests that are known, one in so many has a shortcut
 
 
