@@ -41,7 +41,7 @@ from pcf.database.retry import Commit, is_out_of_resources, lost_reason
 from pcf.database.statements import Kind, kind_of, statement_budget, template_text, usual_limit
 from pcf.timeouts import current_timeout
 
-_KEPT_ROWS = 1_000
+_KEPT_ROWS = 100  # that a cursor may keep when its request is over
 _LIMIT = re.compile(r"\A(SET (LOCAL )?|RESET )statement_timeout[^;]*; ")
 
 

@@ -1,0 +1,48 @@
+"""Reading through a cursor that the connection keeps."""
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from pcf.database.backend.base import _KEPT_ROWS
+from pcf.database.backend.cursors import DeadlineCursor
+
+MANY = "SELECT generate_series(1, %s)"
+
+
+def test_the_cursor_is_kept_but_not_with_many_rows(db):
+    assert connection.rows(MANY, [_KEPT_ROWS])[-1] == (_KEPT_ROWS,)
+    kept = connection._reader
+    assert connection.rows(MANY, [2]) == [(1,), (2,)]
+    assert connection._reader is kept
+    connection.rows(MANY, [_KEPT_ROWS + 1])
+    assert connection._reader is None
+
+
+def test_a_cursor_that_logs_is_not_kept_and_logs_everything(db):
+    connection.rows(MANY, [1])
+    with CaptureQueriesContext(connection) as captured:
+        connection.rows(MANY, [1])
+        connection.rows(MANY, [1])
+    assert len(captured) == 2
+    connection.rows(MANY, [1])
+    assert type(connection._reader) is DeadlineCursor
+
+
+def test_wrappers_of_statements_are_called(db):
+    seen = []
+
+    def wrapper(execute, sql, *rest):
+        seen.append(sql)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(wrapper):
+        connection.rows(MANY, [1])
+    assert seen == [MANY]
+
+
+def test_another_connection_has_another_cursor(transactional_db):
+    connection.rows(MANY, [1])
+    kept = connection._reader
+    connection.close()
+    assert connection.rows(MANY, [1]) == [(1,)]
+    assert connection._reader is not kept
