@@ -57,36 +57,34 @@ class Wire:
         """The run of the server, and its ``replies`` to commands that are packed already and only
         read. Raises RedisError.
         """
-        try:
-            return self._read(packed, replies)
-        except BrokenConnection:
-            return self._read(packed, replies)
-
-    def _read(self, packed: bytes, replies: int) -> tuple[bytes, list[Any]]:
-        line = self._line()
-        try:
-            return line.run, line.exchange(packed, replies)
-        except BaseException:  # replies may still come, and would be taken for the next ones
-            self._own.line = None
-            raise
+        read: tuple[bytes, list[Any]] = self._talk(
+            lambda line: (line.run, line.exchange(packed, replies))
+        )
+        return read
 
     def _exchange(self, parts: Callable[[bytes], tuple[Any, ...]], seconds: Any = None) -> Any:
-        try:
-            return self._once(parts, seconds)
-        except BrokenConnection:
-            # scripts may be run twice: a look-up changes nothing, the others are idempotent
-            return self._once(parts, seconds)
-
-    def _once(self, parts: Callable[[bytes], tuple[Any, ...]], seconds: Any) -> Any:
-        line = self._line()
-        try:
+        def exchange(line: "_Line") -> Any:
             packed = hiredis.pack_command(parts(line.run))
             if seconds is None:
                 return line.exchange(packed)[0]
             return line.patient_exchange(packed, seconds)
+
+        return self._talk(exchange)
+
+    def _talk(self, how: Callable[["_Line"], Any]) -> Any:
+        try:
+            return self._once(how)
+        except BrokenConnection:
+            # scripts may be run twice: a look-up changes nothing, the others are idempotent
+            return self._once(how)
+
+    def _once(self, how: Callable[["_Line"], Any]) -> Any:
+        line = self._line()
+        try:
+            return how(line)
         except BaseException as error:
-            # Its reply may still come, and would be taken for the next one's; and where there is
-            # a replica now, the primary has to be looked for.
+            # A reply may still come, and would be taken for the next one's; and where there is a
+            # replica now, the primary has to be looked for.
             if isinstance(error, ReadOnlyError) or not isinstance(error, ResponseError):
                 self._own.line = None
             raise

@@ -53,8 +53,8 @@ def test_credentials_end_when_they_expire():
     assert shortcut(now).entry(RUN, [[now, RUN], *FOUND[1:]]) is None
 
 
-def test_an_error_among_the_replies_is_raised_and_leaves_nothing_behind(live_world):
-    """The connection is given up: what it still has to say would be taken for other answers."""
+def test_an_error_among_the_replies_leaves_the_connection_in_step(live_world):
+    """What it still had to say would be taken for other answers."""
     cache = ResponseCache(gate())
     dependencies = Dependencies()
     dependencies.add("note", (1,))
