@@ -1,7 +1,6 @@
 """gunicorn's settings. From the environment: HOST, PORT, WORKERS, THREADS, and rarer ones."""
 
 import contextlib
-import gc
 import os
 import shutil
 import tempfile
@@ -125,11 +124,10 @@ def on_starting(server: Any) -> None:
 
 def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """Before every worker, also one that replaces another."""
+    from pcf.processes import settle_memory  # noqa: PLC0415 - not before the folder is known
+
     _close_connections()
-    # What is loaded now stays: the workers' garbage collector need not look at it again, and its
-    # pages stay shared.
-    gc.collect()
-    gc.freeze()
+    settle_memory()
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature

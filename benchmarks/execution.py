@@ -38,6 +38,7 @@ from pcf.execution.execute import execute
 from pcf.execution.request import RequestContext
 from pcf.http.arrival import open_timeout
 from pcf.http.protocol import encode
+from pcf.processes import settle_memory
 from pcf.schema import schema
 from pcf.timeouts import activate
 
@@ -243,8 +244,7 @@ def report_units() -> None:
 def main() -> None:
     call_command("migrate", verbosity=0)
     call_command("seed_demo", verbosity=0)
-    gc.collect()
-    gc.freeze()  # as the server does before it forks
+    settle_memory()  # as the server does before it forks
     for first in (10, 100):
         report_graph(first)
     report_small()

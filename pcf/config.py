@@ -205,6 +205,7 @@ class Database:
 
     slow_statement: float = 0.5  # seconds from which a statement is logged as SLOW QUERY
     repeated_statements: int = 10  # times one request may send a statement before it is an N+1
+    prepared_statements: int = 100  # that each connection keeps; 0: none is prepared
     retry_attempts: int = 3  # of an idempotent read after a lost connection
     backoff_initial: float = 0.05  # seconds before the first retry, doubled every time
     backoff_max: float = 1.0  # seconds
@@ -216,6 +217,8 @@ class Database:
             raise ConfigError("database.slow_statement must be >= 0 seconds")
         if self.repeated_statements < 1:
             raise ConfigError("database.repeated_statements must be at least 1")
+        if self.prepared_statements < 0:
+            raise ConfigError("database.prepared_statements must be at least 0")
         if self.retry_attempts < 0 or not 0 < self.backoff_initial <= self.backoff_max:
             raise ConfigError("database: retry_attempts >= 0, 0 < backoff_initial <= backoff_max")
         if self.startup_wait < 0:

@@ -13,6 +13,7 @@ When the folder is not writable, a worker counts under its process id, as promet
 """
 
 import fcntl
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -26,6 +27,18 @@ from prometheus_client.multiprocess import mark_process_dead
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "worker"
+
+YOUNG_OBJECTS = 10_000  # after which the garbage collector looks at the youngest generation
+
+
+def settle_memory() -> None:
+    """What is loaded now stays: once more than one process is forked from this one, its pages are
+    shared and no garbage collector looks at it again. For what comes, a response of some thousand
+    rows is not interrupted every 700 objects: nearly all of them are freed without the collector.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
 
 
 class _Identity:

@@ -12,6 +12,7 @@ from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGcancelConn
 
+from pcf.database.reads import PreparedReads
 from pcf.timeouts import TimeoutContext, current_timeout
 
 logger = logging.getLogger("pcf.database")
@@ -56,6 +57,7 @@ class Connection(psycopg.Connection[Any]):
     keeps_session_limit: bool = True  # False behind a pooler that shares sessions
     last_used: float = 0.0  # on time.monotonic(); the pool's
     overdue: bool = False  # closed because the server stayed silent
+    reads: PreparedReads | None = None  # what is prepared here; where sessions are not shared
 
     def limit_sql(self, wanted: int | None, usual: int) -> str:
         """SQL that gives the next statement ``wanted`` ms; empty when it has them already.

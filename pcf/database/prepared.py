@@ -6,6 +6,7 @@ run; the SQL is written once.
 """
 
 from collections.abc import Mapping, Sequence
+from secrets import token_hex
 from typing import Any, NoReturn
 
 from django.core.exceptions import EmptyResultSet
@@ -14,7 +15,11 @@ from django.db.models import BooleanField, F, Field, Func, QuerySet
 from django.db.models.expressions import Expression
 from django.db.models.sql.compiler import SQLCompiler
 
+from pcf.database.reads import ReadText
+
 Row = tuple[Any, ...]
+
+_MARK = token_hex()  # stands where a value will; in no constant of a statement
 
 
 class Parameter(Expression):
@@ -74,21 +79,21 @@ class AnyOf(Func):
 class Prepared:
     """The statement of a query set with Parameters; its rows are tuples. For all threads."""
 
-    __slots__ = ("_converters", "_params", "_slots", "_sql")
+    __slots__ = ("_converters", "_read", "_slots")
 
     def __init__(self, queryset: "QuerySet[Any, Any]", using: str) -> None:
         """``queryset`` is a ``values_list``: its columns, in their order, are those of the rows."""
         connection = connections[using]
         compiler = queryset.query.get_compiler(using)
-        self._sql: str | None = None
+        self._read: ReadText | None = None
+        self._slots: list[str] = []
         try:
-            self._sql, params = compiler.as_sql()
+            sql, params = compiler.as_sql()
         except EmptyResultSet:  # nothing can match, whatever the values
-            params = ()
-        self._params = list(params)
-        self._slots = [
-            (place, slot.name) for place, slot in enumerate(params) if isinstance(slot, Slot)
-        ]
+            pass
+        else:
+            self._slots = [param.name for param in params if isinstance(param, Slot)]
+            self._read = _spelled(sql, params, connection)
         columns = [expression for expression, _, _ in compiler.select]
         self._converters = [
             (place, converters, expression)
@@ -101,13 +106,11 @@ class Prepared:
 
     def rows(self, using: str, values: Mapping[str, Any]) -> Sequence[Row]:
         """Run the statement with ``values`` for its Parameters; KeyError when one is missing."""
-        if self._sql is None:
+        if self._read is None:
             return []
-        params = self._params.copy()
-        for place, name in self._slots:
-            params[place] = values[name]
         connection = connections[using]
-        rows: list[Row] = connection.rows(self._sql, params)  # type: ignore[attr-defined]
+        params = [values[name] for name in self._slots]
+        rows: list[Row] = connection.rows(self._read, params)  # type: ignore[attr-defined]
         return [self._convert(row, connection) for row in rows] if self._converters else rows
 
     def _convert(self, row: Row, connection: Any) -> Row:
@@ -117,6 +120,17 @@ class Prepared:
             for converter in converters:
                 values[place] = converter(values[place], expression, connection)
         return tuple(values)
+
+
+def _spelled(sql: str, params: Sequence[Any], connection: Any) -> ReadText:
+    """The statement with its constants written out, as Django's cursors would write them, and
+    placeholders for the Slots alone.
+    """
+    marked = [_MARK if isinstance(param, Slot) else param for param in params]
+    first, *rest = connection.ops.compose_sql(sql, marked).split(f"'{_MARK}'")
+    numbered = [f"${number}{part}" for number, part in enumerate(rest, 1)]
+    text = "%s".join(part.replace("%", "%%") for part in (first, *rest))
+    return ReadText(text, "".join([first, *numbered]).encode())
 
 
 def array_of(keys: Sequence[Any]) -> Any:

@@ -4,9 +4,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from pcf.database.backend.base import _KEPT_ROWS
-from pcf.database.backend.cursors import DeadlineCursor
+from pcf.database.backend.cursors import Reader
+from pcf.database.reads import ReadText
 
-MANY = "SELECT generate_series(1, %s)"
+MANY = ReadText("SELECT generate_series(1, %s)", b"SELECT generate_series(1, $1)")
 
 
 def test_the_cursor_is_kept_but_not_with_many_rows(db):
@@ -25,7 +26,7 @@ def test_a_cursor_that_logs_is_not_kept_and_logs_everything(db):
         connection.rows(MANY, [1])
     assert len(captured) == 2
     connection.rows(MANY, [1])
-    assert type(connection._reader) is DeadlineCursor
+    assert type(connection._reader) is Reader
 
 
 def test_wrappers_of_statements_are_called(db):
@@ -37,7 +38,7 @@ def test_wrappers_of_statements_are_called(db):
 
     with connection.execute_wrapper(wrapper):
         connection.rows(MANY, [1])
-    assert seen == [MANY]
+    assert seen == [MANY.text]
 
 
 def test_another_connection_has_another_cursor(transactional_db):

@@ -32,11 +32,12 @@ from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 
 from pcf.apps import config
-from pcf.database.backend.cursors import DeadlineCursor, DeadlineDebugCursor
+from pcf.database.backend.cursors import DeadlineCursor, DeadlineDebugCursor, Reader
 from pcf.database.commits import Finish, Outcome, may_write, prepare
 from pcf.database.connection import GRACE, Connection
 from pcf.database.errors import ConnectionLost, OutcomeUnknown, OutOfResources
 from pcf.database.pool import Pool
+from pcf.database.reads import ReadText, Rows
 from pcf.database.retry import Commit, is_out_of_resources, lost_reason
 from pcf.database.statements import Kind, kind_of, statement_budget, template_text, usual_limit
 from pcf.timeouts import current_timeout
@@ -72,7 +73,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     connection: Connection | None
     commit_state = Commit.NOT_SENT  # of the latest transaction
     _connection_pools: ClassVar[dict[str, Pool]] = {}
-    _reader: DeadlineCursor | None = None
+    _reader: Reader | None = None
 
     @property
     def pool(self) -> Pool | None:
@@ -236,26 +237,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.close()
         return True
 
-    def rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def rows(self, read: ReadText, params: Sequence[Any]) -> Rows:
         """All rows of a SELECT, through a cursor that is kept: making one takes as long as
         reading a row.
         """
+        if self.execute_wrappers or self.queries_logged:
+            with self.cursor() as cursor:
+                cursor.execute(read.text, params)
+                return cast(Rows, cursor.fetchall())
         reader = self._reader
         if (
             reader is None
-            or self.queries_logged
             or self.connection is None
             or reader.cursor.connection is not self.connection
+            or reader.timezone is not self.timezone
         ):
-            reader = cast(DeadlineCursor, self.cursor())
-            self._reader = None if self.queries_logged else reader  # else it is one that logs
-        if self.execute_wrappers or self.queries_logged:
-            reader.execute(sql, params)
-        else:
-            reader.run(sql, params)
-        rows: list[tuple[Any, ...]] = reader.fetchall()
+            reader = self._reader = Reader(self.cursor().cursor, self)
+        rows = reader.rows(read, params)
         if len(rows) > _KEPT_ROWS:
-            self._reader = None  # the cursor would keep them, too
+            self._reader = None  # the cursor may keep them, too
         return rows
 
     def chunked_cursor(self) -> CursorWrapper:

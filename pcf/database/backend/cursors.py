@@ -10,8 +10,10 @@ from django.db.backends.postgresql import base
 from django.db.backends.utils import CursorWrapper
 
 from pcf import metrics
+from pcf.apps import config
 from pcf.database.errors import ConnectionLost, OutOfResources
 from pcf.database.pool import backoff
+from pcf.database.reads import PreparedReads, ReadText, Rows
 from pcf.database.retry import is_out_of_resources, lost_reason, may_repeat
 from pcf.database.statements import Watch, template_text, with_limit
 from pcf.errors import ClientError
@@ -55,15 +57,18 @@ class DeadlineCursor(CursorWrapper):
                 return super()._execute(sql, params)  # type: ignore[misc]
         watch = Watch(self.cursor.connection, sql)
         try:
-            if watch.limit:
-                result = super()._execute(with_limit(watch.limit, sql), params)  # type: ignore[misc]
-                self.cursor.nextset()  # past the answer to the SET
-            else:
-                result = super()._execute(sql, params)  # type: ignore[misc]
+            result = self._send(watch.limit, sql, params)
         except BaseException as error:
             self._failed(watch, error)
             raise
         watch.done()
+        return result
+
+    def _send(self, limit: str, sql: Any, params: Any) -> Any:
+        if not limit:
+            return super()._execute(sql, params)  # type: ignore[misc]
+        result = super()._execute(with_limit(limit, sql), params)  # type: ignore[misc]
+        self.cursor.nextset()  # past the answer to the SET
         return result
 
     def _failed(self, watch: Watch, error: BaseException) -> None:
@@ -154,6 +159,53 @@ class DeadlineCursor(CursorWrapper):
                 raise
             self.db.abandon()
             raise _lost_error(error) from error.__cause__
+
+
+class Reader(DeadlineCursor):
+    """Reads all rows of a statement, which the server prepares when that can be.
+
+    It cannot in a transaction, where a failure to prepare would be the transaction's, nor together
+    with a limit of the statement's own, nor where sessions are shared.
+    """
+
+    def __init__(self, cursor: Any, db: "DatabaseWrapper") -> None:
+        super().__init__(cursor, db)
+        self.timezone = db.timezone  # as which times are read
+
+    _read = ReadText("", b"")
+    _found: Rows = []
+
+    def rows(self, read: ReadText, params: Sequence[Any]) -> Rows:
+        """All rows. Raises what executing raises."""
+        self._read = read
+        self.run(read.text, params)
+        found, self._found = self._found, []
+        return found
+
+    def _send(self, limit: str, sql: Any, params: Any) -> Any:
+        reads = None if limit else self._reads()
+        if reads is not None:
+            with self.db.wrap_database_errors:
+                found = reads.rows(self._read, params)
+            if found is not None:
+                self._found = found
+                return
+        super()._send(limit, sql, params)
+        self._found = self.fetchall()
+
+    def _reads(self) -> PreparedReads | None:
+        """Where statements are prepared, if they may be now."""
+        connection = self.cursor.connection
+        if not connection.autocommit or not connection.keeps_session_limit:
+            return None
+        reads: PreparedReads | None = connection.reads
+        if reads is None or reads.timezone is not self.timezone:
+            size = config().database.prepared_statements
+            if not size:
+                return None
+            reads = PreparedReads(connection, self.cursor, self.timezone, size)
+            connection.reads = reads
+        return reads
 
 
 def _lost_error(error: Error) -> Error:
