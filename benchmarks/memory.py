@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
+os.environ["DEBUG"] = "0"  # reads are not prepared where Django logs statements
 
 import django
 
@@ -26,7 +27,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from pcf.http.middleware import open_timeout
+from pcf.http.arrival import open_timeout
 from pcf.http.protocol import GraphQLRequest, GraphQLResponse
 from pcf.schema import graphql_service
 from pcf.timeouts import activate
@@ -102,12 +103,27 @@ def plans() -> None:
     print(f"dearest statement of the graph: cost {dearest:,.0f}, jit_above_cost {above}")
 
 
+def prepared() -> None:
+    for _ in range(3):  # prepared from the second use on
+        for query, variables in ((GRAPH, {}), (NOTE, {"id": "1"}), (PROFILE, {"id": "1"})):
+            answer(query, variables, no_store=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+        count = cursor.fetchone()[0]
+        cursor.execute(
+            "SELECT sum(total_bytes) FROM pg_backend_memory_contexts WHERE name LIKE 'CachedPlan%'"
+        )
+        total = cursor.fetchone()[0]
+    print(f"a prepared read, in PostgreSQL: {total / count:,.0f} bytes ({count} of them)")
+
+
 def main() -> None:
     call_command("migrate", verbosity=0)
     call_command("seed_demo", verbosity=0)
     entries()
     documents()
     plans()
+    prepared()
 
 
 if __name__ == "__main__":

@@ -35,12 +35,14 @@ class AllNotes(_Notes, RootPageLoader):
     """A page of all notes. Arguments: ``first``, ``after``."""
 
     dependency = "notes"
+    row_dependency = "note"
 
 
 class NotesByAuthor(_Notes, PageLoader):
     """A page of each author's notes, by id. Arguments: ``first``, ``after``."""
 
     dependency = "notes-by-author"
+    row_dependency = "note"
     key = "author_id"
 
 
@@ -50,6 +52,7 @@ class NotesByTag(_Notes, PageLoader):
     """
 
     dependency = "notes-by-tag"
+    row_dependency = "note"
     key = "notetag__tag_id"
 
     @classmethod

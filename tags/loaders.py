@@ -36,3 +36,4 @@ class AllTags(_Tags, RootPageLoader):
     """A page of all tags. Arguments: ``first``, ``after``."""
 
     dependency = "tags"
+    row_dependency = "tag"

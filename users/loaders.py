@@ -32,3 +32,4 @@ class AllUsers(_Users, RootPageLoader):
     """A page of all users. Arguments: ``first``, ``after``."""
 
     dependency = "users"
+    row_dependency = "user"

@@ -155,10 +155,15 @@ local function fenced()
   if flushed and later(flushed, clock) then
     return true
   end
-  for i = first, #ARGV do
-    local generation = redis.call('GET', prefix .. ':g:' .. ARGV[i])
-    if generation and later(generation, clock) then
-      return true
+  for from = first, #ARGV, 1000 do
+    local names = {{}}
+    for i = from, math.min(from + 999, #ARGV) do
+      names[#names + 1] = prefix .. ':g:' .. ARGV[i]
+    end
+    for _, generation in ipairs(redis.call('MGET', unpack(names))) do
+      if generation and later(generation, clock) then
+        return true
+      end
     end
   end
   return false
@@ -175,9 +180,12 @@ local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 for i = first, #ARGV do
   local set = prefix .. ':d:' .. ARGV[i]
-  redis.call('ZADD', set, now_ms + ttl, name)
-  redis.call('ZREMRANGEBYSCORE', set, '-inf', '(' .. now_ms)
-  if redis.call('PTTL', set) < ttl then
+  local added = redis.call('ZADD', set, now_ms + ttl, name)
+  local left = redis.call('PTTL', set)
+  if added == 1 and left >= 0 then  -- it has grown, and is not new
+    redis.call('ZREMRANGEBYSCORE', set, '-inf', '(' .. now_ms)
+  end
+  if left < ttl then
     redis.call('PEXPIRE', set, ttl)
   end
 end

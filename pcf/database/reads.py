@@ -72,8 +72,9 @@ class PreparedReads:
                 return None
             raise error
         transformer.set_pgresult(result)
-        rows: Rows = transformer.load_rows(0, result.ntuples, tuple)  # type: ignore[assignment]
+        loaded: Any = transformer.load_rows(0, result.ntuples, tuple)
         transformer.set_pgresult(None)  # which may be large
+        rows: Rows = loaded
         return rows
 
     def _name(self, read: ReadText) -> bytes | None:
@@ -113,4 +114,5 @@ class PreparedReads:
             self._result()  # an error says that it has gone already
 
     def _result(self) -> PGresult:
-        return self._connection.wait(execute(self._connection.pgconn))[-1]
+        last: PGresult = self._connection.wait(execute(self._connection.pgconn))[-1]
+        return last

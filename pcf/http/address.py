@@ -1,6 +1,7 @@
 """Which network address a request comes from."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -18,6 +19,11 @@ def client_address(environ: Mapping[str, Any], trusted_proxies: int) -> str:
         hops = str(environ.get("HTTP_X_FORWARDED_FOR", "")).split(",")
         if len(hops) >= trusted_proxies and hops[-trusted_proxies].strip():
             address = hops[-trusted_proxies].strip()
+    return _network(address)
+
+
+@lru_cache(maxsize=1_024)
+def _network(address: str) -> str:
     try:
         parsed = ip_address(address)
     except ValueError:

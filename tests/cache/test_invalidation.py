@@ -67,9 +67,16 @@ def test_a_save_that_changes_nothing_that_is_seen_touches_nothing(live_world, de
     assert delivered == []
 
 
-def test_saving_a_note_touches_it_its_author_and_its_tags(live_world, delivered):
+def test_renaming_a_note_touches_nothing_else(live_world, delivered):
     note = live_world.private
     note.title = "new"
+    note.save()
+    assert everything(delivered) == {f"note:{note.pk}"}
+
+
+def test_publishing_a_note_touches_its_author_and_its_tags(live_world, delivered):
+    note = live_world.private
+    note.is_public = True
     note.save()
     assert everything(delivered) == {
         f"note:{note.pk}",
@@ -184,7 +191,6 @@ def test_bulk_create_bulk_update_and_update_or_create(live_world, delivered):
         f"tag:{live_world.red.pk}",
         name_of("red"),
         name_of("crimson"),
-        "tags:",
     }
 
 
@@ -197,7 +203,11 @@ def test_users_and_tokens(live_world, delivered):
     delivered.clear()
 
     User.objects.filter(pk=live_world.bob.pk).update(name="Bo")
-    assert everything(delivered) == {f"user:{live_world.bob.pk}", "users:"}
+    assert everything(delivered) == {f"user:{live_world.bob.pk}"}
+    delivered.clear()
+
+    new = User.objects.create(name="Eve", email="eve@example.org")
+    assert everything(delivered) == {f"user:{new.pk}", f"account:{new.pk}", "users:"}
 
 
 def test_a_write_too_large_to_name_touches_kinds(live_world, delivered):
@@ -337,7 +347,7 @@ def test_bulk_creation_with_conflicts(live_world, delivered):
         [Tag(pk=live_world.red.pk, name="crimson")], None, False, True, ["name"], ["id"]
     )
     assert everything(delivered) == {
-        f"tag:{live_world.red.pk}", name_of("red"), name_of("crimson"), "tags:",
+        f"tag:{live_world.red.pk}", name_of("red"), name_of("crimson"),
     }  # fmt: skip
 
 

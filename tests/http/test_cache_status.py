@@ -90,6 +90,25 @@ def test_a_write_leaves_other_authors_responses_in_place(live_world, ask):
     assert "new" in str(ask(of_ann).data)
 
 
+def test_a_renamed_note_leaves_the_lists_in_place_that_do_not_show_it(live_world, ask):
+    ann = token_for(live_world.ann)
+    first, second = "{ notes(first: 1) { title } }", live_world.private
+    lists = {
+        "the first page": (first, None),
+        "all that the world sees": (NOTES, None),
+        "all that Ann sees": (NOTES, ann),
+        "the users": ("{ users { name } }", ann),
+    }
+    assert second.pk > live_world.public.pk
+    for query, token in lists.values():
+        ask(query, token)
+    Note.objects.filter(pk=second.pk).update(title="renamed")  # private, of Ann
+    told = {name: ask(query, token).cache_status for name, (query, token) in lists.items()}
+    assert told.pop("all that Ann sees") == "pcf; fwd=miss; stored"
+    assert set(told.values()) == {"pcf; hit"}
+    assert "renamed" in str(ask(NOTES, ann).data)
+
+
 def test_absence_is_a_dependency_too(live_world, ask):
     missing = live_world.other.pk + 1
     query = f"{{ note(id: {missing}) {{ title }} }}"

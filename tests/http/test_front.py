@@ -200,7 +200,7 @@ def test_what_is_refused_unseen_is_djangos_and_the_rest_is_not(live_world, front
         (b'{"query": "{ me { id } }"}', {"authorization": "Bearer nobody"}),
         (b'{"query": "subscription { me { id } }"}', {}),
         (b'{"query": "mutation { deleteNote(input: {id: 0}) { userErrors { code } } }"}', {}),
-        (b'{"query": "{ me { id } }"}', {"x_request_timeout": "0.001"}),
+        (b'{"query": "{ slowQuery(delay: 30) }"}', {"x_request_timeout": "0.5"}),
         (b'{"query": "{ __schema { types { name } } me { id } }"}', {"cache_control": "no-store"}),
     ],
 )
