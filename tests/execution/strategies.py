@@ -6,7 +6,7 @@ fails, and it shrinks well, since every outcome is drawn and none is computed fr
 in the way of the ``Delivery``. ``operations(world)`` draws documents that are valid for it, with
 variables. The documents cover fragments (named and inline, nested, reused), aliases, merged fields,
 ``@skip`` and ``@include``, ``__typename``, arguments with literals, variables and defaults, input
-objects, several operations in one document, and variables that cannot be coerced.
+objects, also OneOf, several operations in one document, and variables that cannot be coerced.
 """
 
 from collections.abc import Callable, Iterable
@@ -55,6 +55,7 @@ LITERALS: dict[str, tuple[str, ...]] = {
         "{ colour: BLUE, even: 4, deeper: { limits: [3] } }",
         "null",
     ),
+    "Choice": ('{ text: "t" }', "{ limit: 2 }", "{ filter: { limits: 1 } }", "null"),
 }
 VARIABLES: dict[str, tuple[Any, ...]] = {
     "Int": (1, None),
@@ -65,8 +66,15 @@ VARIABLES: dict[str, tuple[Any, ...]] = {
     "Colour": ("GREEN", None),
     "Even": (6, None),
     "Filter": ({}, {"limits": [7], "colour": "BLUE"}, {"deeper": {"text": "t"}}, None),
+    "Choice": ({"text": "v"}, {"filter": {}}, None),
 }
-UNCOERCIBLE: dict[str, Any] = {"Int": "one", "Colour": "PURPLE", "Even": 3, "Filter": {"no": 1}}
+UNCOERCIBLE: dict[str, tuple[Any, ...]] = {
+    "Int": ("one",),
+    "Colour": ("PURPLE",),
+    "Even": (3,),
+    "Filter": ({"no": 1},),
+    "Choice": ({}, {"text": None}, {"text": "v", "limit": 1}, {"no": 1}),
+}
 ARGUMENTS = tuple(
     f"{name}: {type_}"
     for name, type_ in (
@@ -77,6 +85,7 @@ ARGUMENTS = tuple(
         ("e", "Colour"),
         ("f", "Even"),
         ("g", "Filter"),
+        ("h", "Choice"),
         ("a", "Int = 8"),
         ("b", "Int! = 9"),
         ("d", "[Int!] = [1]"),
@@ -329,12 +338,12 @@ class _Writer:
             can_be_left_out = True
         self.declarations[name] = declaration
         if type_ in UNCOERCIBLE and _chance(self.draw, 5):
-            self.values[name] = UNCOERCIBLE[type_]
+            self.values[name] = self.draw(_inputs(type_, coercible=False))
         elif not (can_be_left_out and _chance(self.draw, 40)):
             self.values[name] = self.draw(_inputs(type_))
         return f"${name}"
 
 
 @cache
-def _inputs(type_: str) -> st.SearchStrategy[Any]:
-    return st.sampled_from(VARIABLES[type_])
+def _inputs(type_: str, *, coercible: bool = True) -> st.SearchStrategy[Any]:
+    return st.sampled_from((VARIABLES if coercible else UNCOERCIBLE)[type_])

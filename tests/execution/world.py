@@ -25,6 +25,11 @@ input Filter {
   even: Even
   deeper: Filter
 }
+input Choice @oneOf {
+  text: String
+  limit: Int
+  filter: Filter
+}
 """
 
 
