@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Generic, TypeVar
 
-from prometheus_client import Counter, Gauge, Histogram, Metric
+from prometheus_client import Counter, Gauge, Metric
 
+from pcf.counting import Histogram
 from pcf.processes import use_slots
 
 use_slots()  # before the first metric is made

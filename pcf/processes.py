@@ -26,6 +26,8 @@ import prometheus_client.values
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import mark_process_dead
 
+from pcf.counting import placed_values
+
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "worker"
 
@@ -61,9 +63,6 @@ class _Identity:
     def _forked(self) -> None:
         self.name, self.lock = str(os.getpid()), None
 
-    def __call__(self) -> str:
-        return self.name
-
 
 _identity = _Identity()
 
@@ -75,8 +74,7 @@ def use_slots() -> None:
     servers whose workers have numbers.
     """
     if FOLDER in os.environ:
-        value_class = prometheus_client.values.MultiProcessValue(_identity)  # type: ignore[no-untyped-call]
-        prometheus_client.values.ValueClass = value_class
+        prometheus_client.values.ValueClass = placed_values(_identity)
 
 
 def take_slot() -> None:

@@ -201,6 +201,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         At the end what COMMIT said stands, whatever happened to the connection since. At the
         beginning another one will do.
         """
+        if self.connection is not None and self.connection.autocommit == autocommit:
+            return  # as nearly always when a connection has come from the pool
         try:
             super()._set_autocommit(autocommit)  # type: ignore[misc]
         except Error as error:
