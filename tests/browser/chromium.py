@@ -146,7 +146,8 @@ class Page:
         params = event.get("params", {})
         match event.get("method"):
             case "Log.entryAdded" if params["entry"]["level"] == "error":
-                self.problems.append(params["entry"]["text"])
+                entry = params["entry"]
+                self.problems.append(f"{entry['text']} {entry.get('url', '')}".strip())
             case "Runtime.exceptionThrown":
                 self.problems.append(params["exceptionDetails"]["text"])
             case "Audits.issueAdded" if "contentSecurityPolicy" in json.dumps(params)[:400]:

@@ -1,9 +1,12 @@
 """GraphiQL in a real browser: type a query, run it, see the result; ``make check-browser``.
 
-Not one of the tests, which need no browser. Needs Chromium; leaves a picture in .pcf/graphiql.png.
+In development, where everybody gets it, and in production, where a member of staff does who is
+logged in to the admin. Not one of the tests, which need no browser. Needs Chromium; leaves pictures
+in .pcf/graphiql.png and .pcf/graphiql-staff.png.
 """
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -12,6 +15,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -23,19 +28,46 @@ RESULT = "document.querySelector('.result-window').innerText"
 EDITOR = ".graphiql-query-editor .CodeMirror, .graphiql-query-editor"
 
 
+PASSWORD = secrets.token_urlsafe()
+
+
+def development() -> dict[str, str]:
+    return os.environ | {"DJANGO_SETTINGS_MODULE": "settings.development"}
+
+
+def production() -> dict[str, str]:
+    """With a database of its own, since production takes none with demo data in it."""
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
+        server.execute("CREATE DATABASE graphiql_of_staff")
+    return os.environ | {
+        "DJANGO_SETTINGS_MODULE": "settings.production",
+        "DATABASE_URL": os.environ["DATABASE_URL"].rpartition("/")[0] + "/graphiql_of_staff",
+        "PCF_CACHE_PREFIX": "graphiql-of-staff",
+        "SECRET_KEY": secrets.token_urlsafe(64),
+        "ALLOWED_HOSTS": "localhost",
+        "SECURE_SSL_REDIRECT": "false",  # to itself a browser is secure over HTTP, too
+        "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
+    }
+
+
+def manage(env: dict[str, str], *command: str) -> str:
+    """What a command of manage.py prints."""
+    run = [sys.executable, "manage.py", *command]
+    return subprocess.run(
+        run, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
+
+
 @contextmanager
-def service() -> Iterator[str]:
-    """The address of a service with the demo data, on the servers of the environment."""
+def service(env: dict[str, str]) -> Iterator[str]:
+    """The address of a service on the servers of the environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    env = os.environ | {"DJANGO_SETTINGS_MODULE": "settings.development", "PORT": str(port)}
-    for command in (["migrate", "--verbosity", "0"], ["seed_demo"]):
-        subprocess.run([sys.executable, "manage.py", *command], cwd=ROOT, env=env, check=True)
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"]
-    with subprocess.Popen(gunicorn, cwd=ROOT, env=env) as process:
+    with subprocess.Popen(gunicorn, cwd=ROOT, env={**env, "PORT": str(port)}) as process:
         try:
-            url = f"http://127.0.0.1:{port}"
+            url = f"http://localhost:{port}"
             wait_until_ready(url)
             yield url
         finally:
@@ -96,10 +128,53 @@ def check(url: str) -> None:
             raise Failed("the browser complained: " + "; ".join(page.problems))
 
 
+def check_staff(url: str, token: str) -> None:
+    with Page(url + "/graphql") as page:
+        page.wait_for("document.body.innerText.includes('\"errors\"')")
+        print("a stranger: no GraphiQL")
+        page.problems.clear()  # of the refusal
+        page.send("Page.navigate", url=url + "/admin/")
+        page.wait_for("document.querySelector('#id_username') && true")
+        for field, text in (("#id_username", "sue"), ("#id_password", PASSWORD)):
+            page.click(field)
+            page.type(text)
+        page.key("Enter", 13)
+        page.evaluate("document.querySelector('#login-form').submit()")
+        page.wait_for("document.querySelector('#user-tools') && true")
+
+        page.send("Page.navigate", url=url + "/graphql")
+        page.wait_for(f"document.querySelector({EDITOR!r}) && true")
+        page.click("#pcf-token")
+        page.type(token)
+        page.click(EDITOR)
+        page.type("{ me { id name } }")
+        page.key("Enter", 13, control=True)
+        page.wait_for(f'{RESULT}.includes(\'"name": "Sue"\')')
+        print("staff, in production: the viewer's own name")
+        picture = ROOT / ".pcf" / "graphiql-staff.png"
+        page.screenshot(picture)
+        print(f"picture: {picture.relative_to(ROOT)}")
+        expected = ("status of 400", "/favicon.ico")  # no introspection; the admin has no icon
+        problems = [it for it in page.problems if not any(known in it for known in expected)]
+        if problems:
+            raise Failed("the browser complained: " + "; ".join(problems))
+
+
 def main() -> int:
     try:
-        with service() as url:
+        env = development()
+        manage(env, "migrate", "--verbosity", "0")
+        manage(env, "seed_demo")
+        with service(env) as url:
             check(url)
+        env = production()
+        manage(env, "migrate", "--verbosity", "0")
+        manage(env, "collectstatic", "--noinput", "--verbosity", "0")
+        names = ("--username", "sue", "--email", "sue@example.org", "--name", "Sue")
+        manage(env, "createsuperuser", "--noinput", *names)
+        token = manage(env, "create_token", "sue", "--name", "GraphiQL")
+        with service(env) as url:
+            check_staff(url, token)
     except Failed as failure:
         print(f"failed: {failure}", file=sys.stderr)
         return 1
