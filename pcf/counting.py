@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import prometheus_client
 from prometheus_client.values import MultiProcessValue
 
-_pair = struct.Struct("dd")  # a number and its time, as prometheus_client writes them
+_pack = struct.Struct("dd").pack  # a number and its time, as prometheus_client writes them
 
 
 class Identity(Protocol):
@@ -38,21 +38,23 @@ def placed_values(identity: Identity) -> type:
             super().inc(0)  # opens this process's files, if that is needed, and reads them
             self._owner = identity.name
             self._map = self._file._m  # noqa: SLF001 - a larger one of the same file may follow
-            self._position = self._file._positions[self._key]  # noqa: SLF001
+            start = self._file._positions[self._key]  # noqa: SLF001
+            self._there = slice(start, start + 16)
 
         def inc(self, amount: float) -> None:
             with lock:
                 if self._owner is not identity.name:
                     self._place()
                 self._value += amount
-                _pair.pack_into(self._map, self._position, self._value, 0.0)
+                # in one piece: pack_into writes zeros first, which others would read
+                self._map[self._there] = _pack(self._value, 0.0)
 
         def set(self, value: float, timestamp: float | None = None) -> None:
             with lock:
                 if self._owner is not identity.name:
                     self._place()
                 self._value = value
-                _pair.pack_into(self._map, self._position, value, timestamp or 0.0)
+                self._map[self._there] = _pack(value, timestamp or 0.0)
 
         def get(self) -> float:
             with lock:

@@ -1,10 +1,12 @@
 """Slots: what a worker leaves in the folder of the metrics, and who goes on with it."""
 
+import struct
 import subprocess
 import sys
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from pcf import processes
@@ -50,6 +52,38 @@ def worker(folder):
 def end(process):
     process.kill()
     process.communicate()
+
+
+def test_a_number_is_never_seen_half_written(folder):
+    """Others read the files whenever they like; a counter that seemed to fall would be a reset."""
+    writer = """
+from pcf.processes import take_slot, use_slots
+use_slots()
+from prometheus_client import Counter
+take_slot()
+counter = Counter("c", "c")
+counter.inc()
+print("ready", flush=True)
+while True:
+    counter.inc()
+"""
+    process = subprocess.Popen([sys.executable, "-c", writer], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        path = next(folder.glob("counter_*.db"))
+        last = 0.0
+        with path.open("rb") as stream:
+            numbers = MmapedDict(str(path), read_mode=True)
+            number = next(at for *_, at in numbers._read_all_values())
+            numbers.close()
+            for _ in range(300_000):
+                stream.seek(number)
+                (seen,) = struct.unpack("d", stream.read(8))
+                assert seen >= last
+                last = seen
+        assert last > 1
+    finally:
+        end(process)
 
 
 def values(folder):

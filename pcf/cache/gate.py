@@ -68,6 +68,7 @@ class Gate:
         self._settler: Settle | None = None
         self._debts = 0  # how often something may have been owed; 0 while nothing is
         self._lease: float | None = None  # until when what the watch saw holds; None without one
+        self._full = False  # Redis has no memory: hits are served, nothing is stored
         self._closed: dict[str, str] = {}  # why nothing may be cached as things are set up
 
     def settle_with(self, settler: Settle) -> None:
@@ -146,6 +147,8 @@ class Gate:
             return "Redis fails and is left alone"
         if self._debts:
             return "writes are owed to Redis"
+        if self._full:
+            return "Redis is out of memory: nothing is stored"
         if self._lease is not None and monotonic() > self._lease:
             return "the watch is late"
         return None
@@ -282,7 +285,19 @@ class Gate:
         )
 
     def _send(self, script: str, *arguments: Any) -> Any:
-        return self._guarded(_durations.get(script, _other), Wire.run, script, *arguments)
+        result = self._guarded(_durations.get(script, _other), Wire.run, script, *arguments)
+        if self._full and script is scripts.STORE and result:
+            self._note_memory(full=False)
+        return result
+
+    def _note_memory(self, *, full: bool) -> None:
+        if self._full != full:
+            self._full = full
+            logger.warning(
+                "Redis is out of memory, responses are not stored"
+                if full
+                else "Redis has memory again, responses are stored"
+            )
 
     def _guarded(
         self, duration: Any, call: Callable[..., Any], *arguments: Any, **options: Any
@@ -294,6 +309,8 @@ class Gate:
         try:
             result = call(wire(self._alias), *arguments, **options)
         except OutOfMemoryError as error:  # it answers: hits are served, only stores are refused
+            metrics.cache_failures.inc()
+            self._note_memory(full=True)
             raise CacheUnavailable from error
         except (RedisError, OSError) as error:
             self._failed(error)

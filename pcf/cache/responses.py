@@ -50,7 +50,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What the cache knew. ``clock`` is when reading began: the fence compares with it.
+    """What the cache knew. ``clock`` is when reading began, in the server's ``run``: the fence
+    compares with both.
 
     ``viewer`` is None for a token that is not known here. A miss may have a ``flight``: its id,
     which the caller leads when ``leads`` is set and may wait for otherwise. ``credentials`` are
@@ -63,6 +64,7 @@ class Lookup:
     flight: str | None = None
     leads: bool = False
     credentials: bytes = field(default=b"", repr=False)
+    run: bytes = b""
 
 
 def request_digest(
@@ -70,8 +72,9 @@ def request_digest(
 ) -> str:
     """The part of a response's key that does not name the viewer: 256 bits.
 
-    ``fingerprint`` is the schema's, ``document`` the digest of the text. Variables are compared as
-    canonical JSON; 1, 1.0 and "1" are different. Raises TypeError for what is not JSON.
+    ``fingerprint`` is that of the schema and of what writes touch, ``document`` the digest of the
+    text. Variables are compared as canonical JSON; 1, 1.0 and "1" are different. Raises TypeError
+    for what is not JSON.
     """
     key = hashlib.sha256(fingerprint)
     key.update(document)
@@ -131,19 +134,20 @@ class ResponseCache:
             )
         except CacheUnavailable:
             return None
-        clock, credentials, *rest = reply
+        clock, run, credentials, *rest = reply
         viewer = None if question.token else question.viewer
         if credentials:
             name, _, expires_at = credentials.decode().partition(" ")
             if expires_at and time() >= float(expires_at):
-                return Lookup(clock, None)
+                return Lookup(clock, None, run=run)
             viewer = Viewer.of_name(name)
         if not rest:
-            return Lookup(clock, viewer)
+            return Lookup(clock, viewer, run=run)
         if rest[0] is None:
             flight = rest[1].decode()
-            return Lookup(clock, viewer, None, flight, flight == own)
-        return Lookup(clock, viewer, decode_entry(rest), credentials=credentials or b"")
+            return Lookup(clock, viewer, None, flight, flight == own, run=run)
+        entry = decode_entry(rest)
+        return Lookup(clock, viewer, entry, credentials=credentials or b"", run=run)
 
     @staticmethod
     def shortcut(question: Question, lookup: Lookup) -> Shortcut | None:
@@ -152,6 +156,8 @@ class ResponseCache:
         """
         entry, viewer = lookup.entry, lookup.viewer
         if entry is None or entry.body is None or viewer is None or question.digest is None:
+            return None
+        if entry.stale:  # whoever is served that may have to make it anew
             return None
         name = entry_name(viewer, question.digest, shared=question.shared)
         prefix = config().cache.prefix
@@ -233,6 +239,7 @@ class ResponseCache:
                 scripts.STORE,
                 config().cache.prefix,
                 lookup.clock,
+                lookup.run,
                 name,
                 milliseconds,
                 flight,

@@ -27,8 +27,8 @@ run that they were stored in (r) and are found in no other: what a server brings
 or from the server that it was a replica of, may be older than a write.
 """
 
-# -> clock, credentials or false, and for a hit: ms left, meta, tag, coding, body or false when the
-#    client has it; for a miss with a flight: false, its id (the caller's own: it leads)
+# -> clock, run, credentials or false, and for a hit: ms left, meta, tag, coding, body or false when
+#    the client has it; for a miss with a flight: false, its id (the caller's own: it leads)
 # ARGV: prefix, token digest or "", viewer when there is no token, "" or the name under which all
 #       viewers share, digest of the request or "", seconds that the clock is kept, coding that
 #       the client accepts or "", tag that it has or "", id for a flight or "", ms that it lasts,
@@ -51,13 +51,13 @@ local credentials = false
 if token ~= '' then
   local stored = redis.call('HMGET', prefix .. ':e:token:' .. token, 'b', 'r')
   if stored[2] ~= KEYS[1] then
-    return {clock, false}
+    return {clock, KEYS[1], false}
   end
   credentials = stored[1]
   viewer = string.match(credentials, '^%S+')
 end
 if digest == '' then
-  return {clock, credentials}
+  return {clock, KEYS[1], credentials}
 end
 local name = (shared ~= '' and shared or viewer) .. ':' .. digest
 local entry, flight, own = prefix .. ':e:' .. name, prefix .. ':f:' .. name, ARGV[9]
@@ -78,22 +78,22 @@ if found[1] then
       coding, tag, field = ARGV[7], tag .. '-' .. ARGV[7], 'z'
     end
     local body = tag ~= ARGV[8] and redis.call('HGET', entry, field)
-    return {clock, credentials, left, found[1], found[2], coding, body}
+    return {clock, KEYS[1], credentials, left, found[1], found[2], coding, body}
   end
 end
 if own == '' then
-  return {clock, credentials}
+  return {clock, KEYS[1], credentials}
 end
 if found[1] or lead() then
-  return {clock, credentials, false, own}
+  return {clock, KEYS[1], credentials, false, own}
 end
 local leader = redis.call('GET', flight)
 if not leader then
-  return {clock, credentials}
+  return {clock, KEYS[1], credentials}
 end
 redis.pcall('INCR', prefix .. ':n:' .. leader)
 redis.pcall('EXPIRE', prefix .. ':n:' .. leader, 60)
-return {clock, credentials, false, leader}
+return {clock, KEYS[1], credentials, false, leader}
 """
 
 # -> number of keys, INFO memory, hits and misses of each of the last 24 hours, the latest first
@@ -137,16 +137,20 @@ if redis.call('GET', flight) == ARGV[3] then
 end
 """
 
-# -> 1 stored, 0 refused because something it depends on was written since ``clock``
-# ARGV: prefix, clock when reading began, name of the entry, time to live in ms, id of the flight
-#       or "", number of fields, their names and values, dependencies...
+# -> 1 stored, 0 refused because something it depends on was written since ``clock``, or may have
+#    been: in another run of the server
+# ARGV: prefix, clock when reading began, run that told it, name of the entry, time to live in ms,
+#       id of the flight or "", number of fields, their names and values, dependencies...
 STORE = f"""{_LAND}
-local prefix, clock, ttl = ARGV[1], ARGV[2], tonumber(ARGV[4])
-local first = 7 + 2 * ARGV[6]
+local prefix, clock, ttl = ARGV[1], ARGV[2], tonumber(ARGV[5])
+local first = 8 + 2 * ARGV[7]
 local function later(a, b)
   return #a > #b or (#a == #b and a > b)
 end
 local function fenced()
+  if ARGV[3] ~= KEYS[1] then
+    return true
+  end
   local current = redis.call('GET', prefix .. ':seq')
   if not current or later(clock, current) then
     return true
@@ -168,13 +172,13 @@ local function fenced()
   end
   return false
 end
-local name = prefix .. ':e:' .. ARGV[3]
+local name = prefix .. ':e:' .. ARGV[4]
 if fenced() then
-  land(prefix .. ':f:' .. ARGV[3], ARGV[5], 'again')
+  land(prefix .. ':f:' .. ARGV[4], ARGV[6], 'again')
   return 0
 end
 -- the first write: refused without memory
-redis.call('HSET', name, 'r', KEYS[1], unpack(ARGV, 7, first - 1))
+redis.call('HSET', name, 'r', KEYS[1], unpack(ARGV, 8, first - 1))
 redis.call('PEXPIRE', name, ttl)
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
@@ -189,7 +193,7 @@ for i = first, #ARGV do
     redis.call('PEXPIRE', set, ttl)
   end
 end
-land(prefix .. ':f:' .. ARGV[3], ARGV[5], 'again')
+land(prefix .. ':f:' .. ARGV[4], ARGV[6], 'again')
 return 1
 """
 

@@ -106,6 +106,13 @@ def triggers() -> Iterator[Trigger]:
         )
 
 
+def fingerprint() -> bytes:
+    """What is declared, in short: a response made under other declarations may depend on less than
+    a write needs to remove it.
+    """
+    return sha256("".join(trigger.fingerprint for trigger in triggers()).encode()).digest()
+
+
 def row_sql(declaration: Declaration) -> str:
     """SQL for the names that the stored row with the key ``%s`` touches."""
     table, pk = _table(declaration.model), _column(declaration.model, "pk")

@@ -24,6 +24,14 @@ _numbers = count(1)
 
 _NEW = b""  # sent once, by other means
 _REFUSED = b"-"  # the server cannot tell the types of its parameters
+# A column has another type now, or somebody has discarded all. If the statement itself is at fault,
+# its text will say so.
+_TO_BE_SENT_AS_TEXT = (
+    psycopg.errors.FeatureNotSupported,
+    psycopg.errors.InvalidSqlStatementName,
+    psycopg.ProgrammingError,
+    psycopg.DataError,
+)
 
 
 class ReadText(NamedTuple):
@@ -65,9 +73,7 @@ class PreparedReads:
             result = self._result()
         if result.status == ExecStatus.FATAL_ERROR:
             error = psycopg.errors.error_from_result(result, connection.info.encoding)
-            if isinstance(
-                error, psycopg.errors.FeatureNotSupported | psycopg.errors.InvalidSqlStatementName
-            ):  # a column has another type now; or somebody has discarded all
+            if isinstance(error, _TO_BE_SENT_AS_TEXT):
                 self._remove(read.numbered)
                 return None
             raise error

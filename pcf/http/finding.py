@@ -124,7 +124,7 @@ class Finder:
             return lookup
         found = self._ask(journey)
         # what was read of the viewer was read after the first look-up: its clock is the fence's
-        return found and replace(found, clock=lookup.clock)
+        return found and replace(found, clock=lookup.clock, run=lookup.run)
 
     def _authenticate(self, journey: Journey, lookup: Lookup | None = None) -> None:
         """Find the viewer in PostgreSQL: the cache does not know the token."""

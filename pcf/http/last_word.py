@@ -17,6 +17,7 @@ def last_word(timeout: TimeoutContext, request_id: str) -> bytes:
         "Content-Type: application/json; charset=utf-8\r\n"
         f"Content-Length: {len(response.body)}\r\n"
         "Cache-Control: no-store\r\n"
+        f"Cache-Status: {response.headers['Cache-Status']}\r\n"
         f"X-Request-ID: {request_id}\r\n"
         "Connection: close\r\n\r\n"
     )

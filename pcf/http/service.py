@@ -9,6 +9,7 @@ from graphql import ExecutionResult, GraphQLSchema, print_schema
 
 from pcf import metrics
 from pcf.apps import config
+from pcf.cache import touches
 from pcf.cache.entries import Content, Entry
 from pcf.cache.responses import (
     Lookup,
@@ -72,7 +73,8 @@ class GraphQLService:
         find_viewers: FindViewers = lambda _: [],
     ) -> None:
         self._schema = schema
-        self._fingerprint = hashlib.sha256(print_schema(schema).encode()).digest()
+        made_under = print_schema(schema).encode() + touches.fingerprint()
+        self._fingerprint = hashlib.sha256(made_under).digest()
         self._documents = documents
         self.find_viewers = find_viewers
         self._cache = cache

@@ -14,7 +14,7 @@ from pcf.database import commits
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS
 from tests.cache.redis_server import RedisServer
-from tests.cache.test_responses import ask, depends_on, store, stored_body
+from tests.cache.test_responses import ANN, ask, depends_on, store, stored_body
 from tests.conftest import token_for
 
 _numbers = count(1)
@@ -96,6 +96,22 @@ def test_a_server_that_comes_back_empty_is_used_again(live_world, redis_server, 
     put(cache, "d", "tag:1")
 
 
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_reader_from_before_a_restart_cannot_store(live_world, redis_server, cache, saved):
+    """Though others have looked since: the clock has gone on, and the write is forgotten."""
+    before = ask(cache, "t", "d")
+    if saved:
+        with redis_server.client() as client:
+            client.save()
+    gate().invalidate(depends_on("tag:1", "user:1"))
+    redis_server.kill()
+    redis_server.start()
+    assert ask(cache, None, "other") is not None
+    put(cache, "other", "tag:2")
+    assert not store(cache, before, ANONYMOUS, "d", b"old", depends_on("tag:1"))
+    assert not cache.remember_viewer(before, "t", ANN, None, depends_on("user:1"))
+
+
 @pytest.mark.parametrize("fault", ["freeze", "kill"])
 def test_a_write_without_redis_is_remembered(live_world, redis_server, cache, watch, other, fault):
     tag = live_world.red
@@ -172,7 +188,9 @@ def test_marks_that_redis_lost_are_made_up_for(live_world, redis_server, cache):
     assert stored_body(cache, "d") is None
 
 
-def test_without_memory_writes_still_remove_what_they_touch(live_world, redis_server, cache):
+def test_without_memory_writes_still_remove_what_they_touch(
+    live_world, redis_server, cache, other, caplog
+):
     tag = live_world.red
     put(cache, "d", f"tag:{tag.pk}")
     put(cache, "e", "tag:0")
@@ -182,9 +200,17 @@ def test_without_memory_writes_still_remove_what_they_touch(live_world, redis_se
         assert stored_body(cache, "d") is None
         assert stored_body(cache, "e") == b"x"
         lookup = ask(cache, None, "d")
-        assert not store(cache, lookup, ANONYMOUS, "d", b"new", depends_on("tag:0"))
+        for _ in range(2):
+            assert not store(cache, lookup, ANONYMOUS, "d", b"new", depends_on("tag:0"))
+        assert other.trouble() == "Redis is out of memory: nothing is stored"
         client.config_set("maxmemory", 0)
     put(cache, "d", f"tag:{tag.pk}")
+    assert other.trouble() is None
+    told = [record.getMessage() for record in caplog.records if record.name == "pcf.cache"]
+    assert told == [
+        "Redis is out of memory, responses are not stored",
+        "Redis has memory again, responses are stored",
+    ]
 
 
 def test_nothing_is_cached_where_redis_evicts(live_world, redis_server, cache, watch, other):

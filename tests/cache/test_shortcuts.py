@@ -53,6 +53,15 @@ def test_credentials_end_when_they_expire():
     assert shortcut(now).entry(RUN, [[now, RUN], *FOUND[1:]]) is None
 
 
+def test_there_is_none_to_what_may_be_served_stale(live_world):
+    cache = ResponseCache(gate())
+    lookup = cache.look_up(Question(digest="s"))
+    name = entry_name(Viewer(), "s", shared=False)
+    assert cache.store(lookup, name, Content.of(b"x"), 300, Dependencies(), stale=60)
+    question = Question(digest="s")
+    assert cache.shortcut(question, cache.look_up(question)) is None
+
+
 def test_an_error_among_the_replies_leaves_the_connection_in_step(live_world):
     """What it still had to say would be taken for other answers."""
     cache = ResponseCache(gate())

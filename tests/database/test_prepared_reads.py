@@ -136,6 +136,27 @@ def test_a_column_that_changes_its_type_is_read_all_the_same():
             cursor.execute("DROP TABLE changing")
 
 
+def test_a_column_that_has_grown_takes_larger_parameters():
+    """The prepared one still has a parameter of the old type."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE growing (n integer)")
+        cursor.execute("INSERT INTO growing VALUES (1)")
+    text = "SELECT 'found' FROM growing WHERE n < "
+    read = ReadText(f"{text}%s", f"{text}$1".encode())
+    try:
+        for _ in range(2):
+            assert connection.rows(read, [2]) == [("found",)]
+        assert len(prepared()) == 1
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE growing ALTER n TYPE bigint")
+        for _ in range(3):
+            assert connection.rows(read, [2**40]) == [("found",)]
+        assert len(prepared()) == 1
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE growing")
+
+
 def test_what_somebody_has_discarded_is_prepared_again():
     for _ in range(2):
         connection.rows(SUM, [1, 2])
@@ -152,7 +173,8 @@ def test_an_error_of_the_statement_is_reported_and_harmless():
         assert connection.rows(division, [1]) == [(1,)]
     with pytest.raises(DataError):
         connection.rows(division, [0])
-    assert connection.rows(division, [1]) == [(1,)]
+    for _ in range(2):
+        assert connection.rows(division, [1]) == [(1,)]
     assert len(prepared()) == 1
 
 
