@@ -72,11 +72,11 @@ while True:
         assert process.stdout.readline() == "ready\n"
         path = next(folder.glob("counter_*.db"))
         last = 0.0
-        with path.open("rb") as stream:
+        with path.open("rb", buffering=0) as stream:
             numbers = MmapedDict(str(path), read_mode=True)
             number = next(at for *_, at in numbers._read_all_values())
             numbers.close()
-            for _ in range(300_000):
+            for _ in range(100_000):
                 stream.seek(number)
                 (seen,) = struct.unpack("d", stream.read(8))
                 assert seen >= last
