@@ -82,8 +82,8 @@ SERVER_ERRORS = frozenset(
     {"INTERNAL_SERVER_ERROR", "OUTCOME_UNKNOWN", "SERVICE_UNAVAILABLE", "TIMEOUT"}
 )
 STATUSES = (
-    "200", "204", "304", "400", "401", "403", "404", "405", "406", "408", "411", "413", "415",
-    "429", "500", "503", "504",
+    "200", "204", "294", "304", "400", "401", "403", "404", "405", "406", "408", "411", "413",
+    "415", "422", "429", "500", "503", "504",
 )  # fmt: skip
 LAYERS = ("http", "client", "graphql", "database", "cache")
 BYPASS_REASONS = (

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from dataclasses import dataclass
 from hashlib import sha256
-from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
@@ -31,6 +30,7 @@ from pcf.http.heads import GRAPHQL_PATH, finish, impatient, read_head
 from pcf.http.middleware import answered, attended
 from pcf.http.protocol import (
     JSON,
+    REASONS,
     GraphQLRequest,
     GraphQLResponse,
     make_request,
@@ -50,7 +50,7 @@ _JSON = frozenset(
     {"application/json", "application/json; charset=utf-8", "application/json;charset=utf-8"}
 )
 _WAYS = 64  # ways in whose frame is remembered; clients choose the Host header
-_LINES = {status: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_LINES = {status: f"{status} {reason}" for status, reason in REASONS.items()}
 
 
 class Front:
@@ -103,7 +103,7 @@ class Front:
             return None
         status, headers = finish(environ, response, media)
         headers[REQUEST_ID] = arrival.request_id
-        return _Answer(_LINES[HTTPStatus(status)], [*headers.items(), *frame], response.body)
+        return _Answer(_LINES[status], [*headers.items(), *frame], response.body)
 
     def _frame(self, environ: dict[str, Any]) -> Headers | None:
         """The headers that Django's middleware adds to every answer that goes the same way.

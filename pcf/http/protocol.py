@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -60,13 +61,19 @@ class GraphQLRequest:
     media: str = JSON
 
 
+PARTIAL_SUCCESS = 294  # data and errors; known to GraphQL over HTTP alone
+REASONS = {status.value: status.phrase for status in HTTPStatus} | {
+    PARTIAL_SUCCESS: "Partial Success"
+}
+
+
 @dataclass(frozen=True, slots=True)
 class GraphQLResponse:
     """The answer: its JSON, and headers beside Content-Type.
 
     ``status`` is for application/graphql-response+json, ``json_status`` for application/json, whose
-    clients expect 200 for every well-formed request (GraphQL over HTTP, section 6.4). ``outcome``
-    is what it is to the SLO, one of ``metrics.OUTCOMES``.
+    clients expect 200 for every well-formed request (GraphQL over HTTP, September 2026, section 6).
+    ``outcome`` is what it is to the SLO, one of ``metrics.OUTCOMES``.
     """
 
     body: bytes

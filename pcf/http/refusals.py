@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from graphql import ExecutionResult, GraphQLError
+from graphql import ExecutionResult, GraphQLError, GraphQLSyntaxError
 
 from pcf import metrics
 from pcf.apps import config
@@ -13,9 +13,11 @@ from pcf.errors import ClientError, ResponseTooLarge
 from pcf.http.caching import BYPASS, NO_STORE
 from pcf.http.errors import present
 from pcf.http.logs import request_id
-from pcf.http.protocol import METHODS, BadRequest, GraphQLResponse, encode
+from pcf.http.protocol import METHODS, PARTIAL_SUCCESS, BadRequest, GraphQLResponse, encode
 
+UNPROCESSABLE = 422  # a document that can be read, but not executed as it was asked for
 STATUSES = {
+    "OPERATION_RESOLUTION_FAILURE": UNPROCESSABLE,
     "RATE_LIMITED": 429,
     "TOO_MANY_REQUESTS": 429,
     "BODY_TOO_LARGE": 413,
@@ -35,6 +37,7 @@ HEADERS = {
 WELL_FORMED = {
     "COST_TOO_HIGH",
     "DOCUMENT_NOT_TRUSTED",
+    "OPERATION_RESOLUTION_FAILURE",
     "PERSISTED_QUERY_HASH_MISMATCH",
     "PERSISTED_QUERY_NOT_FOUND",
     "PERSISTED_QUERY_NOT_SUPPORTED",
@@ -65,9 +68,9 @@ def with_errors(
     content = {"errors": entries, **extensions}
     outcome = _outcome(entries)
     if result.data is None and all(e.path is None and e.original_error is None for e in errors):
-        return GraphQLResponse(encode(content), 400, 200, headers, outcome)
+        return GraphQLResponse(encode(content), UNPROCESSABLE, 200, headers, outcome)
     body = encode({**content, "data": result.data})
-    return GraphQLResponse(body, headers=headers, outcome=outcome)
+    return GraphQLResponse(body, PARTIAL_SUCCESS, 200, headers, outcome)
 
 
 def _database_away(result: ExecutionResult) -> DatabaseUnavailable | None:
@@ -92,6 +95,12 @@ def refused(error: ClientError) -> GraphQLResponse:
     response = refusal([as_graphql(error)], status, 200 if error.code in WELL_FORMED else status)
     headers = {**response.headers, **HEADERS.get(status, {}), **error.headers}
     return replace(response, headers=headers)
+
+
+def invalid(errors: list[GraphQLError]) -> GraphQLResponse:
+    """A response to a document that cannot be read (400) or is not valid for the schema (422)."""
+    unread = any(isinstance(error, GraphQLSyntaxError) for error in errors)
+    return refusal(errors, 400 if unread else UNPROCESSABLE, 200)
 
 
 def refusal(errors: list[GraphQLError], status: int, json_status: int) -> GraphQLResponse:

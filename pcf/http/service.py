@@ -21,7 +21,7 @@ from pcf.database.retry import idempotent_reads
 from pcf.database.routing import read_from
 from pcf.database.statements import count_queries
 from pcf.documents.cost import check_cost
-from pcf.documents.document import InvalidDocument, UnknownOperation
+from pcf.documents.document import InvalidDocument
 from pcf.documents.persisted import PersistedDocuments
 from pcf.errors import ClientError
 from pcf.execution.execute import execute
@@ -41,7 +41,7 @@ from pcf.http.finding import FindCredentials, Finder
 from pcf.http.hits import Hits, Known
 from pcf.http.journey import Journey
 from pcf.http.protocol import BadRequest, GraphQLRequest, GraphQLResponse, encode
-from pcf.http.refusals import as_graphql, refusal, refused, too_large, with_errors
+from pcf.http.refusals import as_graphql, invalid, refused, too_large, with_errors
 from pcf.http.repetitions import report_repetitions
 from pcf.http.sources import PRIMARY_SOURCE, Sources
 from pcf.http.throttle import Throttle
@@ -130,10 +130,8 @@ class GraphQLService:
                 with self._throttle.slot(viewer, journey.request.address):
                     self._charge(journey)
                     return self._execute(journey, timeout or journey.timeout)
-        except InvalidDocument as invalid:
-            return refusal(invalid.errors, 400, 200)
-        except UnknownOperation as error:
-            return refusal([as_graphql(error)], 400, 200)
+        except InvalidDocument as error:
+            return invalid(error.errors)
         except ClientError as error:
             return refused(error)
 

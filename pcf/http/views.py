@@ -21,6 +21,7 @@ from pcf.http.heads import finish, impatient, read_head
 from pcf.http.protocol import (
     JSON,
     METHODS,
+    REASONS,
     BadRequest,
     BodyTooLarge,
     GraphQLRequest,
@@ -164,7 +165,7 @@ def _body(request: HttpRequest) -> bytes:
 def _to_django(request: HttpRequest, response: GraphQLResponse, media: str) -> HttpResponse:
     status, headers = finish(request.META, response, media)
     body = b"" if request.method == "HEAD" else response.body
-    answer = HttpResponse(body, status=status, headers=headers)
+    answer = HttpResponse(body, status=status, reason=REASONS[status], headers=headers)
     if "Content-Type" not in headers:
         del answer["Content-Type"]
     return answer
