@@ -32,8 +32,8 @@ format: ## put the source into its usual form
 requirements: ## pin all requirements again, with hashes
 	@$(DEV) requirements
 
-bench: ## what requests cost inside the process, on servers of its own
-	@$(DEV) exec -- .venv/bin/python benchmarks/service.py
+bench: ## what requests cost inside the process, what execution costs, what hits cost (needs wrk)
+	@$(DEV) exec -- sh -c 'for name in service execution hits; do .venv/bin/python benchmarks/$$name.py || exit; done'
 
 bench-hits: ## hits over HTTP beside a bare WSGI application and a bare Django view (ROUNDS, SECONDS)
 	@$(DEV) exec -- .venv/bin/python benchmarks/hits.py
