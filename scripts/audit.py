@@ -1,8 +1,9 @@
 """Are the dependencies what the repository says? Without a network.
 
-Every pin has hashes and names no address, requirements.txt is part of requirements-dev.txt, what
-is installed is what is pinned, and nothing else is. Run by ``make check`` with .venv's Python.
-Whether a version has known holes needs a service that knows them: SECURITY.md has the command.
+Every pin of every requirements file has hashes and names no address, requirements.txt is part of
+requirements-dev.txt, what is installed is what is pinned, and nothing else is. Run by
+``make check`` with .venv's Python. Whether a version has known holes needs a service that knows
+them: SECURITY.md has the command.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)(?P<marker>\s*;[^\\]*)?")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 TOOLS = {"pip", "setuptools", "wheel"}  # what a virtual environment begins with
+
+SERVICE, DEVELOPMENT = "requirements.txt", "requirements-dev.txt"
+OTHERS = (  # of environments of their own
+    "requirements-otel.txt",
+    "requirements-schemathesis.txt",
+    "benchmarks/peers/requirements.txt",
+)
 
 
 class Pin:
@@ -49,17 +57,20 @@ def read_pins(text: str) -> tuple[dict[str, Pin], list[str]]:
     return pins, odd
 
 
+def bad_entries(file: str, text: str) -> Iterator[str]:
+    """The entries of one requirements file that are no pinned version or have no hash."""
+    pins, odd = read_pins(text)
+    yield from (f"{file}: not a pinned version: {entry}" for entry in odd)
+    yield from (f"{file}: {name} has no hash" for name, pin in pins.items() if not pin.hashes)
+
+
 def complaints(service: str, development: str, installed: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with two requirements files and what is installed (name: version)."""
-    wanted, odd = read_pins(development)
-    needed, odd_too = read_pins(service)
-    yield from (f"not a pinned version: {entry}" for entry in odd + odd_too)
-    for name, pin in (*wanted.items(), *needed.items()):
-        if not pin.hashes:
-            yield f"{name} has no hash"
+    """What is wrong between two requirements files and what is installed (name: version)."""
+    wanted, _ = read_pins(development)
+    needed, _ = read_pins(service)
     for name, pin in needed.items():
         if name not in wanted or wanted[name].version != pin.version:
-            yield f"{name}: requirements.txt and requirements-dev.txt disagree"
+            yield f"{name}: {SERVICE} and {DEVELOPMENT} disagree"
     for name, pin in wanted.items():
         if name not in installed and not pin.conditional:
             yield f"{name} is not installed"
@@ -69,17 +80,20 @@ def complaints(service: str, development: str, installed: Mapping[str, str]) -> 
         yield f"{name} is installed but not pinned"
 
 
-def main() -> int:
+def main(root: Path = ROOT) -> int:
     """Say what is wrong; 1 when anything is."""
-    service, development = (
-        (ROOT / name).read_text() for name in ("requirements.txt", "requirements-dev.txt")
-    )
+    files = {name: (root / name).read_text() for name in (SERVICE, DEVELOPMENT, *OTHERS)}
     installed = {normal(found.metadata["Name"]): found.version for found in distributions()}
-    wrong = sorted(set(complaints(service, development, installed)))
-    for line in wrong:
+    wrong = set(complaints(files[SERVICE], files[DEVELOPMENT], installed))
+    for name, text in files.items():
+        wrong.update(bad_entries(name, text))
+    for line in sorted(wrong):
         print(line, file=sys.stderr)
     if not wrong:
-        print(f"{len(installed)} packages are as they are pinned, with hashes")
+        print(
+            f"{len(installed)} packages are as they are pinned; "
+            f"all pins of {len(files)} files have hashes"
+        )
     return int(bool(wrong))
 
 

@@ -33,6 +33,8 @@ class RequestMiddleware:
         response[REQUEST_ID] = arrival.request_id
         if response.status_code == HTTPStatus.NOT_MODIFIED:
             del response["Content-Length"]  # of no bytes, while that of a 200 would be meant
+        if request.method == "HEAD" and not response.streaming:
+            response.content = b""  # its length stays; gunicorn warns of bytes that it leaves out
         return response
 
 

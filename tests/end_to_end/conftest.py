@@ -122,6 +122,14 @@ def environment(own_database: str) -> dict[str, str]:
     }
 
 
+def beside(environment: dict[str, str], **changed: str) -> dict[str, str]:
+    """What another server needs to know that stands beside the first one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return {**environment, "PORT": str(port), **changed}
+
+
 def start(environment: dict[str, str]) -> Server:
     log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody reads would stop the server
     process = subprocess.Popen(

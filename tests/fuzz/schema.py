@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.browser.graphiql import service
+from tests.browser.graphiql import development, manage, service
 
 REQUIREMENTS = ROOT / "requirements-schemathesis.txt"
 ENVIRONMENT = ROOT / ".pcf" / "schemathesis"
@@ -34,8 +34,11 @@ def ensure_environment() -> Path:
 def main() -> int:
     program = ensure_environment()
     examples = os.environ.pop("PCF_FUZZ_EXAMPLES", "100")
+    served = development()
+    manage(served, "migrate", "--verbosity", "0")
+    manage(served, "seed_demo")
     env = {**os.environ, "SCHEMATHESIS_HOOKS": "checks", "PYTHONPATH": str(Path(__file__).parent)}
-    with service() as url:
+    with service(served) as url:
         for token in ([], ["-H", "Authorization: Bearer test-token"]):
             run = [program, "run", f"{url}/graphql", "--phases", "fuzzing", "-n", examples]
             options = ["--checks", "graphql_answer", "--request-timeout", "30", *token]

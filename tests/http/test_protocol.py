@@ -8,6 +8,7 @@ from django.test import Client
 
 from pcf.http.protocol import GraphQLRequest
 from tests.conftest import token_for
+from tests.http.wsgi import CountingDjango, call, environ_of
 from users.models import ApiToken
 
 ME = "{ me { id } }"
@@ -173,6 +174,16 @@ def test_get_needs_a_query_operation_also_when_there_are_others(http):
 def test_head_is_get_without_a_body(http):
     answer = http.head("/graphql", {"query": ME})
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize("path", ["/livez", "/nothing", "/admin/login/"])
+def test_head_hands_the_server_no_bytes_of_any_page(db, path):
+    """gunicorn would leave them out, and warn in a line without the request's id."""
+    django = CountingDjango()
+    whole = call(django, environ_of() | {"PATH_INFO": path})
+    head = call(django, environ_of() | {"PATH_INFO": path, "REQUEST_METHOD": "HEAD"})
+    assert (head.status, head.body) == (whole.status, b"")
+    assert int(head.headers["Content-Length"]) == len(whole.body) > 0
 
 
 @pytest.mark.parametrize(

@@ -68,14 +68,19 @@ def make_kind(name: str, world: World) -> Kind:
 
 
 def fields_of(schema: GraphQLSchema) -> set[str]:
-    """Every ``Type.field`` of the schema, inputs included; introspection's own types are not."""
-    return {
-        f"{name}.{field}"
-        for name, found in schema.type_map.items()
-        if isinstance(found, GraphQLObjectType | GraphQLInputObjectType)
-        and not name.startswith("__")
-        for field in found.fields
-    }
+    """Every ``Type.field`` of the schema, inputs included, and every ``Type.field(argument)``;
+    introspection's own types are not.
+    """
+    names = set()
+    for name, found in schema.type_map.items():
+        if name.startswith("__"):
+            continue
+        if isinstance(found, GraphQLInputObjectType):
+            names |= {f"{name}.{field}" for field in found.fields}
+        elif isinstance(found, GraphQLObjectType):
+            for key, field in found.fields.items():
+                names |= {f"{name}.{key}", *(f"{name}.{key}({given})" for given in field.args)}
+    return names
 
 
 def selection(found: Any, depth: int = DEPTH) -> str:

@@ -1,8 +1,8 @@
 """Who may see and do what: the one table that the matrix test compares the service with.
 
-Every field of every type of the schema stands here, every mutation, and every field of an input.
-A new one makes ``test_matrix`` fail until it is said here who may see it. The rules are written
-out once more and on purpose do not use the apps' ``policy`` modules.
+Every field of every type of the schema stands here, every argument of one, every mutation, and
+every field of an input. A new one makes ``test_matrix`` fail until it is said here who may see it.
+The rules are written out once more and on purpose do not use the apps' ``policy`` modules.
 """
 
 from collections.abc import Callable
@@ -170,7 +170,25 @@ INPUTS = {
     "UpdateProfileInput": {"name", "email"},
 }
 
+PAGE = {"first", "after"}
+
+# What may be asked for in other words; none of them widens what a viewer sees.
+ARGUMENTS = {
+    "Query.users": PAGE,
+    "Query.tags": PAGE,
+    "Query.notes": {"authorId", "tag", *PAGE},
+    "Query.userNotes": {"userId", *PAGE},
+    "Query.user": {"id"},
+    "Query.tag": {"id"},
+    "Query.note": {"id"},
+    "Query.slowQuery": {"delay"},
+    "User.notes": PAGE,
+    "Tag.notes": PAGE,
+    **{name: {"input"} for name in MUTATIONS},
+}
+
 DECLARED = {
     *FIELDS, *QUERIES, *MUTATIONS, *PAYLOADS,
     *(f"{type_name}.{name}" for type_name, names in INPUTS.items() for name in names),
+    *(f"{field}({name})" for field, names in ARGUMENTS.items() for name in names),
 }  # fmt: skip

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from graphql import extend_schema, parse
+from graphql import GraphQLArgument, GraphQLBoolean, extend_schema, parse
 
 from notes.models import Note, NoteTag
 from pcf.schema import schema
@@ -37,11 +37,22 @@ def test_every_field_and_mutation_says_who_may_see_it():
         ("extend input UpdateNoteInput { authorId: ID }", {"UpdateNoteInput.authorId"}),
         ("type Token { text: String } extend type User { token: Token }",
          {"Token.text", "User.token"}),
+        ("extend type Note { draft(of: ID): String }", {"Note.draft", "Note.draft(of)"}),
     ],
 )  # fmt: skip
 def test_a_new_field_is_noticed(addition, names):
     extended = extend_schema(SCHEMA, parse(addition))
     assert fields_of(extended) - DECLARED == names
+
+
+@pytest.mark.parametrize("name", ["Query.users", "Query.me", "Note.title", "Mutation.deleteNote"])
+def test_a_new_argument_is_noticed(name):
+    """Of a field that has others, of one that has none yet, and of a mutation."""
+    extended = extend_schema(SCHEMA, parse("scalar Other"))  # a copy
+    type_name, field = name.split(".")
+    extended.type_map[type_name].fields[field].args["all"] = GraphQLArgument(GraphQLBoolean)
+    assert fields_of(extended) - DECLARED == {f"{name}(all)"}
+    assert fields_of(SCHEMA) == DECLARED
 
 
 def test_every_input_of_the_table_sets_every_field():

@@ -118,3 +118,15 @@ def test_cookies_are_for_https_and_this_host_alone():
     )
     expected = [("__Host-sessionid", True, 43_200), ("__Host-csrftoken", True), True]
     assert load(code=code) == (0, f"{expected}\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [("settings.production", (False, False, True)), ("settings.development", (True, True, False))],
+)
+def test_the_schema_is_told_in_development_alone_and_rates_hold_in_production(module, expected):
+    code = (
+        f"from {module} import PCF; "
+        "print((PCF.documents.introspection, PCF.documents.suggestions, PCF.rates.enabled))"
+    )
+    assert load(code=code) == (0, f"{expected}\n")

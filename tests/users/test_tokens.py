@@ -1,5 +1,6 @@
 """Tokens: their text, how they are found, how far they reach, and how they are replaced."""
 
+import hmac
 import re
 from datetime import timedelta
 from io import StringIO
@@ -101,6 +102,38 @@ def test_noting_the_use_takes_no_statement_and_evicts_nothing(live_world, ask) -
     with CaptureQueriesContext(connection) as queries:
         assert ask(NOTES, text).cache_status == "pcf; hit"
     assert not queries.captured_queries
+
+
+def test_the_row_that_was_found_is_compared_in_constant_time(world, monkeypatch) -> None:
+    token, text = ApiToken.issue(world.ann, "t")
+    compared = []
+
+    def refuse(*digests: bytes) -> bool:
+        compared.append(digests)
+        return False
+
+    monkeypatch.setattr(hmac, "compare_digest", refuse)
+    assert find_credentials(text) is None
+    assert compared == [(bytes(token.digest), tokens.digest_of(text))]
+    monkeypatch.undo()
+    assert find_credentials(text).viewer == Viewer(world.ann.pk, scope=Scope.WRITE)
+
+
+@pytest.mark.parametrize(("seconds", "written"), [(299, False), (301, True)])
+def test_the_use_is_written_again_after_its_grain_alone(
+    world, monkeypatch, seconds, written
+) -> None:
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    token, text = ApiToken.issue(world.ann, "t")
+    find_credentials(text)
+    token.refresh_from_db()
+    assert token.last_used_at == now
+    aged = now - timedelta(seconds=seconds)
+    ApiToken.objects.filter(pk=token.pk).update(last_used_at=aged)
+    find_credentials(text)
+    token.refresh_from_db()
+    assert token.last_used_at == (now if written else aged)
 
 
 # how far they reach
