@@ -117,12 +117,14 @@ def test_viewers_whom_a_policy_could_tell_apart_share_no_response(cache):
 
 
 @pytest.mark.parametrize("written", ["note:1", "notes", "user:5"])
-def test_a_write_after_the_look_up_fences_the_store(cache, written):
+def test_a_write_after_the_look_up_fences_the_store(cache, written, grown):
     lookup = ask(cache, None, "d")
     gate().invalidate(depends_on(written))
 
     assert not store(cache, lookup, ANONYMOUS, "d", b"old", depends_on("note:1", "notes", "user:5"))
     assert stored_body(cache, "d") is None
+    kind = written.partition(":")[0]
+    assert grown() == {f"invalidations {kind}": 1, "refused_stores fence": 1}
 
 
 def test_a_write_to_something_else_fences_nothing(cache):
@@ -247,12 +249,14 @@ def dead_redis(settings):
     return Gate("dead")
 
 
-def test_without_redis_look_ups_are_bypassed_and_stores_refused(dead_redis, cache):
+def test_without_redis_look_ups_are_bypassed_and_stores_refused(dead_redis, cache, grown):
     lookup = ask(cache, None, "d")
     cut_off = ResponseCache(dead_redis)
 
     assert ask(cut_off, None, "d") is None
     assert not store(cut_off, lookup, ANONYMOUS, "d", b"x", Dependencies())
+    # after the first failure nothing more is sent, since nothing tells how to deliver what is owed
+    assert grown() == {"failures": 1, "refused_stores unavailable": 1}
 
 
 def test_a_dead_redis_is_left_alone_after_a_few_failures(dead_redis, settings):
