@@ -36,11 +36,13 @@ class RedisServer:
     def client(self) -> Any:
         return redis.Redis(port=self.port, socket_timeout=5)
 
-    def start(self) -> None:
+    def start(self, *, replica_of: "RedisServer | None" = None) -> None:
         options = {
             "port": self.port, "bind": "127.0.0.1", "dir": self._folder, "save": "",
-            "appendonly": "no",
+            "appendonly": "no", "repl-diskless-sync-delay": 0,
         }  # fmt: skip
+        if replica_of is not None:
+            options["replicaof"] = f"127.0.0.1 {replica_of.port}"
         argv = [str(self._program)]
         for name, value in options.items():
             argv += [f"--{name}", str(value)]
@@ -52,6 +54,18 @@ class RedisServer:
                 return
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+    def follow(self, primary: "RedisServer | None") -> None:
+        """From now on be a replica of ``primary``; a primary when it is None."""
+        with self.client() as client:
+            client.replicaof(*(["127.0.0.1", primary.port] if primary else ["NO", "ONE"]))
+
+    def wait_for_replica(self) -> None:
+        """Until a replica has all that is here."""
+        deadline = time.monotonic() + PATIENCE
+        with self.client() as client:
+            while not client.wait(1, 1_000):
+                assert time.monotonic() < deadline
 
     def save(self) -> None:
         """Write the data to the file that the next start reads."""
