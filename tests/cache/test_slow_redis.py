@@ -139,7 +139,7 @@ def test_what_a_promoted_replica_brings_along_is_not_found(
     assert [ask(query).cache_status for _ in range(2)] == [STORED, HIT]
     cache = ResponseCache(gate())
     assert put(cache, "d", f"tag:{tag.pk}")
-    redis_server.wait_for_replica()
+    standby.catch_up(redis_server)
     redis_server.kill()
     proxy.cut()
     proxy.target = ("127.0.0.1", standby.port)
@@ -161,7 +161,7 @@ def test_entries_of_the_server_before_are_not_found_without_a_write_either(
 ):
     assert put(cache, "d", "tag:1")
     assert stored_body(cache, "d") == b"x"
-    redis_server.wait_for_replica()
+    standby.catch_up(redis_server)
     redis_server.kill()
     proxy.cut()
     proxy.target = ("127.0.0.1", standby.port)
@@ -179,7 +179,7 @@ def test_a_connection_to_a_server_that_was_made_a_replica_is_given_up(
     """The first goes on living, as the replica of the other; connections to it stay open."""
     tag = live_world.red
     assert put(cache, "d", f"tag:{tag.pk}")
-    redis_server.wait_for_replica()
+    standby.catch_up(redis_server)
     standby.follow(None)
     redis_server.follow(standby)
     proxy.target = ("127.0.0.1", standby.port)  # for new connections
