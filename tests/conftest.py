@@ -11,6 +11,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 from django_redis import get_redis_connection
+from prometheus_client import REGISTRY
 
 from notes.models import Note
 from tags.models import Tag
@@ -119,6 +120,40 @@ def ask() -> Ask:
         )
 
     return post
+
+
+Grown = Callable[[], dict[str, float]]
+
+
+@pytest.fixture
+def grown() -> Grown:
+    """``grown()``: by how much the cache's metrics have grown since the last call, or since the
+    test began; those that have not are left out. ``{"stores": 1.0, "refused_stores fence": 2.0}``
+    """
+
+    def read() -> dict[str, float]:
+        return {
+            " ".join([sample.name.removesuffix("_total"), *sample.labels.values()]).removeprefix(
+                "response_cache_"
+            ): sample.value
+            for family in REGISTRY.collect()
+            if family.name.startswith("response_cache_")
+            for sample in family.samples
+            if not sample.name.endswith(("_created", "_bucket"))
+        }
+
+    last = read()
+
+    def since() -> dict[str, float]:
+        before = last.copy()
+        last.update(read())
+        return {
+            name: value - before.get(name, 0.0)
+            for name, value in last.items()
+            if value != before.get(name, 0.0)
+        }
+
+    return since
 
 
 def make_user(name: str, **fields: Any) -> User:

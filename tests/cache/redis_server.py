@@ -36,11 +36,13 @@ class RedisServer:
     def client(self) -> Any:
         return redis.Redis(port=self.port, socket_timeout=5)
 
-    def start(self) -> None:
+    def start(self, *, replica_of: "RedisServer | None" = None) -> None:
         options = {
             "port": self.port, "bind": "127.0.0.1", "dir": self._folder, "save": "",
-            "appendonly": "no",
+            "appendonly": "no", "repl-diskless-sync-delay": 0,
         }  # fmt: skip
+        if replica_of is not None:
+            options["replicaof"] = f"127.0.0.1 {replica_of.port}"
         argv = [str(self._program)]
         for name, value in options.items():
             argv += [f"--{name}", str(value)]
@@ -52,6 +54,24 @@ class RedisServer:
                 return
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+    def follow(self, primary: "RedisServer | None") -> None:
+        """From now on be a replica of ``primary``; a primary when it is None."""
+        with self.client() as client:
+            client.replicaof(*(["127.0.0.1", primary.port] if primary else ["NO", "ONE"]))
+
+    def catch_up(self, primary: "RedisServer") -> None:
+        """Wait until all is here that is in ``primary`` now."""
+        with primary.client() as client:
+            there = client.info("replication")["master_repl_offset"]
+        deadline = time.monotonic() + PATIENCE
+        with self.client() as client:
+            while True:
+                here = client.info("replication")
+                if here["master_link_status"] == "up" and here["slave_repl_offset"] >= there:
+                    return
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
 
     def save(self) -> None:
         """Write the data to the file that the next start reads."""

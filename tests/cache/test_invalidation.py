@@ -86,14 +86,15 @@ def test_what_was_made_under_other_declarations_is_not_found(live_world, ask, mo
         graphql_service.cache_clear()
 
 
-def test_renaming_a_note_touches_nothing_else(live_world, delivered):
+def test_renaming_a_note_touches_nothing_else(live_world, delivered, grown):
     note = live_world.private
     note.title = "new"
     note.save()
     assert everything(delivered) == {f"note:{note.pk}"}
+    assert grown() == {"invalidations note": 1}
 
 
-def test_publishing_a_note_touches_its_author_and_its_tags(live_world, delivered):
+def test_publishing_a_note_touches_its_author_and_its_tags(live_world, delivered, grown):
     note = live_world.private
     note.is_public = True
     note.save()
@@ -104,6 +105,8 @@ def test_publishing_a_note_touches_its_author_and_its_tags(live_world, delivered
         f"notes-by-tag:{live_world.red.pk}",
         f"notes-by-tag:{live_world.blue.pk}",
     }
+    kinds = {name.partition(":")[0] for name in everything(delivered)}
+    assert grown() == {f"invalidations {kind}": 1 for kind in kinds}
 
 
 def test_moving_a_note_touches_both_authors_and_only_after_the_write(live_world, delivered):

@@ -6,10 +6,14 @@ from dataclasses import replace
 import pytest
 from django_redis import get_redis_connection
 
+from pcf.cache import position_scripts
 from pcf.cache.entries import Content
 from pcf.cache.gate import CacheUnavailable, Gate, gate
+from pcf.cache.positions import Positions
 from pcf.cache.responses import Question, ResponseCache, entry_name
+from pcf.cache.texts import RedisTexts
 from pcf.execution.dependencies import Dependencies
+from pcf.http.throttle import Throttle
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS, Scope, Viewer
 
@@ -113,12 +117,14 @@ def test_viewers_whom_a_policy_could_tell_apart_share_no_response(cache):
 
 
 @pytest.mark.parametrize("written", ["note:1", "notes", "user:5"])
-def test_a_write_after_the_look_up_fences_the_store(cache, written):
+def test_a_write_after_the_look_up_fences_the_store(cache, written, grown):
     lookup = ask(cache, None, "d")
     gate().invalidate(depends_on(written))
 
     assert not store(cache, lookup, ANONYMOUS, "d", b"old", depends_on("note:1", "notes", "user:5"))
     assert stored_body(cache, "d") is None
+    kind = written.partition(":")[0]
+    assert grown() == {f"invalidations {kind}": 1, "refused_stores fence": 1}
 
 
 def test_a_write_to_something_else_fences_nothing(cache):
@@ -187,15 +193,33 @@ def test_a_server_that_lost_its_data_lets_no_older_reader_store(cache):
     assert not store(cache, before, ANONYMOUS, "d", b"old", depends_on("note:1"))
 
 
-def test_everything_in_redis_has_a_time_to_live(cache):
+def test_everything_in_redis_has_a_time_to_live(cache, monkeypatch, settings):
+    monkeypatch.setattr("pcf.cache.positions.primary_position", lambda: 1_000)
+    settings.PCF = replace(settings.PCF, rates=replace(settings.PCF.rates, enabled=True))
+    cache.tally.hit()  # reported with the first look-up
     lookup = ask(cache, "t", "d")
     cache.remember_viewer(lookup, "t", ANN, None, depends_on("user:1"))
     store(cache, lookup, ANN, "d", b"x", depends_on("note:1", "notes"))
     gate().invalidate(depends_on("note:2"))
+    flights = [ask(cache, None, digest, join=True) for digest in ("e", "f")]
+    assert [ask(cache, None, digest, join=True).leads for digest in ("e", "f")] == [False, False]
+    cache.land("anonymous:f", flights[1].flight)  # the flight of "e" goes on
+    gate().mark("1", ["note!", "note:3"])
+    gate().clear("1")
+    gate().mark("2", ["note!", "note:4"])  # and is being committed
+    RedisTexts(gate()).put("0" * 64, "{ me { id } }")
+    positions = Positions(gate())
+    assert positions.needed(ANN) is None  # now there is a floor
+    positions.remember(ANN, 2_000)
+    gate().run(position_scripts.RECORD, prefix(), 60, 3_000, position_scripts.KEPT)
+    Throttle(gate()).charge(ANN, "192.0.2.1", 1)
 
     client = get_redis_connection("default")
-    names = list(client.scan_iter(match=f"{prefix()}:*"))
-    assert len(names) > 8
+    names = [name.decode() for name in client.scan_iter(match=f"{prefix()}:*")]
+    kinds = {name.removeprefix(f"{prefix()}:").partition(":")[0] for name in names}
+    assert kinds == {
+        "seq", "g", "d", "e", "f", "n", "l", "s", "m", "t", "marked", "p", "w", "r",
+    }  # fmt: skip
     assert [name for name in names if client.ttl(name) < 0] == []
 
 
@@ -225,12 +249,14 @@ def dead_redis(settings):
     return Gate("dead")
 
 
-def test_without_redis_look_ups_are_bypassed_and_stores_refused(dead_redis, cache):
+def test_without_redis_look_ups_are_bypassed_and_stores_refused(dead_redis, cache, grown):
     lookup = ask(cache, None, "d")
     cut_off = ResponseCache(dead_redis)
 
     assert ask(cut_off, None, "d") is None
     assert not store(cut_off, lookup, ANONYMOUS, "d", b"x", Dependencies())
+    # after the first failure nothing more is sent, since nothing tells how to deliver what is owed
+    assert grown() == {"failures": 1, "refused_stores unavailable": 1}
 
 
 def test_a_dead_redis_is_left_alone_after_a_few_failures(dead_redis, settings):

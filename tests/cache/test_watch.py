@@ -51,7 +51,7 @@ def waiting(psql):
     return psql.execute("SELECT count(*) FROM pcf_touch").fetchone()[0]
 
 
-def test_a_write_of_psql_is_delivered_at_the_next_look(live_world, psql, watch, cache):
+def test_a_write_of_psql_is_delivered_at_the_next_look(live_world, psql, watch, cache, grown):
     tag = live_world.red.pk
     store(cache, ask(cache, None, "d"), ANONYMOUS, "d", b"old", depends_on(f"tag:{tag}"))
     store(cache, ask(cache, None, "e"), ANONYMOUS, "e", b"other", depends_on("tag:0"))
@@ -59,7 +59,10 @@ def test_a_write_of_psql_is_delivered_at_the_next_look(live_world, psql, watch, 
     watch.look()
     assert stored_body(cache, "d") == b"old"  # nothing was committed yet
     psql.commit()
+    grown()
     watch.look()
+    told = grown()
+    assert (told["recovered outbox"], told["invalidations tag"]) == (1, 1)
     assert stored_body(cache, "d") is None
     assert stored_body(cache, "e") == b"other"
     assert waiting(psql) == 0
@@ -102,11 +105,15 @@ def test_marks_hold_until_the_transaction_is_over(live_world, psql, watch, cache
     assert store(cache, lookup, ANONYMOUS, "d", b"new", depends_on(f"tag:{tag}"))
 
 
-def test_marks_of_a_writer_that_was_cut_off_before_its_commit(live_world, psql, watch, cache):
+def test_marks_of_a_writer_that_was_cut_off_before_its_commit(
+    live_world, psql, watch, cache, grown
+):
     tag = live_world.red.pk
     commit_without_clearing(psql, cache, tag)
     psql.rollback()
+    grown()
     watch.look()
+    assert grown() == {"recovered mark": 1}
     lookup = ask(cache, None, "d")
     assert store(cache, lookup, ANONYMOUS, "d", b"same", depends_on(f"tag:{tag}"))
 

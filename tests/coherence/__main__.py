@@ -6,8 +6,9 @@
 Two kinds of operations run in several threads, through several workers:
 
 * a write, alone (writers exclude each other and the checks);
-* a check: a query is asked twice, as anybody would and with ``Cache-Control: no-store``. Nothing is
-  written meanwhile, so both answers must be equal, byte for byte.
+* a check: a query is asked twice, as anybody would (now and then by GET, in gzip, with variables,
+  or asking whether what the client has is still the answer) and with ``Cache-Control: no-store``.
+  Nothing is written meanwhile, so both answers must be equal, byte for byte.
 
 Meanwhile readers that nobody holds up keep asking, so that answers are computed and stored while
 writes are being committed: what the fence is for. They check what holds at any time: a note's
@@ -144,7 +145,7 @@ class _Fuzz:
         print(
             f"seed {seed}: {done:,} operations in {seconds:.0f} s "
             f"({self.counts['writes']:,} writes, {self.counts['checks']:,} checks, "
-            f"{self.counts['hits']:,} of them hits; "
+            f"{self.counts['hits']:,} of them hits, {self.counts['confirmed']:,} by 304; "
             f"{self.counts['reads']:,} reads beside them, {self.counts['read hits']:,} hits): "
             f"{len(self.failures)} differences"
         )
@@ -187,15 +188,21 @@ class _Fuzz:
                 self._count("writes")
             else:
                 with self._turns.shared():
-                    self._check(client, queries)
+                    self._check(client, queries, rng)
 
-    def _check(self, client, queries) -> None:  # type: ignore[no-untyped-def]
+    def _check(self, client, queries, rng) -> None:  # type: ignore[no-untyped-def]
+        from tests.coherence.asking import PLAIN, Manner
+
         viewer, query = queries.one()
-        cached = client.ask(query, viewer)
+        manner = Manner.any(rng) if rng.random() < 0.5 else PLAIN
+        if manner.known:
+            viewer, query, manner = client.known(rng) or (viewer, query, manner)
+        cached = client.ask(query, viewer, manner=manner)
         fresh = client.ask(query, viewer, fresh=True)
-        self._count("checks", *(["hits"] if cached.hit else []))
+        kinds = {"hits": cached.hit, "confirmed": cached.confirmed}
+        self._count("checks", *(kind for kind, told in kinds.items() if told))
         if (cached.status, cached.body) != (fresh.status, fresh.body):
-            self._fail(f"{viewer} {query}\n  cached {cached}\n  fresh  {fresh}")
+            self._fail(f"{viewer} {query} {manner}\n  cached {cached}\n  fresh  {fresh}")
         self._check_privacy(viewer, query, cached)
 
     def _read(self, rng: random.Random) -> None:

@@ -18,7 +18,8 @@ class Queries:
     def one(self) -> tuple[Viewer | None, str]:
         rng, world = self._rng, self._world
         viewer = rng.choice([None, *world.viewers])
-        note, user, tag = self._id(world.newest_note), rng.choice(world.users), self._id(8)
+        note, tag = self._id(world.newest_note), self._id(8)
+        user = rng.choice([*world.users, world.newest_user])
         name = rng.choice([*world.names[-10:], "absent"])
         shapes = [
             f'{{ note(id: "{note}") {{ {_NOTE} author {{ id name email }} tags {{ id name }} }} }}',

@@ -31,6 +31,7 @@ class World:
     users: list[int] = field(default_factory=list)
     newest_note: int = 0
     newest_tag: int = 0
+    newest_user: int = 0  # that may be deleted
     names: list[str] = field(default_factory=list)
 
     @classmethod

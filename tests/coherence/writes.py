@@ -4,12 +4,16 @@ import os
 import random
 import time
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 import psycopg
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.models import CharField, F, Value
 from django.db.models.functions import Cast, Concat
+from django.test import Client as Browser
+from django.urls import reverse
 from django.utils import timezone
 
 from notes.models import Note, NoteTag
@@ -19,6 +23,7 @@ from tests.coherence.world import World, content, next_version
 from users.models import ApiToken, User
 
 KEPT = 60  # notes; more are deleted again
+LOADED = 5  # users that come and go
 
 
 class Writes:
@@ -29,6 +34,7 @@ class Writes:
         self._client = client
         self._rng = rng
         self._psql: Any = None
+        self._browser: Browser | None = None
 
     def one(self) -> str:
         """Its kind."""
@@ -186,6 +192,74 @@ class Writes:
     def log_in(self) -> None:
         User.objects.filter(pk=self._user()).update(last_login=timezone.now())
 
+    def create_user(self) -> None:
+        """With a note that carries tags."""
+        number = next_version()
+        user = User.objects.create(username=f"p{number}", name=f"Passing {number}")
+        note = Note(author=user, title=f"o #{number}", content="public.", is_public=True)
+        note.save()
+        note.tags.set(self._tags())
+        self._world.newest_user = user.pk
+
+    def delete_user(self) -> None:
+        """With all that is theirs."""
+        self._passing_user().delete()
+
+    def delete_user_by_query_set(self) -> None:
+        User.objects.filter(pk=self._passing_user().pk).delete()
+
+    # --- the admin
+
+    def admin_save(self) -> None:
+        """The form of a note, its tags among its fields."""
+        note = self._note()
+        form = {
+            "title": f"d #{next_version()}", "content": note.content, "author": note.author_id,
+            "is_public": "on" if note.is_public else "",
+            "tag_names": [tag.pk for tag in self._tags()],
+        }  # fmt: skip
+        self._post(reverse("admin:notes_note_change", args=[note.pk]), form)
+
+    def admin_tag(self) -> None:
+        tag = self._tags()[0]
+        self._post(reverse("admin:tags_tag_change", args=[tag.pk]), {"name": self._name()})
+
+    def admin_delete_action(self) -> None:
+        chosen = {"_selected_action": [self._note().pk], "post": "yes"}
+        self._post(reverse("admin:notes_note_changelist"), {"action": "delete_selected", **chosen})
+        self.create()
+
+    def admin_revoke_action(self) -> None:
+        token = ApiToken.objects.get(user_id=self._world.users[4])
+        if token.revoked_at:
+            ApiToken.objects.filter(pk=token.pk).update(revoked_at=None)
+            return
+        data = {"action": "revoke", "_selected_action": [token.pk]}
+        self._post(reverse("admin:users_apitoken_changelist"), data)
+
+    # --- commands
+
+    def seed_load(self) -> None:
+        call_command(
+            "seed_load", "--users=1", "--notes-per-user=2", "--tags=2", "--tags-per-note=1",
+            f"--seed={next_version()}", stdout=StringIO(),
+        )  # fmt: skip
+        self._world.newest_user = self._passing_users().order_by("-pk")[0].pk
+        if self._passing_users().count() > LOADED:
+            self._passing_users().order_by("pk")[0].delete()
+
+    def flush_cache(self) -> None:
+        user = ["--user", str(self._user())]
+        scopes = [["--all"], ["--type", "Note"], ["--viewer", "anonymous"], user]
+        call_command("flush_cache", *self._rng.choice(scopes), stdout=StringIO())
+
+    def flush_cache_before_the_commit(self) -> None:
+        with transaction.atomic():
+            note = self._note(lock=True)
+            note.title = f"f #{next_version()}"
+            note.save()
+            self.flush_cache()
+
     # --- GraphQL
 
     def mutation_create(self) -> None:
@@ -283,9 +357,28 @@ class Writes:
     def _user(self) -> int:
         return self._rng.choice(self._world.users)
 
+    def _passing_users(self) -> Any:
+        return User.objects.exclude(pk__in=self._world.users).filter(is_staff=False)
+
+    def _passing_user(self) -> User:
+        if not self._passing_users().exists():
+            self.create_user()
+        user: User = self._passing_users().order_by("?")[0]
+        return user
+
+    def _post(self, address: str, form: dict[str, Any]) -> None:
+        if self._browser is None:
+            root, _ = User.objects.get_or_create(
+                username="root", defaults={"name": "Root", "is_staff": True, "is_superuser": True}
+            )
+            self._browser = Browser(SERVER_NAME="127.0.0.1")
+            self._browser.force_login(root)
+        answer = self._browser.post(address, form)
+        assert answer.status_code == 302, (address, form, answer.content[-2000:])
+
     def _mutate(self, text: str, user: int | None = None) -> None:
         viewers = [it for it in self._world.viewers if user in {None, it.user}]
-        viewer: Viewer = self._rng.choice(viewers)
+        viewer: Viewer = self._rng.choice(viewers or self._world.viewers)
         answer = self._client.ask(f"mutation {{ {text} }}", viewer)
         # the token may be revoked, the user inactive, the note gone: an answer all the same
         assert answer.status in {200, 401}, answer

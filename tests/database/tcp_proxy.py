@@ -1,8 +1,11 @@
-"""A TCP proxy before PostgreSQL that counts round trips, and can cut, freeze and refuse."""
+"""A TCP proxy before a server that counts round trips to PostgreSQL, and can cut, freeze, delay and
+refuse.
+"""
 
 import socket
 import struct
 import threading
+import time
 from contextlib import suppress
 from typing import Self
 
@@ -27,6 +30,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.refusing = False
+        self.delay = 0.0  # seconds that every answer comes late
         self._cut_size: int | None = None
         self._left: int | None = None  # bytes of answers until everything is cut
         self.freezes_at_commit = False
@@ -104,6 +108,8 @@ class Proxy:
                 if counting and self.freezes_at_commit and COMMIT in data:
                     self.freeze()
                 self.flowing.wait()
+                if not counting and data and self.delay:
+                    time.sleep(self.delay)
                 if counting:
                     buffer, started = self._count(buffer + data, started)
                     if self._cut_at_commit and COMMIT in data:

@@ -1,5 +1,7 @@
 """What is cached, what is not, and that a hit costs no SQL."""
 
+from dataclasses import replace
+
 import pytest
 from django.db import connection
 
@@ -14,8 +16,24 @@ def statuses(ask, times=2, **how):
     return [ask(**how).cache_status for _ in range(times)]
 
 
-def test_a_query_is_stored_once_and_then_hit(live_world, ask):
+def test_a_query_is_stored_once_and_then_hit(live_world, ask, grown):
     assert statuses(ask, 5, query=NOTES) == ["pcf; fwd=miss; stored"] + ["pcf; hit"] * 4
+    size = len(ask(NOTES).body)
+    assert grown() == {
+        "misses": 1, "stores": 1, "hits": 5, "body_bytes_count identity": 1,
+        "body_bytes_sum identity": size,
+    }  # fmt: skip
+
+
+def test_what_is_stored_in_gzip_too_is_measured_twice(live_world, ask, grown):
+    for number in range(100):
+        make_note(live_world.ann, f"a long text that gzip likes {number}")
+    grown()
+    size = len(ask("{ notes(first: 100) { title } }").body)
+    told = grown()
+    assert told["body_bytes_sum identity"] == size
+    assert told["body_bytes_count gzip"] == 1
+    assert 0 < told["body_bytes_sum gzip"] < size / 2
 
 
 def test_hits_are_the_same_bytes_and_cost_no_sql(live_world, ask):
@@ -40,9 +58,10 @@ def test_variables_that_are_not_declared_are_not(live_world, ask):
     assert ask(NOTES, variables={"junk": 2}).cache_status == "pcf; hit"
 
 
-def test_no_store_neither_reads_nor_writes(live_world, ask):
+def test_no_store_neither_reads_nor_writes(live_world, ask, grown):
     no_store = {"Cache-Control": "no-store"}
     assert statuses(ask, query=NOTES, **no_store) == ["pcf; fwd=bypass"] * 2
+    assert grown() == {"bypasses no-store": 2}
     assert ask(NOTES).cache_status == "pcf; fwd=miss; stored"
     with connection.cursor() as cursor:  # behind the cache's back: without its triggers
         cursor.execute("SET session_replication_role = replica")
@@ -53,17 +72,30 @@ def test_no_store_neither_reads_nor_writes(live_world, ask):
 
 
 @pytest.mark.parametrize(
-    ("query", "status"),
+    ("query", "status", "metric"),
     [
-        ("{ notes(first: 0) { title } }", "pcf; fwd=miss"),
-        ("{ slowQuery(delay: 0) }", "pcf; fwd=bypass"),
-        ("{ nope }", "pcf; fwd=bypass"),
-        ("{", "pcf; fwd=bypass"),
-        ('mutation { deleteNote(input: {id: "1"}) { deletedId } }', "pcf; fwd=bypass"),
+        ("{ notes(first: 0) { title } }", "pcf; fwd=miss", "misses"),
+        ("{ slowQuery(delay: 0) }", "pcf; fwd=bypass", "bypasses uncacheable"),
+        ("{ nope }", "pcf; fwd=bypass", None),
+        ("{", "pcf; fwd=bypass", None),
+        (
+            'mutation { deleteNote(input: {id: "1"}) { deletedId } }',
+            "pcf; fwd=bypass",
+            "bypasses mutation",
+        ),
     ],
 )
-def test_errors_mutations_and_uncacheable_fields_are_not_stored(live_world, ask, query, status):
+def test_errors_mutations_and_uncacheable_fields_are_not_stored(
+    live_world, ask, grown, query, status, metric
+):
     assert statuses(ask, query=query) == [status] * 2
+    assert grown() == ({metric: 2} if metric else {})  # what is not valid asks nothing of the cache
+
+
+def test_a_cache_that_is_switched_off_is_a_bypass(live_world, ask, grown, settings):
+    settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, enabled=False))
+    assert statuses(ask, query=NOTES) == ["pcf; fwd=bypass"] * 2
+    assert grown() == {"bypasses disabled": 2}
 
 
 def test_a_mutation_is_seen_by_everyone_at_once(live_world, ask):

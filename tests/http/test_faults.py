@@ -32,14 +32,17 @@ def redis_away(settings, monkeypatch):
     gate()._failures = 0
 
 
-def test_without_redis_everything_is_answered_from_postgresql(live_world, ask, redis_away):
+def test_without_redis_everything_is_answered_from_postgresql(live_world, ask, redis_away, grown):
     token = token_for(live_world.ann)
+    grown()
     for _ in range(2):
         answer = ask(NOTES, token)
         assert answer.cache_status == "pcf; fwd=bypass"
         assert len(answer.data["notes"]) == 2
+    assert grown()["bypasses unavailable"] == 2
     created = ask('mutation { createNote(input: {title: "t"}) { note { title } } }', token)
     assert created.data["createNote"]["note"] == {"title": "t"}
+    assert grown()["owed"] == 1
     assert len(ask(NOTES, token).data["notes"]) == 3
 
 

@@ -81,11 +81,17 @@ def query_of(note):
     return f'{{ note(id: "{note.pk}") {{ title }} }}'
 
 
-def test_identical_misses_execute_once(live_world, ask, monkeypatch, long_leases):
+def test_identical_misses_execute_once(live_world, ask, monkeypatch, long_leases, grown):
     gathering = Gathering(monkeypatch, waiters=5)
     token = token_for(live_world.ann)
+    grown()
     answers = ask_all(ask, 6, query=query_of(live_world.public), token=token)
 
+    told = grown()
+    assert {name: told[name] for name in ("misses", "stores", "hits", "flights joined")} == {
+        "misses": 1, "stores": 1, "hits": 5, "flights joined": 5,
+    }  # fmt: skip
+    assert "flights executed" not in told
     assert gathering.loads == 1
     assert {answer.body for answer in answers} == {answers[0].body}
     assert answers[0].data == {"note": {"title": "public of ann"}}
@@ -97,18 +103,23 @@ def test_identical_misses_execute_once(live_world, ask, monkeypatch, long_leases
 
 
 def test_a_write_during_the_flight_is_in_every_later_answer(
-    live_world, ask, monkeypatch, long_leases
+    live_world, ask, monkeypatch, long_leases, grown
 ):
     """The leader has read the old title when the write commits; the waiter came before it."""
     gathering = Gathering(monkeypatch, waiters=1)
     gathering.at_load = lambda: Note.objects.filter(pk=live_world.public.pk).update(title="new")
+    grown()
     answers = ask_all(ask, 2, query=query_of(live_world.public))
     assert sorted(answer.data["note"]["title"] for answer in answers) == ["new", "public of ann"]
     assert gathering.loads == 2
+    told = grown()
+    assert (told["refused_stores fence"], told["stores"], told["misses"]) == (1, 1, 2)
     assert ask(query_of(live_world.public)).data["note"]["title"] == "new"
 
 
-def test_after_a_leader_that_failed_everyone_executes(live_world, ask, monkeypatch, long_leases):
+def test_after_a_leader_that_failed_everyone_executes(
+    live_world, ask, monkeypatch, long_leases, grown
+):
     gathering = Gathering(monkeypatch, waiters=3)
 
     def fail():
@@ -118,6 +129,9 @@ def test_after_a_leader_that_failed_everyone_executes(live_world, ask, monkeypat
     answers = ask_all(ask, 4, query=query_of(live_world.public))
     assert sorted(len(answer.errors) for answer in answers) == [0, 0, 0, 1]
     assert gathering.loads == 4
+    told = grown()
+    assert told["flights executed"] == 3
+    assert "flights joined" not in told
 
 
 @pytest.fixture

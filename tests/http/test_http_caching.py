@@ -118,16 +118,18 @@ def test_errors_changes_and_what_is_never_cached_say_so(live_world, ask, query):
     assert answer.cache_status.startswith("pcf; fwd=")
 
 
-def test_a_time_to_live_of_zero_switches_storing_off(live_world, ask, settings):
+def test_a_time_to_live_of_zero_switches_storing_off(live_world, ask, settings, grown):
     settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, default_ttl=0))
     answers = [ask(TAGS) for _ in range(2)]
     assert {answer.cache_status for answer in answers} == {"pcf; fwd=miss"}
     assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
+    assert grown() == {"misses": 2, "refused_stores uncacheable": 2}
 
 
-def test_a_response_over_the_limit_is_not_stored(live_world, ask, settings):
+def test_a_response_over_the_limit_is_not_stored(live_world, ask, settings, grown):
     settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, max_body_bytes=10))
     assert [ask(TAGS).cache_status for _ in range(2)] == ["pcf; fwd=miss"] * 2
+    assert grown() == {"misses": 2, "refused_stores size": 2}
 
 
 @pytest.fixture
