@@ -40,9 +40,9 @@ class LimitExceeded(ClientError):
         return {"code": self.code, "limit": self.limit, "allowed": self.allowed}
 
 
-class ResponseTooLarge(ClientError):
+class ResponseTooLarge(LimitExceeded):
     """The lists of a response would have more items together than a response may have, or its text
-    more bytes.
+    more bytes: ``limit`` is ``items`` or ``response``.
     """
 
     code = "RESPONSE_TOO_LARGE"
