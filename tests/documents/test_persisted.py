@@ -244,6 +244,12 @@ def test_names_of_documents_have_a_form(http, parameters):
     assert answer.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
 
 
+def test_the_name_of_a_document_has_256_characters_at_most(http):
+    """One more is among the names that have no form."""
+    answer = post(http, {"documentId": "a" * 256})
+    assert answer.json()["errors"][0]["extensions"]["code"] == "PERSISTED_QUERY_NOT_FOUND"
+
+
 def test_a_wrong_hash_over_http(http):
     answer = post(http, {"query": ME, "extensions": apq(USERS)})
     assert answer.json()["errors"][0]["extensions"]["code"] == "PERSISTED_QUERY_HASH_MISMATCH"
