@@ -47,6 +47,12 @@ class ResponseTooLarge(LimitExceeded):
 
     code = "RESPONSE_TOO_LARGE"
 
+    @classmethod
+    def by_items(cls, allowed: int) -> "ResponseTooLarge":
+        """The error of a response whose lists have more than ``allowed`` items together."""
+        message = f"The lists would have more than {allowed} items; ask for fewer"
+        return cls("items", allowed, message)
+
 
 class InvalidArgument(ClientError):
     """An argument is of the right type but not a value that the field accepts."""

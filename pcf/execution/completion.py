@@ -176,11 +176,7 @@ class Completer:
         starts = list(accumulate(map(len, lists), initial=0))
         self._items += starts[-1]  # counted before anything is made for them
         if self._max_items is not None and self._items > self._max_items:
-            raise ResponseTooLarge(
-                "items",
-                self._max_items,
-                f"The lists would have more than {self._max_items} items; ask for fewer",
-            )
+            raise ResponseTooLarge.by_items(self._max_items)
         items = list(chain.from_iterable(lists))
         completed = self.complete(ItemColumn(column, starts, range(len(items))), items)
         return [completed[start:end] for start, end in pairwise(starts)]
