@@ -40,12 +40,18 @@ class LimitExceeded(ClientError):
         return {"code": self.code, "limit": self.limit, "allowed": self.allowed}
 
 
-class ResponseTooLarge(ClientError):
+class ResponseTooLarge(LimitExceeded):
     """The lists of a response would have more items together than a response may have, or its text
-    more bytes.
+    more bytes: ``limit`` is ``items`` or ``response``.
     """
 
     code = "RESPONSE_TOO_LARGE"
+
+    @classmethod
+    def by_items(cls, allowed: int) -> "ResponseTooLarge":
+        """The error of a response whose lists have more than ``allowed`` items together."""
+        message = f"The lists would have more than {allowed} items; ask for fewer"
+        return cls("items", allowed, message)
 
 
 class InvalidArgument(ClientError):

@@ -66,6 +66,7 @@ LIMITS = (
     "fragments",
     "introspection",
     "introspection_depth",
+    "items",
     "list_depth",
     "rate",
     "repeats",

@@ -67,6 +67,16 @@ def _leave_redis_clean() -> Iterator[None]:
         client.unlink(name)
 
 
+@pytest.fixture
+def fresh_service() -> Iterator[None]:
+    """The service is made by the first request, so with the settings that the test has by then."""
+    from pcf.schema import graphql_service
+
+    graphql_service.cache_clear()
+    yield
+    graphql_service.cache_clear()
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back over HTTP."""

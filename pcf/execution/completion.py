@@ -55,7 +55,8 @@ class Completer:
         """
         self._context = context
         self._check = check
-        self._items_left = max_items
+        self._max_items = max_items
+        self._items = 0  # of all lists so far
         self._failures = failures
         self._waits = waits
         self._batches = batches
@@ -173,10 +174,9 @@ class Completer:
                     self._failures.add(column, index, error)
             lists.append(items)
         starts = list(accumulate(map(len, lists), initial=0))
-        if self._items_left is not None:
-            self._items_left -= starts[-1]  # counted before anything is made for them
-            if self._items_left < 0:
-                raise ResponseTooLarge("The response would have too many items; ask for fewer")
+        self._items += starts[-1]  # counted before anything is made for them
+        if self._max_items is not None and self._items > self._max_items:
+            raise ResponseTooLarge.by_items(self._max_items)
         items = list(chain.from_iterable(lists))
         completed = self.complete(ItemColumn(column, starts, range(len(items))), items)
         return [completed[start:end] for start, end in pairwise(starts)]

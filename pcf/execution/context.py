@@ -52,6 +52,7 @@ from graphql.execution.values import get_argument_values
 from graphql.pyutils import Path, Undefined, is_iterable
 from promise import Promise
 
+from pcf.errors import ResponseTooLarge
 from pcf.execution.places import Place, Places
 from pcf.execution.promises import free_frames, in_scope, is_thenable, promise_scope
 from pcf.execution.type_resolver import promise_type_resolver
@@ -71,12 +72,21 @@ class PromiseExecutionContext(ExecutionContext):
     check: Callable[[], object] | None = None
     """Called between two promise jobs; raises when the operation has to end."""
 
+    max_items: int | None = None
+    """How many items all lists may have together; ``check_items`` raises when there are more."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._items = 0  # of all lists so far
         # Never the caller's predicate: execute_sync() brings one that says no to everything.
         self.is_awaitable = is_thenable
         if self.type_resolver is default_type_resolver:
             self.type_resolver = promise_type_resolver
+
+    def check_items(self) -> None:
+        """Raise ResponseTooLarge when the lists have too many items."""
+        if self.max_items is not None and self._items > self.max_items:
+            raise ResponseTooLarge.by_items(self.max_items)
 
     def execute_operation(self, operation: OperationDefinitionNode, root_value: Any) -> Any:
         """Execute the operation and everything it waits for; returns ``data``.
@@ -201,6 +211,8 @@ class PromiseExecutionContext(ExecutionContext):
         here: Place | None = None
         try:
             for index, item in enumerate(result):
+                self._items += 1
+                self.check_items()  # an error of the field here, of the operation between two jobs
                 item_path = Path(path, index, None)
                 completed = self._complete_item(item_type, field_nodes, info, item_path, item)
                 if type(completed) is Place:
@@ -303,12 +315,14 @@ def execute_with_promises(
     type_resolver: GraphQLTypeResolver | None = None,
     middleware: Middleware = None,
     check: Callable[[], object] | None = None,
+    max_items: int | None = None,
 ) -> ExecutionResult:
     """Execute a validated document, wait for its promises, and return the result.
 
     As graphql-core's ``execute``, except that it never returns an awaitable. Errors of resolvers
     are in the result. TypeError for arguments that are none, what ``check`` raises (it is called
-    between promise jobs), and exceptions that are no Exception are raised. Promise jobs that are
+    between promise jobs), ResponseTooLarge for more than ``max_items`` items in all lists together,
+    and exceptions that are no Exception are raised. Promise jobs that are
     left are discarded with the ``promise_scope`` the operation runs in, its own or one around it.
     """
     assert_valid_execution_arguments(schema, document, variable_values)
@@ -327,10 +341,20 @@ def execute_with_promises(
         return ExecutionResult(None, context)
     assert isinstance(context, PromiseExecutionContext)  # noqa: S101 - build() is typed for its base
     context.check = check
+    if max_items is not None:
+        context.max_items = max_items
+        context.check = partial(_check_both, context, check)
     errors = context.collected_errors
     data = None
     try:
         data = context.execute_operation(context.operation, root_value)
     except GraphQLError as error:
         errors.add(error, None)
+    context.check_items()
     return context.build_response(data, errors.errors)
+
+
+def _check_both(context: PromiseExecutionContext, check: Callable[[], object] | None) -> None:
+    context.check_items()
+    if check is not None:
+        check()

@@ -72,6 +72,7 @@ def execute(  # noqa: PLR0917 - graphql-core's signature, to be called in its pl
             variable_values=variable_values,
             middleware=middleware,
             check=check,
+            max_items=max_items,
             **options,
         )
     run = Run(plan, context, check, max_items)

@@ -8,7 +8,7 @@ from graphql import GraphQLError
 
 from pcf import metrics
 from pcf.apps import config
-from pcf.errors import ClientError, LimitExceeded, ResponseTooLarge
+from pcf.errors import ClientError, LimitExceeded
 from pcf.http.logs import request_id
 from pcf.timeouts import DeadlineExceeded
 
@@ -27,7 +27,8 @@ def present(error: GraphQLError) -> dict[str, Any]:
     extensions = dict(error.extensions or {})
     if isinstance(original, ClientError):
         extensions = {**original.extensions, **extensions}
-        _count_limit(original)
+        if isinstance(original, LimitExceeded):
+            metrics.limit_refusals.labels(original.limit).inc()
         if isinstance(original, DeadlineExceeded):
             metrics.timeouts.labels(original.layer).inc()
             of = f" (statement {original.statement})" if original.statement else ""
@@ -42,13 +43,6 @@ def present(error: GraphQLError) -> dict[str, Any]:
     entry["extensions"] = extensions
     metrics.request_errors.labels(extensions["code"]).inc()
     return entry
-
-
-def _count_limit(error: ClientError) -> None:
-    if isinstance(error, ResponseTooLarge):
-        metrics.limit_refusals.labels("response").inc()
-    elif isinstance(error, LimitExceeded):
-        metrics.limit_refusals.labels(error.limit).inc()
 
 
 def _path(error: GraphQLError) -> str:

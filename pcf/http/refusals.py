@@ -47,7 +47,9 @@ WELL_FORMED = {
 def too_large() -> ResponseTooLarge:
     """The error of a response with more than ``max_response_bytes``."""
     limit = config().requests.max_response_bytes
-    return ResponseTooLarge(f"The answer would have more than {limit} bytes; ask for less")
+    return ResponseTooLarge(
+        "response", limit, f"The answer would have more than {limit} bytes; ask for less"
+    )
 
 
 def as_graphql(error: ClientError) -> GraphQLError:

@@ -244,6 +244,106 @@ def test_names_of_documents_have_a_form(http, parameters):
     assert answer.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
 
 
+def test_the_name_of_a_document_has_256_characters_at_most(http):
+    """One more is among the names that have no form."""
+    answer = post(http, {"documentId": "a" * 256})
+    assert answer.json()["errors"][0]["extensions"]["code"] == "PERSISTED_QUERY_NOT_FOUND"
+
+
 def test_a_wrong_hash_over_http(http):
     answer = post(http, {"query": ME, "extensions": apq(USERS)})
     assert answer.json()["errors"][0]["extensions"]["code"] == "PERSISTED_QUERY_HASH_MISMATCH"
+
+
+NEWER = "application/graphql-response+json"
+
+
+@pytest.fixture
+def only_trusted(settings, tmp_path, fresh_service):
+    """Nothing but ``ME``, which is called me-1, is answered."""
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"me-1": ME}))
+    settings.PCF = replace(
+        settings.PCF,
+        persisted=Persisted(mode="only", manifest=str(path)),
+        requests=replace(settings.PCF.requests, max_batch=3),
+    )
+
+
+@pytest.mark.parametrize(("accept", "status"), [("application/json", 200), (NEWER, 400)])
+def test_what_is_not_trusted_is_refused_over_http(http, only_trusted, accept, status):
+    refused = [
+        post(http, parameters, Accept=accept)
+        for parameters in (
+            {"query": USERS},
+            {"query": ME + " "},
+            {"query": USERS, "extensions": apq(USERS)},
+            {"extensions": apq(ME)},  # trusted as a text and by its name, not by its hash
+            {"documentId": "me-2"},
+        )
+    ] + [
+        http.get("/graphql", parameters, headers={"Accept": accept})
+        for parameters in (
+            {"query": USERS},
+            {"documentId": "me-2"},
+            {"extensions": json.dumps(apq(USERS))},
+        )
+    ]
+    for answer in refused:
+        assert answer.status_code == status
+        (error,) = answer.json()["errors"]
+        assert error["extensions"] == {"code": "DOCUMENT_NOT_TRUSTED"}
+        assert "data" not in answer.json()
+        assert answer["Cache-Control"] == "no-store"
+
+
+def test_what_is_trusted_is_answered_over_http(http, only_trusted):
+    for parameters in ({"query": ME}, {"documentId": "me-1"}):
+        assert post(http, parameters).json() == {"data": {"me": None}}
+        assert http.get("/graphql", parameters).json() == {"data": {"me": None}}
+
+
+@pytest.mark.parametrize("accept", ["application/json", NEWER])
+def test_a_part_of_a_batch_that_is_not_trusted_is_refused_alone(http, only_trusted, accept):
+    batch = [{"query": ME}, {"query": USERS}, {"documentId": "me-1"}]
+    answer = post(http, batch, Accept=accept)
+    assert answer.status_code == 200
+    first, second, third = answer.json()
+    assert first == third == {"data": {"me": None}}
+    assert second["errors"][0]["extensions"] == {"code": "DOCUMENT_NOT_TRUSTED"}
+
+
+def test_a_public_document_by_its_hash_is_for_shared_caches(live_world, ask, client):
+    """A CDN sees a short address, what it may keep, and how to ask again."""
+    text = "{ tags { name } } # by its hash"
+    ask(text, extensions=apq(text), **{"Cache-Control": "no-store"})  # registered, not cached
+
+    def get(**headers):
+        return client.get("/graphql", {"documentId": f"sha256:{sha256(text)}"}, headers=headers)
+
+    miss, hit = get(), get()
+    assert [answer["Cache-Status"] for answer in (miss, hit)] == [
+        "pcf; fwd=miss; stored",
+        "pcf; hit",
+    ]
+    for answer in (miss, hit):
+        assert answer.json() == {"data": {"tags": [{"name": "red"}, {"name": "blue"}]}}
+        assert answer["Cache-Control"] == "public, max-age=300"
+        assert answer["Vary"] == "Accept, Accept-Encoding"
+    assert miss["ETag"] == hit["ETag"]
+
+    same = get(**{"If-None-Match": hit["ETag"]})
+    assert (same.status_code, same.content) == (304, b"")
+    assert same["ETag"] == hit["ETag"]
+    assert same["Cache-Control"] == "public, max-age=300"
+    assert same["Vary"] == "Accept, Accept-Encoding"
+
+    live_world.red.name = "crimson"
+    live_world.red.save()
+    changed = get(**{"If-None-Match": hit["ETag"]})
+    assert changed.status_code == 200
+    assert changed["ETag"] != hit["ETag"]
+    live_world.red.name = "red"
+    live_world.red.save()
+    as_before = get(**{"If-None-Match": hit["ETag"]})
+    assert (as_before.status_code, as_before["Cache-Status"]) == (304, "pcf; fwd=miss; stored")

@@ -12,6 +12,7 @@ from django.db import connection
 
 from notes.models import Note
 from pcf.cache.gate import gate
+from pcf.config import Rates
 from tests.conftest import token_for
 from tests.database.tcp_proxy import Proxy
 
@@ -44,6 +45,25 @@ def test_without_redis_everything_is_answered_from_postgresql(live_world, ask, r
     assert created.data["createNote"]["note"] == {"title": "t"}
     assert grown()["owed"] == 1
     assert len(ask(NOTES, token).data["notes"]) == 3
+
+
+def test_without_redis_nothing_is_executed_where_rates_are_to_hold(
+    live_world, ask, settings, redis_away
+):
+    create = 'mutation { createNote(input: {title: "t"}) { note { id } } }'
+    token = token_for(live_world.ann)
+    settings.PCF = replace(settings.PCF, rates=Rates())
+    assert ask(NOTES).data  # without the setting everything is let through
+    settings.PCF = replace(settings.PCF, rates=Rates(fail_open=False))
+    for refused in (ask(NOTES), ask(NOTES, token), ask(create, token)):
+        assert (refused.status, refused.codes) == (503, ["SERVICE_UNAVAILABLE"])
+        assert refused.headers["Retry-After"] == "1"
+        assert refused.headers["Cache-Control"] == "no-store"
+        assert "data" not in refused.content
+    assert not Note.objects.filter(title="t").exists()
+    redis_away()
+    assert ask(NOTES).data["notes"]
+    assert ask(create, token).data["createNote"]["note"]
 
 
 def test_nothing_older_than_a_write_is_served_when_redis_is_back(

@@ -9,7 +9,6 @@ from django.core import signals
 from django.utils import timezone
 from django_redis import get_redis_connection
 
-from pcf.cache.wire import Wire
 from pcf.database.statements import count_queries
 from pcf.execution.recent import Recent
 from pcf.http.front import Front
@@ -38,31 +37,6 @@ def post(query, **headers):
 
 def get(query, **headers):
     return environ_of(None, urlencode({"query": query}), **headers)
-
-
-@pytest.fixture
-def commands(monkeypatch):
-    """The commands that were sent to Redis."""
-    sent = []
-    exchange = Wire._exchange
-
-    def spy(wire, parts, *how):
-        def noted(prefix):
-            command = parts(prefix)
-            sent.append(command[0])
-            return command
-
-        return exchange(wire, noted, *how)
-
-    read = Wire.read
-
-    def spy_on_read(wire, packed, replies):
-        sent.append("read")
-        return read(wire, packed, replies)
-
-    monkeypatch.setattr(Wire, "_exchange", spy)
-    monkeypatch.setattr(Wire, "read", spy_on_read)
-    return sent
 
 
 @pytest.mark.parametrize("query", [NOTES, TAGS])

@@ -194,11 +194,29 @@ def test_many_users_many_notes(world, ask):
     assert answer.data["notes"][-1]["author"] == {"name": "u4"}
 
 
-@pytest.mark.parametrize(("limit", "codes"), [(4, []), (3, ["RESPONSE_TOO_LARGE"])])
-def test_the_lists_of_a_response_are_bounded_together(world, ask, settings, limit, codes):
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        ("{ users { notes { title } } }", None),
+        # a condition without a value: executed without a plan
+        (
+            "query ($x: Boolean = true) { users { notes { title } } me { id @skip(if: $x) } }",
+            {"x": None},
+        ),
+    ],
+)
+def test_the_lists_of_a_response_are_bounded_together(world, ask, settings, query, variables):
     """Three users and one public note."""
-    documents = replace(settings.PCF.documents, max_items=limit)
-    settings.PCF = replace(settings.PCF, documents=documents)
-    answer = ask("{ users { notes { title } } }")
-    assert answer.codes == codes
-    assert (answer.content["data"] is None) == bool(codes)
+
+    def ask_with(limit):
+        documents = replace(settings.PCF.documents, max_items=limit)
+        settings.PCF = replace(settings.PCF, documents=documents)
+        return ask(query, variables=variables)
+
+    refused = ask_with(3)
+    assert refused.content["data"] is None
+    assert [error["extensions"] for error in refused.errors] == [
+        {"code": "RESPONSE_TOO_LARGE", "limit": "items", "allowed": 3}
+    ]
+    assert ask_with(2).codes == ["RESPONSE_TOO_LARGE"]
+    assert len(ask_with(4).data["users"]) == 3

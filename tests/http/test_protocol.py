@@ -155,6 +155,12 @@ def test_query_strings_that_are_none(http, query_string):
     assert answer.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
 
 
+def test_a_query_string_has_20_parameters_at_most(http):
+    """Those beyond are among the query strings that are none."""
+    query_string = "&".join(["query={me{id}}", *("x=1",) * 19])
+    assert http.get("/graphql?" + query_string).json() == {"data": {"me": None}}
+
+
 def test_text_of_all_the_world_comes_and_goes_as_utf8(http):
     for text in ("Ünïcödé 🏃", "\u202e"):
         query = 'query ($t: String) { notes(tag: $t) { id } a: __type(name: "é") { name } }'
@@ -244,6 +250,15 @@ def test_credentials_of_another_kind_are_refused(http, header):
     assert response.status_code == 401
     assert response["WWW-Authenticate"] == "Bearer"
     assert response.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize(
+    ("length", "challenge"), [(512, 'Bearer error="invalid_token"'), (513, "Bearer")]
+)
+def test_a_token_has_512_characters_at_most(http, length, challenge):
+    """A longer one is not looked for."""
+    response = post(http, {"query": ME}, Authorization="Bearer " + "x" * length)
+    assert (response.status_code, response["WWW-Authenticate"]) == (401, challenge)
 
 
 def test_a_token_opens_the_door_until_it_expires(world, ask):

@@ -10,6 +10,7 @@ from pcf.config import ConfigError, Rates
 from pcf.http.address import client_address
 from pcf.http.throttle import RateLimited, Throttle, ThrottleUnavailable, TooManyAtOnce, client_name
 from pcf.metrics import limit_refusals
+from pcf.schema import graphql_service
 from pcf.viewer import ANONYMOUS, Viewer
 from tests.conftest import token_for
 
@@ -118,6 +119,33 @@ def test_over_http_a_client_is_told_when_to_come_back(world, ask, settings):
     assert ask("{ users { createdAt } }", token_for(world.ann)).data
 
 
+def test_over_http_no_more_than_so_many_at_once_are_executed(live_world, ask, settings):
+    """Those that are under way are held from outside: a place is a place, whoever has it."""
+    settings.PCF = replace(settings.PCF, requests=replace(settings.PCF.requests, max_concurrent=2))
+    throttle, local = graphql_service()._throttle, "127.0.0.1"
+    counter = limit_refusals.labels("concurrent")
+    before = counter._value.get()
+    with throttle.slot(ANONYMOUS, local):
+        assert ask("{ users { id } }").data
+        assert counter._value.get() == before
+        settings.PCF = replace(
+            settings.PCF, requests=replace(settings.PCF.requests, max_concurrent=1)
+        )
+        refused = ask("{ users { name } }")
+        assert refused.status == 429
+        assert [error["extensions"] for error in refused.errors] == [
+            {"code": "TOO_MANY_REQUESTS", "limit": "concurrent", "allowed": 1}
+        ]
+        assert refused.headers["Retry-After"] == "1"
+        assert refused.headers["Cache-Control"] == "no-store"
+        assert "data" not in refused.content
+        assert counter._value.get() == before + 1
+        assert ask("{ users { id } }").cache_status == "pcf; hit"  # which takes no place
+        assert ask("{ users { name } }", token_for(live_world.ann)).data
+    assert ask("{ users { name } }").data
+    assert counter._value.get() == before + 1
+
+
 def test_answers_from_the_cache_are_free(live_world, ask, settings):
     limit(settings, address_burst=2)
     settings.PCF = replace(settings.PCF, documents=replace(settings.PCF.documents, max_cost=2))
@@ -140,7 +168,9 @@ def test_the_size_of_an_answer_is_limited(world, ask, settings):
     requests = replace(requests, max_response_bytes=len(body) - 1)
     settings.PCF = replace(settings.PCF, requests=requests)
     refused = ask("{ users { name } }", **{"Cache-Control": "no-store"})
-    assert refused.codes == ["RESPONSE_TOO_LARGE"]
+    assert [error["extensions"] for error in refused.errors] == [
+        {"code": "RESPONSE_TOO_LARGE", "limit": "response", "allowed": len(body) - 1}
+    ]
     assert refused.content["data"] is None
 
 

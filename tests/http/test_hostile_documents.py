@@ -1,0 +1,52 @@
+"""Hostile documents over HTTP: refused before PostgreSQL or Redis is asked for anything."""
+
+import hashlib
+import json
+
+import pytest
+
+from pcf.database.statements import count_queries
+from pcf.http.front import Front
+from pcf.schema import graphql_service
+from tests.attacks import DOCUMENTS
+from tests.http.wsgi import CountingDjango, call, environ_of
+
+NEWER = {"accept": "application/graphql-response+json"}
+
+
+@pytest.fixture(params=["Django", "the front"])
+def application(request, live_world):
+    django = CountingDjango()
+    return django if request.param == "Django" else Front(django, graphql_service)
+
+
+def body_of(text, **parameters):
+    return json.dumps({"query": text, **parameters}).encode()
+
+
+def registering(text):
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": digest}}}
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer guess"}], ids=["", "a token"])
+def test_a_hostile_document_costs_no_statement_and_no_command(application, commands, headers):
+    """Nor does its token: whose it is does not matter to a document that nobody may send."""
+    call(application, environ_of(body_of("{ nope }")))  # whatever the first request makes
+    for name, text in DOCUMENTS.items():
+        for parameters in ({}, registering(text)):
+            commands.clear()
+            with count_queries() as queries:
+                body = body_of(text, **parameters)
+                reply = call(application, environ_of(body, **NEWER, **headers))
+            assert reply.status == "400 Bad Request", name
+            assert b'"data"' not in reply.body, name
+            assert (queries.count, commands) == (0, []), name
+
+
+def test_what_is_not_hostile_is_seen_by_both_counts(application, commands):
+    with count_queries() as queries:
+        reply = call(application, environ_of(body_of("{ users { id } tags { id } }"), **NEWER))
+    assert reply.status == "200 OK"
+    assert queries.count > 0
+    assert commands
