@@ -12,7 +12,7 @@ from pcf.timeouts import TimeoutContext
 
 REQUEST_ID = "X-Request-ID"
 _ARRIVAL = "pcf.arrival"  # in the WSGI environ
-_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SANE_ID = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9._-]{1,64}")  # "-" stands for none in the log
 _SANE_TIMEOUT = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
 
 

@@ -17,6 +17,7 @@ from pcf.http.protocol import METHODS, PARTIAL_SUCCESS, BadRequest, GraphQLRespo
 
 UNPROCESSABLE = 422  # a document that can be read, but not executed as it was asked for
 STATUSES = {
+    "COST_TOO_HIGH": UNPROCESSABLE,
     "OPERATION_RESOLUTION_FAILURE": UNPROCESSABLE,
     "RATE_LIMITED": 429,
     "TOO_MANY_REQUESTS": 429,

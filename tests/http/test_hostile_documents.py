@@ -39,7 +39,7 @@ def test_a_hostile_document_costs_no_statement_and_no_command(application, comma
             with count_queries() as queries:
                 body = body_of(text, **parameters)
                 reply = call(application, environ_of(body, **NEWER, **headers))
-            assert reply.status == "400 Bad Request", name
+            assert reply.status[:3] in ("400", "422"), name
             assert b'"data"' not in reply.body, name
             assert (queries.count, commands) == (0, []), name
 
