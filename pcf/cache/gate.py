@@ -10,6 +10,7 @@ stands in PostgreSQL (``pcf.cache.outbox``).
 import logging
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import islice
 from threading import Lock
 from time import monotonic, perf_counter
 from typing import Any
@@ -239,24 +240,15 @@ class Gate:
         prefix = config().cache.prefix
         removed = self._invalidate(["!"])
         try:
-            client = get_redis_connection(self._alias)
-            batch: list[bytes] = []
-            for name in client.scan_iter(match=f"{prefix}:[ed]:*", count=1_000):
-                batch.append(name)
-                if len(batch) == 1_000:  # noqa: PLR2004 (names in one command)
-                    removed += self._unlink(client, batch)
-                    batch = []
-            removed += self._unlink(client, batch)
+            names = get_redis_connection(self._alias).scan_iter(
+                match=f"{prefix}:[ed]:*", count=1_000
+            )
+            while batch := list(islice(names, 1_000)):
+                removed += self._send(scripts.DROP, prefix, *batch)
         except (RedisError, OSError) as error:
             self._failed(error)
             raise CacheUnavailable from error
         return removed
-
-    @staticmethod
-    def _unlink(client: Any, names: list[bytes]) -> int:
-        if names:
-            client.unlink(*names)
-        return sum(b":e:" in name for name in names)
 
     def _invalidate(self, names: Sequence[str]) -> int:
         settings = config().cache

@@ -243,6 +243,27 @@ return removed
 """
 )
 
+# Removes keys; a list of dependents together with the entries in it, whenever they were stored: one
+# that lost its list would be missed by writes.
+# -> number of entries removed
+# ARGV: prefix, keys...
+DROP = """
+local removed = 0
+for i = 2, #ARGV do
+  if string.sub(ARGV[i], #ARGV[1] + 1, #ARGV[1] + 3) == ':d:' then
+    local entries = redis.call('ZRANGE', ARGV[i], 0, -1)
+    for first = 1, #entries, 1000 do
+      local last = math.min(first + 999, #entries)
+      removed = removed + redis.call('UNLINK', unpack(entries, first, last))
+    end
+    redis.call('UNLINK', ARGV[i])
+  else
+    removed = removed + redis.call('UNLINK', ARGV[i])
+  end
+end
+return removed
+"""
+
 # Before a commit: nothing that depends on what it touches is served or stored until ``CLEAR``.
 # -> number of entries removed
 # ARGV: prefix, seconds that marks are kept, transaction, dependencies...

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from django_redis import get_redis_connection
+from redis import Redis
 
 from pcf.cache import position_scripts
 from pcf.cache.entries import Content
@@ -178,6 +179,21 @@ def test_flushing_removes_everything_and_fences_readers_on_their_way(cache):
     assert gate().flush() == 2
     assert not store(cache, before, ANONYMOUS, "d", b"old", depends_on("note:3"))
     assert store(cache, ask(cache, None, "d"), ANONYMOUS, "d", b"new", depends_on("note:3"))
+
+
+def test_what_is_stored_while_all_is_flushed_is_removed_by_writes(cache, monkeypatch):
+    """Flushing has seen the list of an entry that was not there yet when it looked for entries."""
+    store(cache, ask(cache, None, "a"), ANONYMOUS, "a", b"x", depends_on("note:1"))
+    scan = Redis.scan_iter
+
+    def scan_and_store(client, **how):
+        yield from list(scan(client, **how))
+        assert store(cache, ask(cache, None, "b"), ANONYMOUS, "b", b"old", depends_on("note:1"))
+
+    monkeypatch.setattr(Redis, "scan_iter", scan_and_store)
+    gate().flush()
+    gate().invalidate(depends_on("note:1"))
+    assert stored_body(cache, "b") is None
 
 
 def test_a_server_that_lost_its_data_lets_no_older_reader_store(cache):
