@@ -154,7 +154,7 @@ def check_staff(url: str, token: str) -> None:
         picture = ROOT / ".pcf" / "graphiql-staff.png"
         page.screenshot(picture)
         print(f"picture: {picture.relative_to(ROOT)}")
-        expected = ("status of 400", "/favicon.ico")  # no introspection; the admin has no icon
+        expected = ("status of 422", "/favicon.ico")  # no introspection; the admin has no icon
         problems = [it for it in page.problems if not any(known in it for known in expected)]
         if problems:
             raise Failed("the browser complained: " + "; ".join(problems))
