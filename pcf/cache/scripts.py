@@ -197,8 +197,25 @@ land(prefix .. ':f:' .. ARGV[4], ARGV[6], 'again')
 return 1
 """
 
+# Removes a list of dependents and the entries in it: one that lost its list would be missed by
+# writes.
+_REMOVE = """
+local function remove(set)
+  local entries = redis.call('ZRANGE', set, 0, -1)
+  local removed = 0
+  for first = 1, #entries, 1000 do
+    local last = math.min(first + 999, #entries)
+    removed = removed + redis.call('UNLINK', unpack(entries, first, last))
+  end
+  redis.call('UNLINK', set)
+  return removed
+end
+"""
+
 # What the scripts of writes begin with. ARGV: prefix, seconds that generations are kept, ...
-_WRITE = """
+_WRITE = (
+    _REMOVE
+    + """
 local prefix, keep = ARGV[1], ARGV[2]
 redis.call('UNLINK', prefix .. ':none')  -- after a first write Redis lets a script use memory
 local now = redis.call('TIME')
@@ -211,18 +228,8 @@ local function advance()
   redis.call('SET', prefix .. ':seq', clock, 'EX', keep)
   return clock
 end
-local function remove(name)
-  local set = prefix .. ':d:' .. name
-  local entries = redis.call('ZRANGE', set, 0, -1)
-  local removed = 0
-  for first = 1, #entries, 1000 do
-    local last = math.min(first + 999, #entries)
-    removed = removed + redis.call('UNLINK', unpack(entries, first, last))
-  end
-  redis.call('UNLINK', set)
-  return removed
-end
 """
+)
 
 # -> number of entries removed
 # ARGV: prefix, seconds that generations are kept, dependencies...
@@ -231,7 +238,7 @@ INVALIDATE = (
     + """
 local removed = 0
 for i = 3, #ARGV do
-  removed = removed + remove(ARGV[i])
+  removed = removed + remove(prefix .. ':d:' .. ARGV[i])
 end
 local clock = advance()
 for i = 3, #ARGV do
@@ -243,26 +250,23 @@ return removed
 """
 )
 
-# Removes keys; a list of dependents together with the entries in it, whenever they were stored: one
-# that lost its list would be missed by writes.
+# Removes entries and lists of dependents, these with all that is in them, whenever it was stored.
 # -> number of entries removed
 # ARGV: prefix, keys...
-DROP = """
+DROP = (
+    _REMOVE
+    + """
 local removed = 0
 for i = 2, #ARGV do
   if string.sub(ARGV[i], #ARGV[1] + 1, #ARGV[1] + 3) == ':d:' then
-    local entries = redis.call('ZRANGE', ARGV[i], 0, -1)
-    for first = 1, #entries, 1000 do
-      local last = math.min(first + 999, #entries)
-      removed = removed + redis.call('UNLINK', unpack(entries, first, last))
-    end
-    redis.call('UNLINK', ARGV[i])
+    removed = removed + remove(ARGV[i])
   else
     removed = removed + redis.call('UNLINK', ARGV[i])
   end
 end
 return removed
 """
+)
 
 # Before a commit: nothing that depends on what it touches is served or stored until ``CLEAR``.
 # -> number of entries removed
@@ -272,7 +276,7 @@ MARK = (
     + """
 local removed = 0
 for i = 4, #ARGV do
-  removed = removed + remove(ARGV[i])
+  removed = removed + remove(prefix .. ':d:' .. ARGV[i])
 end
 for i = 4, #ARGV do
   local marks = prefix .. ':m:' .. ARGV[i]

@@ -1,6 +1,5 @@
 """Writes of every kind, and what they touch; commits, roll-backs, savepoints."""
 
-from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -10,12 +9,11 @@ from django.db.models import F, Value
 from django.db.models.functions import Concat
 
 from notes.models import Note, NoteTag
-from pcf.cache import outbox, touches
+from pcf.cache import outbox
 from pcf.cache.gate import Gate, gate
 from pcf.cache.invalidation import flush_type, touch
 from pcf.cache.touches import declarations
 from pcf.execution.dependencies import Dependencies
-from pcf.schema import graphql_service
 from tags.models import Tag
 from tests.conftest import make_note, token_for
 from users.models import ApiToken, User
@@ -67,23 +65,6 @@ def test_a_save_that_changes_nothing_that_is_seen_touches_nothing(live_world, de
     delivered.clear()
     ApiToken.objects.update(last_used_at="2026-01-01T00:00:00Z", name="other")
     assert delivered == []
-
-
-def test_what_was_made_under_other_declarations_is_not_found(live_world, ask, monkeypatch):
-    """A version that declares less would not remove what one that declared more has stored."""
-    query = "{ notes { title } }"
-    assert [ask(query).cache_status for _ in range(2)] == ["pcf; fwd=miss; stored", "pcf; hit"]
-    graphql_service.cache_clear()
-    assert ask(query, **{"X-Other": "bytes"}).cache_status == "pcf; hit"
-    declared = touches._declarations[Note]
-    monkeypatch.setitem(
-        touches._declarations, Note, replace(declared, touches=declared.touches[:-1])
-    )
-    graphql_service.cache_clear()
-    try:
-        assert ask(query).cache_status == "pcf; fwd=miss; stored"
-    finally:
-        graphql_service.cache_clear()
 
 
 def test_renaming_a_note_touches_nothing_else(live_world, delivered, grown):

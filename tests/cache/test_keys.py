@@ -1,12 +1,17 @@
 """Keys: equal requests meet, different ones never do."""
 
+from dataclasses import replace
+
 import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from notes.models import Note
+from pcf.cache import touches
 from pcf.cache.names import read_names, write_names
 from pcf.cache.responses import request_digest
 from pcf.execution.dependencies import Dependencies
+from pcf.schema import graphql_service
 
 json_values = st.recursive(
     st.none()
@@ -89,3 +94,20 @@ def test_without_coarsening_a_write_meets_only_readers_it_touches(read, written)
     touches = any(of_kind & written.get(kind, set()) for kind, of_kind in read.items())
     named = set(read_names(build(read), 10_000)) & set(write_names(build(written), 10_000))
     assert bool(named) == touches
+
+
+def test_what_was_made_under_other_declarations_is_not_found(live_world, ask, monkeypatch):
+    """A version that declares less would not remove what one that declared more has stored."""
+    query = "{ notes { title } }"
+    assert [ask(query).cache_status for _ in range(2)] == ["pcf; fwd=miss; stored", "pcf; hit"]
+    graphql_service.cache_clear()
+    assert ask(query, **{"X-Other": "bytes"}).cache_status == "pcf; hit"
+    declared = touches._declarations[Note]
+    monkeypatch.setitem(
+        touches._declarations, Note, replace(declared, touches=declared.touches[:-1])
+    )
+    graphql_service.cache_clear()
+    try:
+        assert ask(query).cache_status == "pcf; fwd=miss; stored"
+    finally:
+        graphql_service.cache_clear()
