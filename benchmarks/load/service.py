@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import platform
 import secrets
 import signal
 import subprocess
@@ -151,7 +152,7 @@ def _serve(supervisor: Supervisor, folder: Path, env: dict[str, str], tokens: li
     )
     description = (
         f"its own, {env.get('WORKERS') or 2} workers with {env.get('THREADS') or 8} threads, "
-        f"production settings, {_version()}"
+        f"production settings, Python {platform.python_version()}, {_version()}"
     )
     return Service(target, tokens, listeners(target.host, port), description, env["DATABASE_URL"])
 

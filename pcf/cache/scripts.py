@@ -182,15 +182,15 @@ redis.call('HSET', name, 'r', KEYS[1], unpack(ARGV, 8, first - 1))
 redis.call('PEXPIRE', name, ttl)
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-for i = first, #ARGV do
+for i = first, #ARGV do  -- two commands each, since a large response has hundreds
   local set = prefix .. ':d:' .. ARGV[i]
-  local added = redis.call('ZADD', set, now_ms + ttl, name)
   local left = redis.call('PTTL', set)
-  if added == 1 and left >= 0 then  -- it has grown, and is not new
-    redis.call('ZREMRANGEBYSCORE', set, '-inf', '(' .. now_ms)
+  local added = redis.call('ZADD', set, now_ms + ttl, name)
+  if left < ttl then  -- for longer than needed, so that the next ones find enough
+    redis.call('PEXPIRE', set, 2 * ttl)
   end
-  if left < ttl then
-    redis.call('PEXPIRE', set, ttl)
+  if added == 1 and left >= 0 and (now[2] + i) % 8 == 0 then  -- it has grown: now and then
+    redis.call('ZREMRANGEBYSCORE', set, '-inf', '(' .. now_ms)
   end
 end
 land(prefix .. ':f:' .. ARGV[4], ARGV[6], 'again')

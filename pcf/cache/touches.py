@@ -16,6 +16,8 @@ from typing import Any
 
 from django.db import models
 
+from pcf.execution.dependencies import BLOCK_BITS, has_blocks
+
 LARGE_WRITE = 1_000  # rows
 OUTBOX = "pcf_touch"
 
@@ -26,10 +28,11 @@ _BEFORE, _AFTER = "before_rows", "after_rows"
 class Touch:
     """One kind of dependency that writing a row touches.
 
-    ``key`` is the field that holds the key, before and after the write; None stands for a list as
-    a whole. With ``through``, a model with a foreign key to the written one, the key is looked up
-    in its rows that point to the written row. An update counts when one of the fields ``only``
-    changes (all of them when empty), except ``ignoring``.
+    ``key`` is the field that holds the key, before and after the write; None stands for the list of
+    all rows, as a whole and the row's block of it (``pcf.execution.dependencies``). With
+    ``through``, a model with a foreign key to the written one, the key is looked up in its rows
+    that point to the written row. An update counts when one of the fields ``only`` changes (all of
+    them when empty), except ``ignoring``.
     """
 
     kind: str
@@ -211,12 +214,19 @@ def _names(declaration: Declaration, sides: tuple[str, ...]) -> str:
                 f"CASE WHEN {condition} THEN {names} ELSE '{{}}' END" if condition else names
             )
             continue
-        keys = [f"'{touch.kind}:'"]
-        if touch.key is not None:
+        if touch.key is None:
+            keys = _list_names(declaration.model, touch.kind, sides)
+        else:
             field = _field(declaration.model, touch.key)
             keys = [_name(touch.kind, field, side) for side in sides]
         single += [f"CASE WHEN {condition} THEN {key} END" if condition else key for key in keys]
     return " || ".join([f"ARRAY[{', '.join(single)}]", *looked_up])
+
+
+def _list_names(model: type[models.Model], kind: str, sides: tuple[str, ...]) -> list[str]:
+    pk = _column(model, "pk")
+    blocks = [f"'{kind}:' || ({side}.{pk} >> {BLOCK_BITS})" for side in sides]
+    return [f"'{kind}:'", *(blocks if has_blocks(model) else ())]
 
 
 def _look_up(model: type[models.Model], touch: Touch, sides: tuple[str, ...]) -> str:

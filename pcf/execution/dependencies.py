@@ -3,11 +3,31 @@
 A dependency is a kind and, for anything but a whole list, a key: ``note:7``,
 ``notes-by-author:5``, ``notes``. Loaders and list fields record what they read; writes name what
 they touch in the same words. The response cache joins the two.
+
+A list of all rows of a model, in the order of their primary keys, has the keys of its **blocks**
+as well: 256 consecutive primary keys each. A page that is full depends on the blocks from its
+first to its last row, one that reaches the end on the whole list. A row that comes or goes touches
+its block and the whole list, so new rows leave the pages before them in the cache.
 """
 
 from collections.abc import Hashable, Iterable, Iterator
 
+from django.db import models
+
 WHOLE = ""  # the key of a dependency on a list as a whole
+BLOCK_BITS = 8  # a block is as many bits of a primary key shifted out
+MAX_BLOCKS = 16  # of one page; one that spans more, over rows it does not show, is the whole list
+
+
+def has_blocks(model: type[models.Model]) -> bool:
+    """Whether lists of ``model`` have blocks: its primary keys have to be integers."""
+    return isinstance(model._meta.pk, models.IntegerField)  # noqa: SLF001
+
+
+def blocks_between(after: int, last: int) -> Iterable[Hashable]:
+    """The keys of a page whose rows lie behind the primary key ``after``, up to ``last``."""
+    blocks = range((after + 1) >> BLOCK_BITS, (last >> BLOCK_BITS) + 1)
+    return blocks if len(blocks) <= MAX_BLOCKS else (WHOLE,)
 
 
 class Dependencies:
@@ -25,10 +45,6 @@ class Dependencies:
         if known is None:
             known = self._keys[kind] = set()
         known.update(keys)
-
-    def add_list(self, kind: str) -> None:
-        """Record a list as a whole, e.g. ``notes``."""
-        self.add(kind, (WHOLE,))
 
     def add_kind(self, kind: str) -> None:
         """Record every key of ``kind``: a write too large to name what it touches."""

@@ -66,6 +66,10 @@ class Loader(DataLoader):
         """The value of a key that ``load_batch`` found nothing for."""
         return None
 
+    def record(self, keys: Sequence[Any]) -> None:
+        """Record ``keys``, which are about to be loaded, as dependencies."""
+        self.dependencies.add(self.dependency, keys)
+
     def load_level(self, keys: Iterable[Hashable]) -> Promise:
         """A promise of a mapping that has the values of ``keys``, and perhaps of others.
 
@@ -131,7 +135,7 @@ class Loader(DataLoader):
         log = current_log()
         if log is not None:
             log.place = name
-        self.dependencies.add(self.dependency, keys)
+        self.record(keys)
         try:
             with span(f"loader {name}", keys=len(keys)):
                 found = self.load_batch(keys)

@@ -5,7 +5,7 @@ A subclass says which rows a viewer may see (``queryset``) and by which field th
 light rows with the columns it needs, or instances of the model.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -17,7 +17,7 @@ from django.db.models import Model, QuerySet
 
 from pcf.database.lateral import KEY, OuterKey, for_each
 from pcf.database.prepared import AnyOf, Parameter, Prepared, Slot, array_of
-from pcf.execution.dependencies import WHOLE
+from pcf.execution.dependencies import WHOLE, blocks_between, has_blocks
 from pcf.execution.loaders import ListLoader, Loader
 from pcf.execution.recent import Recent
 from pcf.execution.rows import key_of, row_class
@@ -170,13 +170,34 @@ class PageLoader(RowListLoader):
 
 
 class RootPageLoader(RowListLoader):
-    """A page of all rows, by primary key, under the one key ``WHOLE``. Arguments: as PageLoader."""
+    """A page of all rows, by primary key, under the one key ``WHOLE``. Arguments: as PageLoader.
+
+    It depends on the blocks of the list that it covers, which are known when it has been read.
+    """
 
     constants = ("first",)
 
+    def record(self, keys: Sequence[Any]) -> None:
+        """Nothing yet."""
+
     def load_batch(self, keys: Sequence[Any]) -> Mapping[Any, list[Any]]:
         """The page."""
-        return {WHOLE: list(map(self._maker(), self._rows(keys)))}
+        covered: Iterable[Hashable] = (WHOLE,)
+        try:
+            rows = self._rows(keys)
+            covered = self._covered(rows)
+        finally:
+            self.dependencies.add(self.dependency, covered)
+        return {WHOLE: list(map(self._maker(), rows))}
+
+    def _covered(self, rows: Sequence[tuple[Any, ...]]) -> Iterable[Hashable]:
+        """What of the list a write has to touch to change the page: nothing behind its last row
+        when it is full.
+        """
+        names, key = self._names(), key_of(self.model)
+        if len(rows) < self.arguments["first"] or key not in names or not has_blocks(self.model):
+            return (WHOLE,)
+        return blocks_between(self.arguments["after"], rows[-1][names.index(key)])
 
     @classmethod
     def build(cls, viewer: Viewer, arguments: Mapping[str, Any]) -> "QuerySet[Any, Any]":

@@ -76,6 +76,8 @@ class Finder:
                     metrics.cache_flights.labels("joined").inc()
                 return lookup.entry
             if lookup.flight is None or lookup.leads:
+                if waits:  # it landed without an entry, or its leader died
+                    metrics.cache_flights.labels("executed").inc()
                 if lookup.flight is not None:
                     journey.flies = True
                     deadline = journey.timeout.deadline

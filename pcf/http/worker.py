@@ -1,9 +1,15 @@
 """gunicorn's threaded worker: under a watchdog, with fewer wake-ups between two requests."""
 
 from collections import deque
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from io import BytesIO
+from math import inf
 from select import POLLIN, poll
+from selectors import EVENT_READ
 from threading import BoundedSemaphore
+from time import monotonic
 from typing import Any
 
 from gunicorn.http import wsgi
@@ -16,6 +22,7 @@ from pcf.http.reply import Reply
 from pcf.http.watchdog import Watchdog
 
 LINGER = 5  # ms that a thread waits for a client's next request
+QUICK = 0.01  # seconds within which a client sends its next request if it is worth waiting for
 
 counts = ConnectionCounts()
 
@@ -40,7 +47,9 @@ class Worker(ThreadWorker):
     A proxy under load sends the next request of a connection at once. ``gthread`` has the main
     thread wait for it and wake another, which costs more than a small answer does; here the thread
     that answered waits itself, a moment, while nobody else needs it: never when connections are
-    queued, and never the last free thread.
+    queued, never the last free thread, and not for a client that took its time before. Otherwise
+    it gives the connection back to the selector itself, so that the main thread wakes for
+    requests only, not for answers as well.
     """
 
     alive: bool
@@ -75,15 +84,43 @@ class Worker(ThreadWorker):
     def enqueue_req(self, conn: Any) -> None:
         """Have one of the threads handle a connection."""
         self._queued.append(None)
-        super().enqueue_req(conn)
+        self.tpool.submit(self.handle, conn).add_done_callback(partial(self._finish, conn))
+
+    def _finish(self, conn: Any, handled: Future[Any]) -> None:
+        """Called in the thread that has handled a connection; what ends one is left to the main
+        thread, which counts them.
+        """
+        done = not handled.cancelled() and handled.exception() is None
+        if not (self.alive and done and handled.result() is True):
+            self.method_queue.defer(self.finish_request, conn, handled)
+            return
+        try:
+            conn.sock.setblocking(False)
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)  # first: the main thread takes it out at an event
+            again = partial(self.on_client_socket_readable, conn)
+            self.poller.register(conn.sock, EVENT_READ, again)
+        except (OSError, ValueError, KeyError):  # closed in the meantime, or the selector is
+            self.method_queue.defer(self._drop, conn)
+
+    def _drop(self, conn: Any) -> None:
+        """End a connection that the selector does not take; called in the main thread."""
+        with suppress(ValueError):
+            self.keepalived_conns.remove(conn)
+        self.nr_conns -= 1
+        conn.close()
 
     def handle(self, conn: Any) -> Any:
         """Handle a connection in this thread, ``timeouts.head`` seconds for a request's head."""
         self._queued.pop()
+        waits = monotonic() - getattr(conn, "answered", inf) < QUICK  # a new one is not known yet
         while True:
             with self.watchdog.over(lambda: conn.sock, config().timeouts.head):
                 kept = super().handle(conn)
-            if kept is not True or not self._has_more(conn):
+            if kept is not True:
+                return kept
+            conn.answered = monotonic()
+            if not (waits and self._has_more(conn)):
                 return kept
 
     def _has_more(self, conn: Any) -> bool:

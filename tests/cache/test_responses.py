@@ -244,9 +244,21 @@ def test_lists_of_dependents_forget_entries_that_have_expired(cache):
     for number in range(5):
         cache._store(lookup, f"anonymous:{number}", 1, ["b", b"x"], ["note:1"])
     time.sleep(0.01)  # longer than their millisecond: what expired is gone by Redis's clock
-    cache._store(lookup, "anonymous:last", 60_000, ["b", b"x"], ["note:1"])
+    for number in range(200):  # every eighth or so looks
+        cache._store(lookup, f"anonymous:last{number}", 60_000, ["b", b"x"], ["note:1"])
 
-    assert get_redis_connection("default").zcard(f"{prefix()}:d:note:1") == 1
+    assert get_redis_connection("default").zcard(f"{prefix()}:d:note:1") == 200
+
+
+def test_lists_of_dependents_outlive_their_entries(cache):
+    """Whichever comes first: a write finds an entry by the list alone."""
+    lookup = ask(cache, None, "d")
+    client = get_redis_connection("default")
+    for number, milliseconds in enumerate((1_000, 60_000, 1_000, 119_000, 200_000, 5_000)):
+        name = f"anonymous:{number}"
+        cache._store(lookup, name, milliseconds, ["b", b"x"], ["note:1"])
+        left = client.pttl(f"{prefix()}:d:note:1")
+        assert left >= max(client.pttl(f"{prefix()}:e:{entry}") for entry in (name, "anonymous:1"))
 
 
 def prefix():

@@ -114,6 +114,7 @@ def test_a_write_during_the_flight_is_in_every_later_answer(
     assert gathering.loads == 2
     told = grown()
     assert (told["refused_stores fence"], told["stores"], told["misses"]) == (1, 1, 2)
+    assert told["flights executed"] == 1
     assert ask(query_of(live_world.public)).data["note"]["title"] == "new"
 
 
@@ -156,13 +157,15 @@ def dead_leader(live_world):
 
 
 def test_a_leader_that_died_is_replaced_when_its_lease_has_ended(
-    live_world, ask, monkeypatch, settings, dead_leader
+    live_world, ask, monkeypatch, settings, dead_leader, grown
 ):
     cache = replace(settings.PCF.cache, flight_lease=0.2)
     settings.PCF = replace(settings.PCF, cache=cache)
     query = query_of(live_world.public)
     dead_leader(ask, query, monkeypatch)
+    grown()
     assert ask(query).cache_status == "pcf; fwd=miss; stored"
+    assert grown()["flights executed"] == 1
 
 
 @pytest.mark.blocks("another request that makes the same answer")

@@ -2,7 +2,9 @@
 
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from selectors import DefaultSelector
 
 import pytest
 from gunicorn import glogging
@@ -12,7 +14,7 @@ from gunicorn.workers.gthread import TConn
 from pcf.http import counts as counting
 from pcf.http.counts import ConnectionCounts
 from pcf.http.watchdog import Watchdog
-from pcf.http.worker import Settings, Worker
+from pcf.http.worker import QUICK, Settings, Worker
 
 HEAD = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 
@@ -129,6 +131,75 @@ def test_the_next_request_is_answered_by_the_same_thread(serve):
     client.sendall(HEAD + b"this")
     assert handle(worker, conn) is True
     assert len(answered) == 2
+
+
+@pytest.mark.blocks("a client's next request, in the thread that answered")
+def test_clients_that_took_their_time_are_not_waited_for(serve, monkeypatch):
+    worker, conn, client = serve(echo)
+    waited = []
+    monkeypatch.setattr(worker, "_has_more", lambda _conn: waited.append(len(waited)))
+    client.sendall(HEAD + b"one.")
+    handle(worker, conn)
+    client.sendall(HEAD + b"two.")
+    handle(worker, conn)
+    assert len(waited) == 2
+    conn.answered -= QUICK
+    client.sendall(HEAD + b"late")
+    handle(worker, conn)
+    assert len(waited) == 2
+    client.sendall(HEAD + b"next")
+    handle(worker, conn)
+    assert len(waited) == 3
+
+
+def test_a_thread_gives_its_connection_back_itself(serve):
+    worker, conn, client = serve(echo)
+
+    def stop(environ, start):
+        worker.alive = False
+        return echo(environ, start)
+
+    worker.method_queue.init()
+    with ThreadPoolExecutor(1) as worker.tpool, DefaultSelector() as worker.poller:
+        worker.nr_conns = 1
+        client.sendall(HEAD + b"body")
+        worker.enqueue_req(conn)
+        assert client.recv(10_000).endswith(b"body")
+        worker.tpool.submit(int).result()  # it has finished with the connection
+        assert list(worker.keepalived_conns) == [conn]
+        assert worker.method_queue._queue.empty()
+
+        client.sendall(HEAD + b"more")
+        worker.wait_for_and_dispatch_events(10)
+        assert client.recv(10_000).endswith(b"more")
+        worker.tpool.submit(int).result()
+
+        client.sendall(HEAD + b"last")
+        worker.wsgi = stop
+        worker.wait_for_and_dispatch_events(10)
+        client.recv(10_000)
+        worker.tpool.submit(int).result()
+        assert not worker.keepalived_conns
+        worker.method_queue.run_callbacks(None)
+        assert worker.nr_conns == 0
+    worker.method_queue.close()
+
+
+def test_a_connection_that_the_selector_refuses_is_closed_and_counted_once(serve):
+    worker, conn, client = serve(echo)
+    worker.method_queue.init()
+    with ThreadPoolExecutor(1) as worker.tpool:
+        worker.poller = DefaultSelector()
+        worker.poller.close()
+        worker.nr_conns = 1
+        client.sendall(HEAD + b"body")
+        worker.enqueue_req(conn)
+        assert client.recv(10_000).endswith(b"body")
+        worker.tpool.submit(int).result()
+        worker.method_queue.run_callbacks(None)
+        assert (worker.nr_conns, list(worker.keepalived_conns)) == (0, [])
+        assert client.recv(10) == b""
+    worker.method_queue.close()
 
 
 @pytest.mark.blocks("a client's next request, in the thread that answered")
