@@ -133,12 +133,14 @@ def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's sig
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """In a new worker: take the files of metrics that the worker before it has left."""
     from pcf.processes import (  # noqa: PLC0415 - not before the folder is known
+        limit_arenas,
         share_interpreter,
         take_slot,
     )
 
     take_slot()
     share_interpreter()
+    limit_arenas()
     from pcf.apps import config  # noqa: PLC0415 - configured once the application is loaded
     from pcf.http.traced import start_tracing  # noqa: PLC0415
 

@@ -1,5 +1,6 @@
 """Slots: what a worker leaves in the folder of the metrics, and who goes on with it."""
 
+import platform
 import struct
 import subprocess
 import sys
@@ -153,3 +154,39 @@ def test_what_living_workers_use(folder, worker):
     assert used("process_cpu_seconds")["1"] >= 0
     assert used("process_start_time_seconds")["1"] > 1e9
     end(second)
+
+
+THREADS = """
+import ctypes, sys
+from threading import Barrier, Thread
+from pcf.processes import limit_arenas
+if sys.argv[1] == "limited":
+    limit_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info.argtypes = ctypes.c_int, ctypes.c_void_p
+libc.fclose.argtypes = ctypes.c_void_p,
+together = Barrier(8)
+def work():
+    together.wait()
+    libc.malloc(10_000)
+    together.wait()
+threads = [Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+file = libc.fopen(sys.argv[2].encode(), b"w")
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+def test_threads_share_the_pools_of_the_c_library(tmp_path):
+    def arenas(how):
+        told = tmp_path / how
+        subprocess.run([sys.executable, "-c", THREADS, how, told], check=True)
+        return told.read_text().count("<heap nr=")
+
+    if platform.libc_ver()[0] == "glibc":
+        assert arenas("limited") <= processes.ARENAS < arenas("as it comes")
+    else:
+        processes.limit_arenas()  # has nothing to do, and does not fail
