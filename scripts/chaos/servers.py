@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -62,20 +63,20 @@ def _search() -> Search:
     )
 
 
-class Process:
+class Process(ABC):
     """A server process and the ways to break it."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> list[str]:
         """The command line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ready(self) -> bool:
         """Whether it serves."""
-        raise NotImplementedError
 
     def environment(self) -> Mapping[str, str]:
         """The process's environment."""

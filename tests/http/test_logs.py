@@ -146,5 +146,8 @@ def test_a_request_that_failed_has_its_line(lines):
     assert lines.records[0].getMessage() == "POST /graphql -"
 
 
-def test_notes_without_an_access_log_are_nothing():
-    note(operation="query")
+def test_notes_outside_of_a_request_are_in_no_line(lines):
+    note(before="it")
+    called(hello)
+    note(after="it")
+    assert not lines.records[0].facts.keys() & {"before", "after"}
