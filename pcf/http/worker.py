@@ -1,14 +1,7 @@
 """gunicorn's threaded worker: under a watchdog, with fewer wake-ups between two requests."""
 
-from collections import deque
-from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
 from io import BytesIO
-from math import inf
-from select import POLLIN, poll
-from selectors import EVENT_READ
-from threading import BoundedSemaphore
 from time import monotonic
 from typing import Any
 
@@ -19,10 +12,11 @@ from gunicorn.workers.gthread import ThreadWorker
 from pcf.apps import config
 from pcf.http.counts import ConnectionCounts
 from pcf.http.reply import Reply
+from pcf.http.waiting import WaitingConnections
 from pcf.http.watchdog import Watchdog
 
-LINGER = 5  # ms that a thread waits for a client's next request
-QUICK = 0.01  # seconds within which a client sends its next request if it is worth waiting for
+LOOK = 1.0  # seconds between two looks for connections whose clients are silent
+IDLE_AT_END = 1.0  # seconds of silence after which a worker that ends closes a connection
 
 counts = ConnectionCounts()
 
@@ -42,14 +36,12 @@ class Settings:
 
 
 class Worker(ThreadWorker):
-    """As gunicorn's ``gthread``; no client can keep a thread beyond its request's time.
+    """As gunicorn's ``gthread``; no client can keep a thread beyond its request's time, and the
+    threads wait for requests themselves.
 
-    A proxy under load sends the next request of a connection at once. ``gthread`` has the main
-    thread wait for it and wake another, which costs more than a small answer does; here the thread
-    that answered waits itself, a moment, while nobody else needs it: never when connections are
-    queued, never the last free thread, and not for a client that took its time before. Otherwise
-    it gives the connection back to the selector itself, so that the main thread wakes for
-    requests only, not for answers as well.
+    ``gthread`` has its main thread wait for all clients and wake another thread for each request,
+    and again for each connection that is to be kept: on two processors under load that costs as
+    much as a small answer. Here the main thread accepts connections and counts them.
     """
 
     alive: bool
@@ -65,10 +57,23 @@ class Worker(ThreadWorker):
 
     def prepare(self) -> None:
         """Set up what the threads share."""
-        self._queued: deque[None] = deque()  # a mark for each connection that no thread has yet
-        self._spare = BoundedSemaphore(self.cfg.threads)
-        self._spare.acquire()
+        self.keepalived_conns = self.waiting = WaitingConnections()
+        self._looked = monotonic()
         self._logs = self.log.access_log_enabled or self.cfg.statsd_host
+
+    def run(self) -> None:
+        """Serve until the worker is told to end."""
+        for _ in range(self.cfg.threads):
+            self.tpool.submit(self._serve)
+        try:
+            super().run()
+        finally:
+            self.waiting.stop()
+
+    def handle_quit(self, sig: Any, frame: Any) -> None:
+        """End at once; threads that wait must not keep the process."""
+        self.waiting.stop()
+        super().handle_quit(sig, frame)
 
     def notify(self) -> None:
         """Called in every turn of the main loop."""
@@ -82,57 +87,58 @@ class Worker(ThreadWorker):
         counts.take(self.age, self.nr_conns)
 
     def enqueue_req(self, conn: Any) -> None:
-        """Have one of the threads handle a connection."""
-        self._queued.append(None)
-        self.tpool.submit(self.handle, conn).add_done_callback(partial(self._finish, conn))
-
-    def _finish(self, conn: Any, handled: Future[Any]) -> None:
-        """Called in the thread that has handled a connection; what ends one is left to the main
-        thread, which counts them.
-        """
-        done = not handled.cancelled() and handled.exception() is None
-        if not (self.alive and done and handled.result() is True):
-            self.method_queue.defer(self.finish_request, conn, handled)
-            return
+        """Let a new connection wait for its first request; called by ``accept``."""
+        conn.data_ready = True  # when a thread takes it
         try:
-            conn.sock.setblocking(False)
-            conn.set_timeout()
-            self.keepalived_conns.append(conn)  # first: the main thread takes it out at an event
-            again = partial(self.on_client_socket_readable, conn)
-            self.poller.register(conn.sock, EVENT_READ, again)
-        except (OSError, ValueError, KeyError):  # closed in the meantime, or the selector is
-            self.method_queue.defer(self._drop, conn)
+            self.waiting.add(conn, max(self.cfg.keepalive, config().timeouts.head))
+        except (OSError, ValueError):
+            self.nr_conns -= 1
+            conn.close()
 
-    def _drop(self, conn: Any) -> None:
-        """End a connection that the selector does not take; called in the main thread."""
-        with suppress(ValueError):
-            self.keepalived_conns.remove(conn)
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One turn of the main loop; a worker that ends looks for idle connections meanwhile."""
+        super().wait_for_and_dispatch_events(timeout if self.alive else min(timeout, LOOK))
+
+    def murder_keepalived(self) -> None:
+        """Close connections whose clients were silent for too long; called in every turn."""
+        now = monotonic()
+        if now - self._looked < LOOK:
+            return
+        self._looked = now
+        if not self.alive:
+            now += self.cfg.keepalive - IDLE_AT_END
+        for conn in self.waiting.expire(now):
+            self.nr_conns -= 1
+            conn.close()
+
+    def _serve(self) -> None:
+        """What each thread does: handle whichever connection has a request, one after another."""
+        while (conn := self.waiting.take()) is not None:
+            try:
+                kept = self.handle(conn)
+                while kept and self.alive and _has_begun(conn):
+                    kept = self.handle(conn)
+                if kept and self.alive:
+                    self.waiting.add(conn, self.cfg.keepalive)
+                    continue
+            except (OSError, ValueError):  # closed in the meantime
+                pass
+            except BaseException:
+                self.log.exception("Error handling a connection")
+            self.method_queue.defer(self._end, conn)
+
+    def _end(self, conn: Any) -> None:
+        """Close a connection; called in the main thread, which counts them."""
         self.nr_conns -= 1
-        conn.close()
+        with suppress(OSError):
+            conn.close(graceful=True)
 
     def handle(self, conn: Any) -> Any:
-        """Handle a connection in this thread, ``timeouts.head`` seconds for a request's head."""
-        self._queued.pop()
-        waits = monotonic() - getattr(conn, "answered", inf) < QUICK  # a new one is not known yet
-        while True:
-            with self.watchdog.over(lambda: conn.sock, config().timeouts.head):
-                kept = super().handle(conn)
-            if kept is not True:
-                return kept
-            conn.answered = monotonic()
-            if not (waits and self._has_more(conn)):
-                return kept
-
-    def _has_more(self, conn: Any) -> bool:
-        """Whether the client sends something, or hangs up, before the thread is needed."""
-        if self._queued or self.cfg.is_ssl or not self._spare.acquire(blocking=False):
-            return False
-        try:
-            waiting = poll()
-            waiting.register(conn.sock, POLLIN)
-            return bool(waiting.poll(LINGER)) and self.alive
-        finally:
-            self._spare.release()
+        """Handle one request in this thread, ``timeouts.head`` seconds for its head; whether its
+        connection may be kept.
+        """
+        with self.watchdog.over(lambda: conn.sock, config().timeouts.head):
+            return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Any) -> bool:
         """Answer one request; whether its connection may be kept.
@@ -182,6 +188,11 @@ class Worker(ThreadWorker):
         finally:
             if hasattr(body, "close"):
                 body.close()
+
+
+def _has_begun(conn: Any) -> bool:
+    """Whether the next request, or a part of it, came together with the one before."""
+    return bool(conn.parser.unreader.buf.getbuffer().nbytes)
 
 
 def _take_body(req: Any, conn: Any, environ: dict[str, Any]) -> bool:
