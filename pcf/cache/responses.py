@@ -23,6 +23,7 @@ from pcf.cache.leases import Leases
 from pcf.cache.names import read_names
 from pcf.cache.shortcuts import Shortcut
 from pcf.cache.tally import Tally
+from pcf.cache.tolls import FREE, Toll
 from pcf.execution.dependencies import Dependencies
 from pcf.viewer import ANONYMOUS, Viewer
 
@@ -36,8 +37,8 @@ class Question:
 
     ``token`` is a ``token_digest``; without one the viewer is ``viewer``. ``digest`` names the
     response, None when none is wanted; ``shared`` is set when it is the same for all viewers.
-    With ``join`` a miss begins a flight or finds the one that is on its way. ``tag`` is that of
-    the content that the client has.
+    With ``join`` a miss begins a flight or finds the one that is on its way; who begins one pays
+    the ``toll``. ``tag`` is that of the content that the client has.
     """
 
     token: str | None = None
@@ -47,6 +48,7 @@ class Question:
     join: bool = False
     gzip: bool = False
     tag: str = ""
+    toll: Toll | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,9 @@ class Lookup:
     compares with both.
 
     ``viewer`` is None for a token that is not known here. A miss may have a ``flight``: its id,
-    which the caller leads when ``leads`` is set and may wait for otherwise. ``credentials`` are
-    those behind a token, as they are stored.
+    which the caller leads when ``leads`` is set and may wait for otherwise. ``wait`` is None where
+    the toll was not asked for, 0 where it was paid, else the seconds after which the client may
+    come again. ``credentials`` are those behind a token, as they are stored.
     """
 
     clock: bytes
@@ -64,6 +67,7 @@ class Lookup:
     entry: Entry | None = None
     flight: str | None = None
     leads: bool = False
+    wait: float | None = None
     credentials: bytes = field(default=b"", repr=False)
     run: bytes = b""
 
@@ -139,6 +143,7 @@ class ResponseCache:
                 own,
                 int(settings.flight_lease * 1000),
                 *self.tally.report(),
+                *(FREE if question.toll is None else question.toll.arguments),
             )
         except CacheUnavailable:
             return None
@@ -153,7 +158,8 @@ class ResponseCache:
             return Lookup(clock, viewer, run=run)
         if rest[0] is None:
             flight = rest[1].decode()
-            return Lookup(clock, viewer, None, flight, flight == own, run=run)
+            wait = float(rest[2]) if rest[2:] and rest[2] else None
+            return Lookup(clock, viewer, None, flight or None, flight == own, wait, run=run)
         entry = decode_entry(rest)
         return Lookup(clock, viewer, entry, credentials=credentials or b"", run=run)
 

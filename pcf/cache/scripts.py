@@ -15,6 +15,7 @@ Keys, all under one prefix ``P``:
     P:m:<dep>       the transactions that are being committed and touch a dependency; while there
                     is one, its generation is later than any clock, so nothing is stored
     P:t:<transaction>   what a transaction has marked
+    P:r:<client>    what a client may still spend (pcf.cache.tolls)
     P:marked        the transactions with marks, by the time of their marks
 
 A dependency is ``kind:key``. ``kind:*`` stands for "some key of this kind" (an entry with too
@@ -27,13 +28,19 @@ run that they were stored in (r) and are found in no other: what a server brings
 or from the server that it was a replica of, may be older than a write.
 """
 
+from pcf.cache.tolls import TAKE
+
 # -> clock, run, credentials or false, and for a hit: ms left, meta, tag, coding, body or false when
-#    the client has it; for a miss with a flight: false, its id (the caller's own: it leads)
+#    the client has it; for a miss with a flight: false, its id (the caller's own: it leads) or ""
+#    where the points are missing, and once they were asked for: seconds to wait, 0 for paid
 # ARGV: prefix, token digest or "", viewer when there is no token, "" or the name under which all
 #       viewers share, digest of the request or "", seconds that the clock is kept, coding that
 #       the client accepts or "", tag that it has or "", id for a flight or "", ms that it lasts,
-#       hits and misses to be counted
-LOOKUP = """
+#       hits and misses to be counted, points that who leads has to pay (0: none), the bucket of who
+#       is nobody, its size and points a second, size and points a second of a viewer's bucket
+LOOKUP = (
+    f"""{TAKE}"""
+    + """
 local prefix, token, viewer, shared, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local clock = redis.call('GET', prefix .. ':seq')
 if not clock then
@@ -61,8 +68,23 @@ if digest == '' then
 end
 local name = (shared ~= '' and shared or viewer) .. ':' .. digest
 local entry, flight, own = prefix .. ':e:' .. name, prefix .. ':f:' .. name, ARGV[9]
+local wait = ''
+local function pay()  -- whoever leads, executes; pcall: out of memory nothing can be written down
+  if ARGV[13] == '0' or wait ~= '' then
+    return true
+  end
+  local id = string.match(viewer, '^%d+')
+  local bucket = prefix .. ':r:' .. (id and 'v' .. id or ARGV[14])
+  local size, rate = id and ARGV[17] or ARGV[15], id and ARGV[18] or ARGV[16]
+  local asked, told = pcall(take, bucket, size, rate, ARGV[13])
+  wait = asked and told or ''
+  return not asked or tonumber(told) == 0
+end
 local function lead()  -- pcall: out of memory there are no flights, but hits
-  local led = own ~= '' and redis.pcall('SET', flight, own, 'NX', 'PX', ARGV[10])
+  if own == '' or redis.call('EXISTS', flight) == 1 or not pay() then
+    return false
+  end
+  local led = redis.pcall('SET', flight, own, 'NX', 'PX', ARGV[10])
   return led and led.ok
 end
 local found = redis.call('HMGET', entry, 'm', 'e', 's', 'r')
@@ -85,7 +107,10 @@ if own == '' then
   return {clock, KEYS[1], credentials}
 end
 if found[1] or lead() then
-  return {clock, KEYS[1], credentials, false, own}
+  return {clock, KEYS[1], credentials, false, own, wait}
+end
+if wait ~= '' then
+  return {clock, KEYS[1], credentials, false, '', wait}
 end
 local leader = redis.call('GET', flight)
 if not leader then
@@ -95,6 +120,7 @@ redis.pcall('INCR', prefix .. ':n:' .. leader)
 redis.pcall('EXPIRE', prefix .. ':n:' .. leader, 60)
 return {clock, KEYS[1], credentials, false, leader}
 """
+)
 
 # -> number of keys, INFO memory, hits and misses of each of the last 24 hours, the latest first
 # ARGV: the prefix

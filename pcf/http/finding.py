@@ -102,6 +102,8 @@ class Finder:
 
     def _ask(self, journey: Journey, token: str | None = None) -> Lookup | None:
         request = journey.request
+        paying = journey.digest is not None
+        toll = self._throttle.toll(request.address, journey.points) if paying else None
         return self._cache.look_up(
             Question(
                 token=token,
@@ -111,6 +113,7 @@ class Finder:
                 join=journey.digest is not None,
                 gzip=request.accepts_gzip,
                 tag=known_tag(request),
+                toll=toll,
             )
         )
 

@@ -24,7 +24,6 @@ from django.core import signals
 
 from pcf.apps import config, proxy_variables
 from pcf.errors import ClientError
-from pcf.http.address import client_address
 from pcf.http.arrival import REQUEST_ID, Arrival, arrival_of
 from pcf.http.heads import GRAPHQL_PATH, finish, impatient, read_head
 from pcf.http.middleware import answered, attended
@@ -187,13 +186,14 @@ def _execute(
     head: dict[str, Any],
     body: bytes,
 ) -> GraphQLResponse | None:
-    """What the service answers to the one request in ``body``; None when it is not just that."""
+    """What the service answers to the one request in ``body``, whose head says ``head``; None when
+    it is not just that.
+    """
     try:
         parameters = parse_body(JSON, body)
         if not isinstance(parameters, dict):
             return None
-        address = client_address(environ, config().rates.trusted_proxies)
-        request = make_request(parameters, **head, address=address)
+        request = make_request(parameters, **head)
     except ClientError:
         return None
     signals.request_started.send(sender=Front, environ=environ)

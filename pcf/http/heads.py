@@ -9,6 +9,8 @@ from http import HTTPStatus
 from typing import Any
 
 from pcf import metrics
+from pcf.apps import config
+from pcf.http.address import client_address
 from pcf.http.authentication import bearer_token
 from pcf.http.caching import NO_STORE, VARY, accepts_gzip
 from pcf.http.cors import cors_headers, varies_by_origin
@@ -21,7 +23,7 @@ MAX_SILENCE = 5.0  # seconds between two pieces of a body
 
 
 def read_head(environ: Mapping[str, Any], media: str) -> dict[str, Any]:
-    """The fields of a GraphQLRequest that come from HTTP headers.
+    """The fields of a GraphQLRequest that do not come from what the client asks.
 
     Raises NotAuthenticated for credentials that cannot be any.
     """
@@ -32,6 +34,7 @@ def read_head(environ: Mapping[str, Any], media: str) -> dict[str, Any]:
         "accepts_gzip": accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")),
         "if_none_match": environ.get("HTTP_IF_NONE_MATCH", ""),
         "media": media,
+        "address": client_address(environ, config().rates.trusted_proxies),
     }
 
 

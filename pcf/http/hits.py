@@ -13,6 +13,7 @@ from pcf.http.access import note
 from pcf.http.arrival import Arrival
 from pcf.http.caching import known_tag, response_of, status_of_hit
 from pcf.http.protocol import GraphQLRequest, GraphQLResponse
+from pcf.http.throttle import Throttle
 
 _SHARE = 5  # of the requests that are known, one in so many has a shortcut
 
@@ -21,11 +22,13 @@ _SHARE = 5  # of the requests that are known, one in so many has a shortcut
 class Known:
     """What a query whose response may be cached comes to.
 
-    ``digest`` names its response; ``bucket`` is its complexity, for the histogram.
+    ``digest`` names its response; ``points`` are what executing it costs, and ``bucket`` is its
+    complexity, for the histogram.
     """
 
     digest: str
     hint: CacheHint
+    points: int
     bucket: str = "none"
 
 
@@ -45,8 +48,9 @@ class Hits:
     Digests are kept, nothing that a client wrote.
     """
 
-    def __init__(self, cache: ResponseCache, size: int) -> None:
+    def __init__(self, cache: ResponseCache, throttle: Throttle, size: int) -> None:
         self._cache = cache
+        self._throttle = throttle
         self._known: Recent[bytes, Known] = Recent(size)
         # a kilobyte each; those that are worth it are asked for again and again
         self._shortcuts: Recent[_Way, Shortcut] = Recent(max(1, size // _SHARE))
@@ -104,6 +108,7 @@ class Hits:
             join=True,
             gzip=way.gzip,
             tag=known_tag(request),
+            toll=self._throttle.toll(request.address, known.points),
         )
         lookup = self._cache.look_up(question)
         if lookup is None or lookup.entry is None:

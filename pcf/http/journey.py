@@ -43,6 +43,16 @@ class Journey:
         return self.operation.hint if self.operation else NO_HINT
 
     @property
+    def points(self) -> int:
+        """What executing it costs."""
+        return self.cost.points if self.cost else 1
+
+    @property
+    def paid(self) -> float | None:
+        """See ``Lookup.wait``."""
+        return self.lookup.wait if self.lookup is not None else None
+
+    @property
     def entry_name(self) -> str:
         """The name of the response in the cache; only once the viewer is known."""
         return entry_name(self.viewer or ANONYMOUS, self.digest or "", shared=self.hint.public)

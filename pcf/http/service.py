@@ -1,7 +1,8 @@
 """The journey of a GraphQL request: document, viewer and cache, execution, bytes."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -44,7 +45,7 @@ from pcf.http.protocol import BadRequest, GraphQLRequest, GraphQLResponse, encod
 from pcf.http.refusals import as_graphql, invalid, refused, too_large, with_errors
 from pcf.http.repetitions import report_repetitions
 from pcf.http.sources import PRIMARY_SOURCE, Sources
-from pcf.http.throttle import Throttle
+from pcf.http.throttle import Throttle, TooManyAtOnce
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
 from pcf.tracing import span
 from pcf.viewer import ANONYMOUS, Viewer
@@ -81,7 +82,7 @@ class GraphQLService:
         self._throttle = throttle
         self._sources = sources
         self._finder = Finder(cache, find_credentials, throttle)
-        self.hits = Hits(cache, config().cache.remembered_requests)
+        self.hits = Hits(cache, throttle, config().cache.remembered_requests)
 
     def answer(
         self, request: GraphQLRequest, timeout: TimeoutContext, arrival: Arrival | None = None,
@@ -116,6 +117,7 @@ class GraphQLService:
                 self._read_document(journey)
                 self._decide(journey)
             self._weigh(journey)
+            self._remember(journey)
             with activate(journey.timeout.child_budget("graphql")) as timeout:
                 with span("cache"):
                     entry = self._finder.find(journey)
@@ -127,8 +129,8 @@ class GraphQLService:
                 viewer = journey.viewer or ANONYMOUS
                 if journey.operation is not None:
                     require_scope(viewer, journey.operation.type)
-                with self._throttle.slot(viewer, journey.request.address):
-                    self._charge(journey)
+                with self._place(journey, viewer):
+                    self._charge(journey, viewer)
                     return self._execute(journey, timeout or journey.timeout)
         except InvalidDocument as error:
             return invalid(error.errors)
@@ -166,10 +168,6 @@ class GraphQLService:
         journey.digest = request_digest(
             self._fingerprint, document.digest, operation.name, declared
         )
-        if journey.arrival is not None and journey.arrival.known_as is not None:
-            bucket = metrics.complexity_bucket(operation.measure.complexity)
-            known = Known(journey.digest, operation.hint, bucket)
-            self.hits.remember(journey.arrival.known_as, known)
 
     def _weigh(self, journey: Journey) -> None:
         """What the operation costs with these variables. Raises TooExpensive."""
@@ -177,10 +175,37 @@ class GraphQLService:
         journey.cost = journey.operation.cost.cost(journey.request.variables)
         check_cost(journey.cost, config().documents)
 
-    def _charge(self, journey: Journey) -> None:
-        """Take the cost from what the client may spend. Raises RateLimited."""
-        points = journey.cost.points if journey.cost else 1
-        self._throttle.charge(journey.viewer or ANONYMOUS, journey.request.address, points)
+    def _remember(self, journey: Journey) -> None:
+        """Know the request by its bytes the next time."""
+        arrival, operation = journey.arrival, journey.operation
+        if journey.digest and operation and arrival is not None and arrival.known_as is not None:
+            bucket = metrics.complexity_bucket(operation.measure.complexity)
+            known = Known(journey.digest, operation.hint, journey.points, bucket)
+            self.hits.remember(arrival.known_as, known)
+
+    @contextmanager
+    def _place(self, journey: Journey, viewer: Viewer) -> Iterator[None]:
+        """One of the client's places among what is being executed. Raises TooManyAtOnce; what the
+        look-up has charged is given back then.
+        """
+        address = journey.request.address
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._throttle.slot(viewer, address))
+            except TooManyAtOnce:
+                if journey.paid == 0:
+                    self._throttle.give_back(viewer, address, journey.points)
+                raise
+            yield
+
+    def _charge(self, journey: Journey, viewer: Viewer) -> None:
+        """Take the cost from what the client may spend, unless that has been done. Raises
+        RateLimited.
+        """
+        if journey.paid is not None:
+            self._throttle.admit(viewer, journey.paid)
+        else:
+            self._throttle.charge(viewer, journey.request.address, journey.points)
 
     def _hit(self, journey: Journey, entry: Entry) -> GraphQLResponse:
         metrics.cache_hits.inc()

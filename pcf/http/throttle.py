@@ -1,12 +1,14 @@
 """How much one client may ask: points of cost in time, and requests at once.
 
 A client is the viewer, and for anonymous requests the network address. Only work that is
-about to be executed is charged, so an answer from the cache costs nobody a second round trip.
+about to be executed is charged: by the look-up that missed (``pcf.cache.tolls``), so that nobody
+pays for an answer from the cache, and no miss with a round trip of its own; what is not looked up
+(mutations, say) by one.
 
-The rate is a token bucket in Redis, one script and one round trip through the cache's gate, with
-its deadline and its breaker; the libraries at hand bring their own connections without either,
-or windows instead of buckets. When Redis fails, ``rates.fail_open`` decides: everything is let
-through, or refused with SERVICE_UNAVAILABLE.
+The rate is a token bucket in Redis, asked through the cache's gate, with its deadline and its
+breaker; the libraries at hand bring their own connections without either, or windows instead of
+buckets. When Redis fails, ``rates.fail_open`` decides: everything is let through, or refused with
+SERVICE_UNAVAILABLE.
 
 Requests at once are counted in the process, whose threads they would take from others: that
 needs no round trip, and a killed process leaves no count behind.
@@ -14,34 +16,20 @@ needs no round trip, and a killed process leaves no count behind.
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import ceil
 from threading import Lock
 
 from pcf.apps import config
 from pcf.cache.gate import CacheUnavailable, Gate
+from pcf.cache.tolls import TAKE, Bucket, Toll
 from pcf.errors import ClientError, LimitExceeded
-from pcf.viewer import Viewer
+from pcf.viewer import ANONYMOUS, Viewer
 
-# -> seconds to wait, "0" when the points were there and have been taken
+# -> seconds to wait, 0 when the points were there and have been taken
 # ARGV: prefix, name of the bucket, its size, points a second, points asked for
-TAKE = """
-local name = ARGV[1] .. ':r:' .. ARGV[2]
-local size, rate, points = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
-local bucket = redis.call('HMGET', name, 'level', 'at')
-local level = tonumber(bucket[1]) or size
-level = math.min(size, level + math.max(0, now - (tonumber(bucket[2]) or now)) * rate)
-local wait = 0
-if level >= points then
-  level = level - points
-else
-  wait = (points - level) / rate
-end
-redis.call('HSET', name, 'level', string.format('%.6f', level), 'at', string.format('%.6f', now))
-redis.call('PEXPIRE', name, math.ceil(size / rate * 1000) + 1000)
-return string.format('%.6f', wait)
+CHARGE = f"""{TAKE}
+return take(ARGV[1] .. ':r:' .. ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 """
 
 
@@ -76,28 +64,53 @@ class Throttle:
         self._lock = Lock()
         self._at_once: dict[str, int] = {}
 
+    def toll(self, address: str, points: int) -> Toll | None:
+        """What a look-up has to charge; None where nobody pays."""
+        rates = config().rates
+        if not rates.enabled:
+            return None
+        return Toll(
+            points,
+            client_name(ANONYMOUS, address),
+            Bucket(rates.address_burst, rates.address_points),
+            Bucket(rates.viewer_burst, rates.viewer_points),
+        )
+
     def charge(self, viewer: Viewer, address: str, points: int) -> None:
         """Take ``points`` from the client's bucket.
 
         Raises RateLimited when they are not there, and ThrottleUnavailable.
         """
-        rates = config().rates
-        if not rates.enabled:
+        toll = self.toll(address, points)
+        if toll is None:
             return
-        size, rate = rates.address_burst, rates.address_points
-        if viewer.is_authenticated:
-            size, rate = rates.viewer_burst, rates.viewer_points
         try:
-            answer = self._gate.run(
-                TAKE, config().cache.prefix, client_name(viewer, address), size, rate, points
-            )
+            wait = self._take(toll, viewer, address)
         except CacheUnavailable as error:
-            if rates.fail_open:
+            if config().rates.fail_open:
                 return
             raise ThrottleUnavailable("The service is too busy now; try again") from error
-        wait = float(answer)
+        self.admit(viewer, wait)
+
+    @staticmethod
+    def admit(viewer: Viewer, wait: float) -> None:
+        """Raises RateLimited for a client that may come again after ``wait`` seconds only."""
         if wait > 0:
+            rates = config().rates
+            rate = rates.viewer_points if viewer.is_authenticated else rates.address_points
             raise RateLimited(rate, wait)
+
+    def give_back(self, viewer: Viewer, address: str, points: int) -> None:
+        """Return points that were taken for what is not executed after all."""
+        toll = self.toll(address, -points)
+        if toll is not None:
+            with suppress(CacheUnavailable):
+                self._take(toll, viewer, address)
+
+    def _take(self, toll: Toll, viewer: Viewer, address: str) -> float:
+        name = client_name(viewer, address)
+        bucket = toll.viewers if viewer.is_authenticated else toll.addresses
+        return float(self._gate.run(CHARGE, config().cache.prefix, name, *bucket, toll.points))
 
     @contextmanager
     def slot(self, viewer: Viewer, address: str) -> Iterator[None]:

@@ -11,7 +11,6 @@ from django.views.decorators.csrf import csrf_exempt
 
 from pcf.apps import config
 from pcf.errors import ClientError
-from pcf.http.address import client_address
 from pcf.http.arrival import arrival_of
 from pcf.http.batch import answer_batch
 from pcf.http.cors import preflight_headers
@@ -130,7 +129,6 @@ def _read(request: HttpRequest, media: str) -> GraphQLRequest | list[GraphQLRequ
     if request.method not in METHODS:
         raise BadRequest("GraphQL is served to GET and POST", status=405)
     how = read_head(request.META, media)
-    how["address"] = client_address(request.META, config().rates.trusted_proxies)
     if request.method == "POST":
         content, encoding = (request.headers.get(f"Content-{what}", "") for what in _ABOUT)
         check_content_type(content, encoding)  # before the body is waited for

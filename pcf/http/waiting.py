@@ -1,4 +1,4 @@
-"""Connections that wait for their clients, and the threads that take whichever has something to read.
+"""Connections that wait for their clients, and the threads that take whichever can be read.
 
 All threads wait on one poll of the kernel, which wakes one of them for one connection. So a request
 is begun by the thread that was woken for it: nobody hands it on, and a thread that has answered

@@ -1,5 +1,6 @@
 """Redis killed, frozen, brought back empty or old, full, evicting: each on a server of its own."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -7,9 +8,11 @@ from django.db import transaction
 
 from pcf.cache import invalidation
 from pcf.cache.gate import CacheUnavailable, Gate, gate
-from pcf.cache.responses import ResponseCache
+from pcf.cache.responses import Question, ResponseCache
 from pcf.cache.watch import Watch
+from pcf.config import Rates
 from pcf.database import commits
+from pcf.http.throttle import Throttle, ThrottleUnavailable
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS
 from tests.cache.test_responses import ANN, ask, depends_on, store, stored_body
@@ -157,6 +160,25 @@ def test_marks_that_redis_lost_are_made_up_for(live_world, redis_server, cache):
     finally:
         commits._guards.remove(restart)
     assert stored_body(cache, "d") is None
+
+
+@pytest.mark.parametrize("fail_open", [True, False])
+def test_without_memory_nobody_is_charged_and_the_setting_decides(
+    live_world, redis_server, cache, other, settings, fail_open
+):
+    settings.PCF = replace(settings.PCF, rates=Rates(enabled=True, fail_open=fail_open))
+    throttle = Throttle(other)
+    put(cache, "d", "tag:0")
+    with redis_server.client() as client:
+        client.config_set("maxmemory", 1)
+        for digest in ("d", "e"):
+            question = Question(digest=digest, join=True, toll=throttle.toll("192.0.2.1", 5))
+            lookup = cache.look_up(question)
+            assert (lookup.entry is not None) == (digest == "d")
+            assert (lookup.flight, lookup.wait) == (None, None)
+        with nullcontext() if fail_open else pytest.raises(ThrottleUnavailable):
+            throttle.charge(ANONYMOUS, "192.0.2.1", 5)
+        client.config_set("maxmemory", 0)
 
 
 def test_without_memory_writes_still_remove_what_they_touch(

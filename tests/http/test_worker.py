@@ -1,20 +1,22 @@
-"""The worker's own ways: sharing connections, waiting for the next request, one segment."""
+"""The worker's own ways: sharing connections, threads that wait themselves, one segment."""
 
 import os
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from selectors import DefaultSelector
+from threading import Thread
+from time import sleep
+from unittest.mock import Mock
 
 import pytest
 from gunicorn import glogging
 from gunicorn.config import Config
-from gunicorn.workers.gthread import TConn
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from pcf.http import counts as counting
+from pcf.http import waiting
 from pcf.http.counts import ConnectionCounts
 from pcf.http.watchdog import Watchdog
-from pcf.http.worker import QUICK, Settings, Worker
+from pcf.http.worker import IDLE_AT_END, LOOK, Settings, Worker
 
 HEAD = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 
@@ -72,9 +74,28 @@ def serve():
         yield make
 
 
-def handle(worker, conn):
-    worker._queued.append(None)
-    return worker.handle(conn)
+@pytest.fixture
+def threads():
+    """``threads(worker)`` has the worker's threads serve until the test is over."""
+    with ExitStack() as stack:
+
+        def start(worker):
+            worker.method_queue.init()
+            stack.callback(worker.method_queue.close)
+            for _ in range(worker.cfg.threads):
+                thread = Thread(target=worker._serve)
+                thread.start()
+                stack.callback(thread.join)
+            stack.callback(worker.waiting.stop)
+
+        yield start
+
+
+def run_deferred(worker):
+    """What the main thread does once a thread has left something to it."""
+    while worker.method_queue._queue.empty():
+        sleep(0.001)
+    worker.method_queue.run_callbacks(None)
 
 
 def echo(environ, start):
@@ -89,7 +110,7 @@ def echo(environ, start):
 def test_an_answer_is_one_segment_and_its_body_is_there_with_the_head(serve):
     worker, conn, client = serve(echo)
     client.sendall(HEAD + b"body")
-    assert handle(worker, conn) is True
+    assert worker.handle(conn) is True
     head, _, body = client.recv(10_000).partition(b"\r\n\r\n")
     assert body == b"body"
     lines = head.split(b"\r\n")
@@ -103,122 +124,146 @@ def test_a_body_that_comes_later_is_waited_for(serve):
     worker, conn, client = serve(echo)
     client.sendall(HEAD + b"bo")
     worker.wsgi = lambda environ, start: (client.sendall(b"dy"), echo(environ, start))[1]
-    assert handle(worker, conn) is True
+    assert worker.handle(conn) is True
     answer = client.recv(10_000)
     assert answer.endswith(b"\r\n\r\nbody")
     assert b"X-Kind: Body" in answer
 
 
-def test_the_next_request_is_answered_by_the_same_thread(serve):
-    """And what came in one piece with the one before it is not lost."""
+def test_requests_that_come_in_one_piece_are_all_answered(serve, threads):
     worker, conn, client = serve(echo)
-    worker._has_more = lambda _conn: False
-    client.sendall(HEAD + b"one." + HEAD + b"two.")
-    assert handle(worker, conn) is True
-    assert handle(worker, conn) is True
-    assert client.recv(10_000).count(b"HTTP/1.1 200 OK") == 2
-
-    del worker._has_more
-    answered = []
-
-    def again(environ, start):
-        if not answered:
-            client.sendall(HEAD + b"next")
-        answered.append(environ)
-        return echo(environ, start)
-
-    worker.wsgi = again
-    client.sendall(HEAD + b"this")
-    assert handle(worker, conn) is True
-    assert len(answered) == 2
+    threads(worker)
+    client.sendall(HEAD + b"one." + HEAD + b"two." + HEAD)
+    worker.enqueue_req(conn)
+    received = b""
+    while received.count(b"HTTP/1.1 200 OK") < 2 or not received.endswith(b"two."):
+        received += client.recv(10_000)
+    client.sendall(b"last")
+    assert client.recv(10_000).endswith(b"\r\n\r\nlast")
 
 
-@pytest.mark.blocks("a client's next request, in the thread that answered")
-def test_clients_that_took_their_time_are_not_waited_for(serve, monkeypatch):
+def test_a_kept_connection_goes_from_thread_to_thread_and_is_counted_when_it_ends(serve, threads):
     worker, conn, client = serve(echo)
-    waited = []
-    monkeypatch.setattr(worker, "_has_more", lambda _conn: waited.append(len(waited)))
-    client.sendall(HEAD + b"one.")
-    handle(worker, conn)
-    client.sendall(HEAD + b"two.")
-    handle(worker, conn)
-    assert len(waited) == 2
-    conn.answered -= QUICK
-    client.sendall(HEAD + b"late")
-    handle(worker, conn)
-    assert len(waited) == 2
-    client.sendall(HEAD + b"next")
-    handle(worker, conn)
-    assert len(waited) == 3
+    threads(worker)
+    worker.nr_conns = 1
+    worker.enqueue_req(conn)
+    for body in (b"body", b"more"):
+        client.sendall(HEAD + body)
+        assert client.recv(10_000).endswith(body)
+    assert worker.method_queue._queue.empty(), "the main thread has nothing to do with it"
+
+    client.shutdown(socket.SHUT_WR)
+    run_deferred(worker)
+    assert (worker.nr_conns, len(worker.waiting)) == (0, 0)
+    assert client.recv(10) == b""
 
 
-def test_a_thread_gives_its_connection_back_itself(serve):
+def test_a_worker_that_ends_keeps_no_connection(serve, threads):
     worker, conn, client = serve(echo)
 
     def stop(environ, start):
         worker.alive = False
         return echo(environ, start)
 
-    worker.method_queue.init()
-    with ThreadPoolExecutor(1) as worker.tpool, DefaultSelector() as worker.poller:
-        worker.nr_conns = 1
-        client.sendall(HEAD + b"body")
-        worker.enqueue_req(conn)
-        assert client.recv(10_000).endswith(b"body")
-        worker.tpool.submit(int).result()  # it has finished with the connection
-        assert list(worker.keepalived_conns) == [conn]
-        assert worker.method_queue._queue.empty()
-
-        client.sendall(HEAD + b"more")
-        worker.wait_for_and_dispatch_events(10)
-        assert client.recv(10_000).endswith(b"more")
-        worker.tpool.submit(int).result()
-
-        client.sendall(HEAD + b"last")
-        worker.wsgi = stop
-        worker.wait_for_and_dispatch_events(10)
-        client.recv(10_000)
-        worker.tpool.submit(int).result()
-        assert not worker.keepalived_conns
-        worker.method_queue.run_callbacks(None)
-        assert worker.nr_conns == 0
-    worker.method_queue.close()
+    worker.wsgi = stop
+    threads(worker)
+    worker.nr_conns = 1
+    worker.enqueue_req(conn)
+    client.sendall(HEAD + b"body")
+    assert client.recv(10_000).endswith(b"body")
+    run_deferred(worker)
+    assert (worker.nr_conns, len(worker.waiting)) == (0, 0)
 
 
-def test_a_connection_that_the_selector_refuses_is_closed_and_counted_once(serve):
+def test_silent_clients_take_no_thread_from_others(serve, threads):
+    worker, conn, client = serve(echo, threads=1)
+    threads(worker)
+    quiet = [socket.socketpair() for _ in range(5)]
+    for ours, _ in quiet:
+        worker.enqueue_req(TConn(worker.cfg, ours, None, None))
+    worker.enqueue_req(conn)
+    client.sendall(HEAD + b"body")
+    assert client.recv(10_000).endswith(b"body")
+    assert len(worker.waiting) >= 5
+    for ours, theirs in quiet:
+        ours.close()
+        theirs.close()
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, OSError])
+def test_a_thread_survives_whatever_goes_wrong(serve, threads, monkeypatch, error):
+    worker, conn, client = serve(echo, threads=1)
+    worker.nr_conns = 2
+    whole = worker.handle
+    monkeypatch.setattr(worker, "handle", Mock(side_effect=error("once")))
+    broken, other = socket.socketpair()
+    threads(worker)
+    worker.enqueue_req(TConn(worker.cfg, broken, None, None))
+    other.sendall(b"x")
+    run_deferred(worker)
+    assert other.recv(10) == b"", "closed"
+    assert worker.nr_conns == 1
+    monkeypatch.setattr(worker, "handle", whole)
+    worker.enqueue_req(conn)
+    client.sendall(HEAD + b"body")
+    assert client.recv(10_000).endswith(b"body")
+    other.close()
+
+
+def test_a_new_connection_that_is_closed_already_is_counted_once(serve):
+    worker, conn, _ = serve(echo)
+    worker.nr_conns = 1
+    conn.sock.close()
+    worker.enqueue_req(conn)
+    assert (worker.nr_conns, len(worker.waiting)) == (0, 0)
+
+
+def test_silent_connections_end_in_time_and_at_the_end_at_once(serve, monkeypatch):
+    now = [1_000.0]
+    monkeypatch.setattr(waiting, "monotonic", lambda: now[0])
+    monkeypatch.setattr("pcf.http.worker.monotonic", lambda: now[0])
     worker, conn, client = serve(echo)
-    worker.method_queue.init()
-    with ThreadPoolExecutor(1) as worker.tpool:
-        worker.poller = DefaultSelector()
-        worker.poller.close()
-        worker.nr_conns = 1
-        client.sendall(HEAD + b"body")
-        worker.enqueue_req(conn)
-        assert client.recv(10_000).endswith(b"body")
-        worker.tpool.submit(int).result()
-        worker.method_queue.run_callbacks(None)
-        assert (worker.nr_conns, list(worker.keepalived_conns)) == (0, [])
-        assert client.recv(10) == b""
-    worker.method_queue.close()
-
-
-@pytest.mark.blocks("a client's next request, in the thread that answered")
-def test_a_thread_waits_only_while_nobody_needs_it(serve):
-    worker, conn, client = serve(echo)
-    client.sendall(HEAD)
-    assert worker._has_more(conn)
-    worker._queued.append(None)
-    assert not worker._has_more(conn), "a connection is waiting for a thread"
-    worker._queued.clear()
-    worker._spare.acquire()
-    assert not worker._has_more(conn), "the only other thread waits already"
-    worker._spare.release()
-    assert worker._has_more(conn)
+    worker.nr_conns = 1
+    worker.enqueue_req(conn)
+    now[0] += 74.9
+    worker.murder_keepalived()
+    assert worker.nr_conns == 1
     worker.alive = False
-    assert not worker._has_more(conn)
-    worker.alive = True
-    conn.sock.recv(10_000)
-    assert not worker._has_more(conn), "a client that says nothing is waited for no longer"
+    now[0] += LOOK / 2  # too early for another look
+    worker.murder_keepalived()
+    assert worker.nr_conns == 1
+    now[0] += LOOK
+    worker.murder_keepalived()
+    assert (worker.nr_conns, len(worker.waiting)) == (0, 0)
+    assert client.recv(10) == b""
+
+
+def test_a_worker_that_is_alive_keeps_clients_that_were_silent_for_a_moment(serve, monkeypatch):
+    now = [1_000.0]
+    monkeypatch.setattr(waiting, "monotonic", lambda: now[0])
+    monkeypatch.setattr("pcf.http.worker.monotonic", lambda: now[0])
+    worker, conn, _ = serve(echo)
+    worker.nr_conns = 1
+    worker.enqueue_req(conn)
+    now[0] += IDLE_AT_END + LOOK
+    worker.murder_keepalived()
+    assert worker.nr_conns == 1
+    now[0] += 75
+    worker.murder_keepalived()
+    assert worker.nr_conns == 0
+
+
+def test_the_main_loop_of_a_worker_that_ends_looks_around(serve, monkeypatch):
+    worker, _, _ = serve(echo)
+    asked = []
+    monkeypatch.setattr(
+        ThreadWorker, "wait_for_and_dispatch_events", lambda _, timeout: asked.append(timeout)
+    )
+    worker.wait_for_and_dispatch_events(30)
+    worker.alive = False
+    worker.wait_for_and_dispatch_events(30)
+    worker.wait_for_and_dispatch_events(0.1)
+    assert asked == [30, LOOK, 0.1]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +276,7 @@ def test_headers_that_must_not_be_sent_are_not(serve, header):
 
     worker, conn, client = serve(split)
     client.sendall(HEAD + b"body")
-    assert handle(worker, conn) is False
+    assert worker.handle(conn) is False
     answer = client.recv(10_000)
     assert answer.startswith(b"HTTP/1.1 400")  # gunicorn's word for it
     assert b"\r\nSet-Cookie" not in answer
@@ -254,7 +299,7 @@ def test_bodies_of_every_kind_arrive(serve, status, headers, pieces, expected):
 
     worker, conn, client = serve(answer)
     client.sendall(HEAD + b"body")
-    assert handle(worker, conn) is True
+    assert worker.handle(conn) is True
     received = b""
     while len(received.partition(b"\r\n\r\n")[2]) < len(expected) or not received:
         received += client.recv(200_000)
@@ -274,7 +319,7 @@ def test_half_an_answer_ends_with_its_connection(serve):
 
     worker, conn, client = serve(broken)
     client.sendall(HEAD + b"body")
-    assert handle(worker, conn) is False
+    assert worker.handle(conn) is False
     received = b""
     while piece := client.recv(10_000):
         received += piece
@@ -287,7 +332,7 @@ def test_a_connection_ends_where_the_settings_say_so(serve, given):
     if "max_requests" in given:
         worker.max_requests = 1
     client.sendall(HEAD + b"body")
-    assert handle(worker, conn) is False
+    assert worker.handle(conn) is False
     assert b"Connection: close" in client.recv(10_000)
     assert worker.alive == ("max_requests" not in given)
 
@@ -296,5 +341,5 @@ def test_gunicorns_own_access_log_is_gunicorns_business(serve, tmp_path):
     log = tmp_path / "access.log"
     worker, conn, client = serve(echo, accesslog=str(log), access_log_format="%(m)s %(U)s %(s)s")
     client.sendall(HEAD + b"body")
-    assert handle(worker, conn) is True
+    assert worker.handle(conn) is True
     assert log.read_text() == "POST /graphql 200\n"
