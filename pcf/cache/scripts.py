@@ -40,7 +40,7 @@ from pcf.cache.tolls import TAKE
 #       is nobody, its size and points a second, size and points a second of a viewer's bucket
 LOOKUP = (
     f"""{TAKE}"""
-    + """
+    """
 local prefix, token, viewer, shared, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local clock = redis.call('GET', prefix .. ':seq')
 if not clock then

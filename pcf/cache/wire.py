@@ -25,6 +25,16 @@ from redis import TimeoutError as LateReply
 from redis._parsers import BaseParser
 from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError, ResponseError
 
+_process = os.getpid()  # asked for once: it is a system call
+
+
+def _forked() -> None:
+    global _process  # noqa: PLW0603 - set in a child before it does anything else
+    _process = os.getpid()
+
+
+os.register_at_fork(after_in_child=_forked)
+
 _Push = hiredis.PushNotification
 _CHUNK = 65_536  # bytes
 _RUN = re.compile(rb"^run_id:(\w{8})", re.MULTILINE)  # of 40 digits, enough to tell runs apart
@@ -92,7 +102,7 @@ class Wire:
     def _line(self) -> "_Line":
         """The thread's own connection; a process that was forked has none of its parent's."""
         line: _Line | None = getattr(self._own, "line", None)
-        if line is None or line.process != os.getpid():
+        if line is None or line.process != _process:
             line = self._own.line = _Line(self._alias)
         return line
 
@@ -104,7 +114,7 @@ class _Line:
 
     def __init__(self, alias: str) -> None:
         """Connect. Raises RedisError."""
-        self.process = os.getpid()
+        self.process = _process
         pool = get_redis_connection(alias).connection_pool
         # kept: it closes the socket when it goes
         self._connection = connection = pool.connection_class(**pool.connection_kwargs)

@@ -18,6 +18,7 @@ from pcf import metrics
 from pcf.apps import config
 from pcf.database.statements import current_log
 from pcf.execution.dependencies import Dependencies
+from pcf.execution.promises import after_jobs, in_scope
 from pcf.tracing import span
 from pcf.viewer import Viewer
 
@@ -105,7 +106,10 @@ class Loader(DataLoader):
     def _enqueue_dispatch(self) -> None:
         if not self._is_dispatching:
             self._is_dispatching = True
-            enqueue_post_promise_job(self._dispatch, self._scheduler)
+            if in_scope():
+                after_jobs(self._dispatch)
+            else:
+                enqueue_post_promise_job(self._dispatch, self._scheduler)
 
     def _dispatch(self) -> None:
         """Load all that waits, in as many batches as the cap demands, and settle it."""

@@ -25,6 +25,7 @@ the first load was made has made its loads before any of them is dispatched.
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -90,6 +91,14 @@ def promise_scope() -> Iterator[None]:
             async_instance.trampoline_enabled,
         ) = outside
         own.clear()  # an exception's frames may hold the queue for longer
+
+
+def after_jobs(job: Callable[[], object]) -> None:
+    """Have ``job`` run in this scope once all jobs have that wait now, and what these have put
+    behind themselves: what DataLoader does with a promise and its handler, without them.
+    """
+    queue = async_instance.normal_queue
+    queue.append(partial(queue.append, job))
 
 
 def is_thenable(value: object) -> bool:

@@ -8,7 +8,7 @@ cache said.
 
 Of Django's middleware an answer has what all answers have: its headers (``_frame``), and that a
 request is refused for its host or for coming without TLS. Its signals of a request's start and end
-are sent where something is executed; connections to the database go back to their pool with them.
+are sent where something is executed (``pcf.http.borders``).
 """
 
 import logging
@@ -20,10 +20,9 @@ from hashlib import sha256
 from io import BytesIO
 from typing import Any
 
-from django.core import signals
-
 from pcf.apps import config, proxy_variables
 from pcf.errors import ClientError
+from pcf.http import borders
 from pcf.http.arrival import REQUEST_ID, Arrival, arrival_of
 from pcf.http.heads import GRAPHQL_PATH, finish, impatient, read_head
 from pcf.http.middleware import answered, attended
@@ -196,14 +195,14 @@ def _execute(
         request = make_request(parameters, **head)
     except ClientError:
         return None
-    signals.request_started.send(sender=Front, environ=environ)
+    borders.begin(Front, environ)
     try:
         return service.answer(request, arrival.timeout, arrival)
     except Exception:
         logger.exception("unexpected error outside of execution")
         return internal_error()
     finally:
-        signals.request_finished.send(sender=Front)
+        borders.end(Front)
 
 
 class _Broken(BytesIO):

@@ -25,6 +25,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
+from ssl import SSLSocket
 from threading import Event, Lock, Thread, get_ident
 from time import monotonic
 from typing import Self
@@ -123,7 +124,7 @@ class Watch:
 
 def _send(client: socket.socket, word: bytes) -> None:
     """Send ``word`` without waiting; a TLS connection cannot do that and is only closed."""
-    if type(client) is socket.socket:
+    if not isinstance(client, SSLSocket):
         with suppress(OSError):
             client.send(word, socket.MSG_DONTWAIT)
 

@@ -1,11 +1,13 @@
 """gunicorn's threaded worker: under a watchdog, with fewer wake-ups between two requests."""
 
+import socket
 from contextlib import suppress
 from io import BytesIO
 from time import monotonic
 from typing import Any
 
 from gunicorn.http import wsgi
+from gunicorn.http.message import HeaderPolicy
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -26,13 +28,33 @@ class Settings:
     some twenty of them a request, each of which gunicorn looks up and computes.
     """
 
-    def __init__(self, given: Any) -> None:
+    def __init__(self, given: Any, **others: Any) -> None:
+        """``others`` replace what was ``given``."""
         self._given = given
         self.__dict__.update({name: getattr(given, name) for name in given.settings})
         self.is_ssl = given.is_ssl
+        self.__dict__.update(others)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._given, name)
+
+
+class ClientSocket(socket.socket):
+    """A connection that is told to block once: gunicorn does so at every request, and each time
+    the thread would let go of the interpreter.
+    """
+
+    @classmethod
+    def of(cls, given: socket.socket) -> "ClientSocket":
+        """Takes the place of ``given``, and blocks."""
+        own = cls(given.family, given.type, given.proto, fileno=given.detach())
+        socket.socket.setblocking(own, True)  # whatever the descriptor was left at
+        return own
+
+    def setblocking(self, flag: bool) -> None:
+        """As of any socket."""
+        if flag != self.getblocking():
+            super().setblocking(flag)
 
 
 class Worker(ThreadWorker):
@@ -59,6 +81,7 @@ class Worker(ThreadWorker):
         """Set up what the threads share."""
         self.keepalived_conns = self.waiting = WaitingConnections()
         self._looked = monotonic()
+        self._trusting = Settings(self.cfg, forwarded_allow_ips=["*"])
         self._logs = self.log.access_log_enabled or self.cfg.statsd_host
 
     def run(self) -> None:
@@ -89,7 +112,10 @@ class Worker(ThreadWorker):
     def enqueue_req(self, conn: Any) -> None:
         """Let a new connection wait for its first request; called by ``accept``."""
         conn.data_ready = True  # when a thread takes it
+        if _trusts(self.cfg, conn.client):  # as gunicorn would find out at each of its requests
+            conn.cfg = self._trusting
         try:
+            conn.sock = ClientSocket.of(conn.sock)
             self.waiting.add(conn, max(self.cfg.keepalive, config().timeouts.head))
         except (OSError, ValueError):
             self.nr_conns -= 1
@@ -188,6 +214,13 @@ class Worker(ThreadWorker):
         finally:
             if hasattr(body, "close"):
                 body.close()
+
+
+def _trusts(cfg: Any, client: Any) -> bool:
+    """Whether a client with this address may set headers of a proxy's, by gunicorn's own rule."""
+    policy = HeaderPolicy()
+    policy.cfg, policy.peer_addr = cfg, client
+    return bool(policy._peer_is_trusted_proxy())  # noqa: SLF001 - there is no other way to ask
 
 
 def _has_begun(conn: Any) -> bool:

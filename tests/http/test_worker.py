@@ -69,6 +69,7 @@ def serve():
             theirs, address = listener.accept()
             stack.enter_context(theirs)
             conn = TConn(worker.cfg, theirs, address, listener.getsockname())
+            stack.callback(lambda: conn.sock.close())
             return worker, conn, client
 
         yield make
@@ -178,16 +179,52 @@ def test_a_worker_that_ends_keeps_no_connection(serve, threads):
 def test_silent_clients_take_no_thread_from_others(serve, threads):
     worker, conn, client = serve(echo, threads=1)
     threads(worker)
-    quiet = [socket.socketpair() for _ in range(5)]
-    for ours, _ in quiet:
-        worker.enqueue_req(TConn(worker.cfg, ours, None, None))
+    quiet = []
+    for _ in range(5):
+        ours, theirs = socket.socketpair()
+        quiet.append((TConn(worker.cfg, ours, "", ""), theirs))
+        worker.enqueue_req(quiet[-1][0])
     worker.enqueue_req(conn)
     client.sendall(HEAD + b"body")
     assert client.recv(10_000).endswith(b"body")
     assert len(worker.waiting) >= 5
-    for ours, theirs in quiet:
-        ours.close()
+    for silent, theirs in quiet:
+        silent.sock.close()
         theirs.close()
+
+
+@pytest.mark.parametrize(
+    ("client", "scheme"),
+    [(("127.0.0.1", 1), b"https"), (("192.0.2.1", 1), b"http"), ("", b"https")],
+)
+def test_headers_of_a_proxy_are_believed_from_those_whom_gunicorn_trusts(
+    serve, threads, client, scheme
+):
+    def tell(environ, start):
+        start("200 OK", [("Content-Length", str(len(environ["wsgi.url_scheme"])))])
+        return [environ["wsgi.url_scheme"].encode()]
+
+    worker, conn, ours = serve(tell)
+    conn.client = client  # a path is that of a socket of the file system
+    threads(worker)
+    worker.enqueue_req(conn)
+    for _ in range(2):
+        ours.sendall(HEAD.replace(b"Host", b"X-Forwarded-Proto: https\r\nHost") + b"body")
+        assert ours.recv(10_000).endswith(b"\r\n\r\n" + scheme)
+
+
+def test_a_connection_is_told_to_block_once(serve, monkeypatch):
+    worker, conn, client = serve(echo)
+    worker.enqueue_req(conn)
+    assert (os.get_blocking(conn.sock.fileno()), conn.sock.getblocking()) == (True, True)
+    told = []
+    monkeypatch.setattr(socket.socket, "setblocking", lambda *flag: told.append(flag))
+    for _ in range(2):
+        client.sendall(HEAD + b"body")
+        assert worker.handle(conn) is True
+    assert told == []
+    conn.sock.setblocking(False)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, OSError])
@@ -198,7 +235,7 @@ def test_a_thread_survives_whatever_goes_wrong(serve, threads, monkeypatch, erro
     monkeypatch.setattr(worker, "handle", Mock(side_effect=error("once")))
     broken, other = socket.socketpair()
     threads(worker)
-    worker.enqueue_req(TConn(worker.cfg, broken, None, None))
+    worker.enqueue_req(TConn(worker.cfg, broken, "", ""))
     other.sendall(b"x")
     run_deferred(worker)
     assert other.recv(10) == b"", "closed"
