@@ -29,13 +29,15 @@ class Leases:
         """Renew the lease of ``flight`` for the entry ``name`` until ``release``, but not after
         ``until`` on ``time.monotonic()``: a request that is stuck must let go, too.
         """
+        process = os.getpid()
         with self._lock:
             self._held[flight] = (name, until)
-            if self._process != os.getpid():
-                self._process = os.getpid()
+            if self._process != process:
+                self._process = process
                 self._any = Event()
                 Thread(target=self._renew, name="pcf-leases", daemon=True).start()
-        self._any.set()
+            if not self._any.is_set():
+                self._any.set()
 
     def release(self, flight: str) -> None:
         """Leave the lease of ``flight`` to end."""

@@ -1,8 +1,7 @@
 """The journey of a GraphQL request: document, viewer and cache, execution, bytes."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -129,9 +128,12 @@ class GraphQLService:
                 viewer = journey.viewer or ANONYMOUS
                 if journey.operation is not None:
                     require_scope(viewer, journey.operation.type)
-                with self._place(journey, viewer):
+                place = self._take_place(journey, viewer)
+                try:
                     self._charge(journey, viewer)
                     return self._execute(journey, timeout or journey.timeout)
+                finally:
+                    self._throttle.leave_place(place)
         except InvalidDocument as error:
             return invalid(error.errors)
         except ClientError as error:
@@ -183,20 +185,15 @@ class GraphQLService:
             known = Known(journey.digest, operation.hint, journey.points, bucket)
             self.hits.remember(arrival.known_as, known)
 
-    @contextmanager
-    def _place(self, journey: Journey, viewer: Viewer) -> Iterator[None]:
-        """One of the client's places among what is being executed. Raises TooManyAtOnce; what the
-        look-up has charged is given back then.
-        """
+    def _take_place(self, journey: Journey, viewer: Viewer) -> str | None:
+        """As ``Throttle.take_place``; gives back what was charged when there is none."""
         address = journey.request.address
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(self._throttle.slot(viewer, address))
-            except TooManyAtOnce:
-                if journey.paid == 0:
-                    self._throttle.give_back(viewer, address, journey.points)
-                raise
-            yield
+        try:
+            return self._throttle.take_place(viewer, address)
+        except TooManyAtOnce:
+            if journey.paid == 0:
+                self._throttle.give_back(viewer, address, journey.points)
+            raise
 
     def _charge(self, journey: Journey, viewer: Viewer) -> None:
         """Take the cost from what the client may spend, unless that has been done. Raises

@@ -112,16 +112,15 @@ class Throttle:
         bucket = toll.viewers if viewer.is_authenticated else toll.addresses
         return float(self._gate.run(CHARGE, config().cache.prefix, name, *bucket, toll.points))
 
-    @contextmanager
-    def slot(self, viewer: Viewer, address: str) -> Iterator[None]:
-        """One of the client's places among the requests that are being executed.
+    def take_place(self, viewer: Viewer, address: str) -> str | None:
+        """One of the client's places among the requests that are being executed, to be left with
+        ``leave_place``; None where there is no limit.
 
         Raises TooManyAtOnce when none is left.
         """
         most = config().requests.max_concurrent
         if not most:
-            yield
-            return
+            return None
         name = client_name(viewer, address)
         with self._lock:
             count = self._at_once.get(name, 0)
@@ -130,13 +129,25 @@ class Throttle:
                     "concurrent", most, f"More than {most} requests at once; wait for the others"
                 )
             self._at_once[name] = count + 1
+        return name
+
+    def leave_place(self, place: str | None) -> None:
+        """The request that had this place is over."""
+        if place is None:
+            return
+        with self._lock:
+            self._at_once[place] -= 1
+            if not self._at_once[place]:
+                del self._at_once[place]
+
+    @contextmanager
+    def slot(self, viewer: Viewer, address: str) -> Iterator[None]:
+        """A place for the block. Raises TooManyAtOnce."""
+        place = self.take_place(viewer, address)
         try:
             yield
         finally:
-            with self._lock:
-                self._at_once[name] -= 1
-                if not self._at_once[name]:
-                    del self._at_once[name]
+            self.leave_place(place)
 
 
 def client_name(viewer: Viewer, address: str) -> str:
