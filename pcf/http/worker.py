@@ -3,6 +3,7 @@
 import socket
 from contextlib import suppress
 from io import BytesIO
+from ssl import SSLSocket
 from time import monotonic
 from typing import Any
 
@@ -224,8 +225,12 @@ def _trusts(cfg: Any, client: Any) -> bool:
 
 
 def _has_begun(conn: Any) -> bool:
-    """Whether the next request, or a part of it, came together with the one before."""
-    return bool(conn.parser.unreader.buf.getbuffer().nbytes)
+    """Whether the next request, or a part of it, came together with the one before: what has been
+    read already makes no socket readable.
+    """
+    if conn.parser.unreader.buf.getbuffer().nbytes:
+        return True
+    return isinstance(conn.sock, SSLSocket) and conn.sock.pending() > 0
 
 
 def _take_body(req: Any, conn: Any, environ: dict[str, Any]) -> bool:

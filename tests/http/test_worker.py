@@ -3,6 +3,7 @@
 import os
 import socket
 from contextlib import ExitStack
+from ssl import SSLSocket
 from threading import Thread
 from time import sleep
 from unittest.mock import Mock
@@ -10,13 +11,14 @@ from unittest.mock import Mock
 import pytest
 from gunicorn import glogging
 from gunicorn.config import Config
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from pcf.http import counts as counting
 from pcf.http import waiting
 from pcf.http.counts import ConnectionCounts
 from pcf.http.watchdog import Watchdog
-from pcf.http.worker import IDLE_AT_END, LOOK, Settings, Worker
+from pcf.http.worker import IDLE_AT_END, LOOK, Settings, Worker, _has_begun
 
 HEAD = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 
@@ -141,6 +143,16 @@ def test_requests_that_come_in_one_piece_are_all_answered(serve, threads):
         received += client.recv(10_000)
     client.sendall(b"last")
     assert client.recv(10_000).endswith(b"\r\n\r\nlast")
+
+
+@pytest.mark.parametrize(("pending", "begun"), [(0, False), (5, True)])
+def test_what_tls_has_decrypted_already_is_a_request_that_has_begun(pending, begun):
+    """It makes no socket readable, so no poll would tell."""
+    line = Mock(spec=SSLSocket, pending=lambda: pending)
+    unreader = SocketUnreader(line)
+    assert _has_begun(Mock(sock=line, parser=Mock(unreader=unreader))) is begun
+    unreader.unread(b"GET")
+    assert _has_begun(Mock(sock=line, parser=Mock(unreader=unreader))) is True
 
 
 def test_a_kept_connection_goes_from_thread_to_thread_and_is_counted_when_it_ends(serve, threads):
