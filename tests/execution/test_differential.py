@@ -59,11 +59,13 @@ def as_request(schema: GraphQLSchema, operation: Operation) -> Request:
 @given(case=cases())
 def test_promises_give_what_coroutines_give(case):
     world, operation = case
-    asynchronous = world.schema(AsCoroutine())
-    request = as_request(asynchronous, operation)
-    expected = in_event_loop(asynchronous, request)
-    actual = execute_with_promises(world.schema(AsPromise()), request.document, **request.arguments)
-    assert_same_but_for_timing(actual, expected, possible_errors(asynchronous, request))
+    with AsCoroutine() as coroutines:
+        asynchronous = world.schema(coroutines)
+        request = as_request(asynchronous, operation)
+        expected = in_event_loop(asynchronous, request)
+        own = world.schema(AsPromise())
+        actual = execute_with_promises(own, request.document, **request.arguments)
+        assert_same_but_for_timing(actual, expected, possible_errors(asynchronous, request))
 
 
 @fuzz

@@ -49,11 +49,12 @@ def test_without_promises_the_result_is_graphql_cores_to_the_order_of_errors(cas
 @given(case=cases())
 def test_promises_give_what_coroutines_give(case):
     world, operation = case
-    asynchronous = world.schema(AsCoroutine())
-    request = as_request(asynchronous, operation)
-    expected = in_event_loop(asynchronous, request)
-    actual = execute(world.schema(AsPromise()), request.document, **request.arguments)
-    assert_same_but_for_timing(actual, expected, possible_errors(asynchronous, request))
+    with AsCoroutine() as coroutines:
+        asynchronous = world.schema(coroutines)
+        request = as_request(asynchronous, operation)
+        expected = in_event_loop(asynchronous, request)
+        actual = execute(world.schema(AsPromise()), request.document, **request.arguments)
+        assert_same_but_for_timing(actual, expected, possible_errors(asynchronous, request))
 
 
 @fuzz
