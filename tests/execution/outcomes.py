@@ -8,7 +8,7 @@ another one coroutines, a third one plain values.
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from graphql import GraphQLError
 from promise import Promise
@@ -111,7 +111,7 @@ class AsCoroutine:
     def __init__(self) -> None:
         self._made: list[Any] = []
 
-    def __enter__(self) -> "AsCoroutine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
