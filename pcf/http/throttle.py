@@ -15,8 +15,7 @@ needs no round trip, and a killed process leaves no count behind.
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from math import ceil
 from threading import Lock
 
@@ -139,15 +138,6 @@ class Throttle:
             self._at_once[place] -= 1
             if not self._at_once[place]:
                 del self._at_once[place]
-
-    @contextmanager
-    def slot(self, viewer: Viewer, address: str) -> Iterator[None]:
-        """A place for the block. Raises TooManyAtOnce."""
-        place = self.take_place(viewer, address)
-        try:
-            yield
-        finally:
-            self.leave_place(place)
 
 
 def client_name(viewer: Viewer, address: str) -> str:

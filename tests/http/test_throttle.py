@@ -1,5 +1,6 @@
 """How much a client may ask for: points in time, requests at once, bytes of an answer."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from threading import Barrier, Thread
 
@@ -23,6 +24,16 @@ def limit(settings, **rates):
     given = {"enabled": True, "viewer_points": SLOW, "address_points": SLOW, **rates}
     documents = replace(settings.PCF.documents, max_cost=1)
     settings.PCF = replace(settings.PCF, documents=documents, rates=Rates(**given))
+
+
+@contextmanager
+def place(throttle, viewer, address):
+    """Have one of the client's places for the block."""
+    taken = throttle.take_place(viewer, address)
+    try:
+        yield
+    finally:
+        throttle.leave_place(taken)
 
 
 @pytest.fixture
@@ -72,13 +83,13 @@ def test_without_redis_the_setting_decides(settings, throttle, monkeypatch):
 
 def test_so_many_at_once_and_no_more(settings, throttle):
     settings.PCF = replace(settings.PCF, requests=replace(settings.PCF.requests, max_concurrent=2))
-    with throttle.slot(ANN, HERE), throttle.slot(ANN, THERE):
-        with pytest.raises(TooManyAtOnce), throttle.slot(ANN, HERE):
+    with place(throttle, ANN, HERE), place(throttle, ANN, THERE):
+        with pytest.raises(TooManyAtOnce), place(throttle, ANN, HERE):
             pass
-        with throttle.slot(BOB, HERE), throttle.slot(ANONYMOUS, HERE):
+        with place(throttle, BOB, HERE), place(throttle, ANONYMOUS, HERE):
             pass
     for _ in range(5):
-        with throttle.slot(ANN, HERE):
+        with place(throttle, ANN, HERE):
             pass
     assert throttle._at_once == {}
 
@@ -90,7 +101,7 @@ def test_places_are_counted_over_threads(settings, throttle):
     def ask():
         asked.wait(20)
         try:
-            with throttle.slot(ANN, HERE):
+            with place(throttle, ANN, HERE):
                 all_asked.wait(20)
                 outcomes.append("in")
         except TooManyAtOnce:
@@ -125,7 +136,7 @@ def test_over_http_no_more_than_so_many_at_once_are_executed(live_world, ask, se
     throttle, local = graphql_service()._throttle, "127.0.0.1"
     counter = limit_refusals.labels("concurrent")
     before = counter._value.get()
-    with throttle.slot(ANONYMOUS, local):
+    with place(throttle, ANONYMOUS, local):
         assert ask("{ users { id } }").data
         assert counter._value.get() == before
         settings.PCF = replace(

@@ -15,7 +15,7 @@ from pcf.http.throttle import client_name
 from pcf.schema import graphql_service
 from pcf.viewer import ANONYMOUS, Viewer
 from tests.conftest import token_for
-from tests.http.test_throttle import limit
+from tests.http.test_throttle import limit, place
 from tests.http.wsgi import CountingDjango, call, environ_of
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -144,7 +144,7 @@ def test_points_are_given_back_for_what_is_not_executed_for_want_of_a_place(
     few, front, level, settings
 ):
     settings.PCF = replace(settings.PCF, requests=replace(settings.PCF.requests, max_concurrent=1))
-    with graphql_service()._throttle.slot(ANONYMOUS, HERE):
+    with place(graphql_service()._throttle, ANONYMOUS, HERE):
         for _ in range(3):
             assert call(front, post(USERS)).status.startswith("429")
     assert level() == 4

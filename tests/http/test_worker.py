@@ -267,39 +267,40 @@ def test_a_new_connection_that_is_closed_already_is_counted_once(serve):
     assert (worker.nr_conns, len(worker.waiting)) == (0, 0)
 
 
-def test_silent_connections_end_in_time_and_at_the_end_at_once(serve, monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """What the worker and its connections take for the time."""
     now = [1_000.0]
     monkeypatch.setattr(waiting, "monotonic", lambda: now[0])
     monkeypatch.setattr("pcf.http.worker.monotonic", lambda: now[0])
+    return now
+
+
+def test_clients_may_be_silent_for_as_long_as_the_settings_say(clock, serve):
     worker, conn, client = serve(echo)
     worker.nr_conns = 1
     worker.enqueue_req(conn)
-    now[0] += 74.9
+    clock[0] += 74.5
     worker.murder_keepalived()
     assert worker.nr_conns == 1
-    worker.alive = False
-    now[0] += LOOK / 2  # too early for another look
-    worker.murder_keepalived()
-    assert worker.nr_conns == 1
-    now[0] += LOOK
+    clock[0] += LOOK
     worker.murder_keepalived()
     assert (worker.nr_conns, len(worker.waiting)) == (0, 0)
     assert client.recv(10) == b""
 
 
-def test_a_worker_that_is_alive_keeps_clients_that_were_silent_for_a_moment(serve, monkeypatch):
-    now = [1_000.0]
-    monkeypatch.setattr(waiting, "monotonic", lambda: now[0])
-    monkeypatch.setattr("pcf.http.worker.monotonic", lambda: now[0])
-    worker, conn, _ = serve(echo)
+def test_a_worker_that_ends_closes_those_that_are_silent_for_a_moment(clock, serve):
+    worker, conn, client = serve(echo)
     worker.nr_conns = 1
     worker.enqueue_req(conn)
-    now[0] += IDLE_AT_END + LOOK
+    worker.alive = False
+    clock[0] += LOOK / 2  # too early for a look
     worker.murder_keepalived()
     assert worker.nr_conns == 1
-    now[0] += 75
+    clock[0] += max(LOOK, IDLE_AT_END)
     worker.murder_keepalived()
-    assert worker.nr_conns == 0
+    assert (worker.nr_conns, len(worker.waiting)) == (0, 0)
+    assert client.recv(10) == b""
 
 
 def test_the_main_loop_of_a_worker_that_ends_looks_around(serve, monkeypatch):
