@@ -6,10 +6,10 @@ All times are seconds on ``time.monotonic()``, so a changed wall clock moves no 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field
 from functools import wraps
 from time import monotonic
-from typing import Any, ParamSpec, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from pcf.errors import ClientError
 
@@ -48,8 +48,7 @@ class InsufficientTime(DeadlineExceeded):
         self.args = ("Insufficient time remaining",)
 
 
-@dataclass(frozen=True, slots=True)
-class TimeoutContext:
+class TimeoutContext(NamedTuple):
     """A deadline, the layer it belongs to, and how to derive the layers below.
 
     ``bound_by`` and ``limit`` say whose limit the deadline really is: the layer's own, or that of
@@ -61,9 +60,9 @@ class TimeoutContext:
     deadline: float
     bound_by: str
     limit: float
-    limits: Mapping[str, float] = field(default_factory=dict, repr=False)
+    limits: Mapping[str, float] = MappingProxyType({})
     reserve: float = 0.0
-    reserves: Mapping[str, float] = field(default_factory=dict, repr=False)
+    reserves: Mapping[str, float] = MappingProxyType({})
 
     @classmethod
     def start(

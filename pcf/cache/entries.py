@@ -3,14 +3,14 @@
 import gzip
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 GZIP = "gzip"
 _LEVEL = 4  # of 9: a response is compressed while its first client waits
 _WORTH = 0.9  # of the size; beyond it the compressed bytes are not kept
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A response as it is stored or found.
 
     ``body`` is None when the client has it already. ``coding`` is its Content-Encoding, "" for

@@ -9,7 +9,7 @@ Two promises need it where there are replicas:
 When Redis fails, or has lost its memory, positions are unknown and queries read from the primary.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import psycopg
 
@@ -79,7 +79,7 @@ class Positions:
             return None
         if not found or int(found) >= int(lookup.clock):
             return lookup
-        return replace(lookup, clock=found)
+        return lookup._replace(clock=found)
 
     def _set_floor(self) -> None:
         """Redis knows nothing: from now on replicas must have what was committed until now."""

@@ -7,10 +7,9 @@ PostgreSQL.
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from random import getrandbits
 from time import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -31,8 +30,7 @@ NO_ENTRY = "none"  # the outcome of a flight whose response will not be found in
 SHARED_NAME = "public"  # of responses that are the same for all viewers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(NamedTuple):
     """What a look-up is to find: a viewer, a response, or both.
 
     ``token`` is a ``token_digest``; without one the viewer is ``viewer``. ``digest`` names the
@@ -51,8 +49,7 @@ class Question:
     toll: Toll | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """What the cache knew. ``clock`` is when reading began, in the server's ``run``: the fence
     compares with both.
 
@@ -68,8 +65,12 @@ class Lookup:
     flight: str | None = None
     leads: bool = False
     wait: float | None = None
-    credentials: bytes = field(default=b"", repr=False)
+    credentials: bytes = b""
     run: bytes = b""
+
+    def __repr__(self) -> str:
+        """Without what is private."""
+        return f"Lookup(entry={self.entry is not None}, flight={self.flight}, leads={self.leads})"
 
 
 def _short(digest: bytes) -> str:

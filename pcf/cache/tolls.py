@@ -4,7 +4,6 @@ The bucket is a hash ``P:r:<client>``: its level, and when that was. A look-up t
 request that it finds nobody has executed yet, so that a miss needs no round trip of its own for it.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 # take(name, size, points a second, points) -> seconds to wait as text, "0.000000" when the points
@@ -37,8 +36,7 @@ class Bucket(NamedTuple):
     rate: float
 
 
-@dataclass(frozen=True, slots=True)
-class Toll:
+class Toll(NamedTuple):
     """``points`` from the bucket of who asks: a viewer has one of the kind ``viewers``; nobody
     has one of the kind ``addresses``, called ``address``.
     """

@@ -1,7 +1,6 @@
 """Keyset paging by id: ``first`` rows with an id greater than ``after``."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import graphene
 
@@ -12,8 +11,7 @@ SIZE_ARGUMENT = "first"  # says how many rows a list may have
 MAX_ID = 2**63 - 1  # PostgreSQL's bigint
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """``first`` rows (1 to 100) whose id is greater than ``after``."""
 
     first: int

@@ -7,7 +7,6 @@ its lease has ended (``cache.flight_lease``). When Redis fails everybody execute
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from time import monotonic
 
 from django.db import connections
@@ -86,7 +85,7 @@ class Finder:
             outcome = self._wait(lookup.flight, give_up) if landed < _LANDINGS else NO_ENTRY
             if outcome == NO_ENTRY:
                 metrics.cache_flights.labels("executed").inc()
-                journey.lookup = replace(lookup, flight=None)
+                journey.lookup = lookup._replace(flight=None)
                 return None
             waits += 1
             landed += outcome is not None
@@ -129,7 +128,7 @@ class Finder:
             return lookup
         found = self._ask(journey)
         # what was read of the viewer was read after the first look-up: its clock is the fence's
-        return found and replace(found, clock=lookup.clock, run=lookup.run)
+        return found and found._replace(clock=lookup.clock, run=lookup.run)
 
     def _authenticate(self, journey: Journey, lookup: Lookup | None = None) -> None:
         """Find the viewer in PostgreSQL: the cache does not know the token."""

@@ -15,10 +15,9 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextvars import Context
-from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from pcf.apps import config, proxy_variables
 from pcf.errors import ClientError
@@ -142,8 +141,7 @@ _REQUIRED = ("PATH_INFO", "SCRIPT_NAME", "SERVER_PROTOCOL", "REMOTE_ADDR", "wsgi
              "wsgi.version", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once")  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(NamedTuple):
     status: str
     headers: list[tuple[str, str]]
     body: bytes

@@ -1,6 +1,6 @@
 """Hits that need nothing of a request but its bytes: no parsing, no document, one round trip."""
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pcf import metrics
 from pcf.apps import config
@@ -18,8 +18,7 @@ from pcf.http.throttle import Throttle
 _SHARE = 5  # of the requests that are known, one in so many has a shortcut
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What a query whose response may be cached comes to.
 
     ``digest`` names its response; ``points`` are what executing it costs, and ``bucket`` is its
@@ -30,15 +29,6 @@ class Known:
     hint: CacheHint
     points: int
     bucket: str = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """A request by a token, and in which coding: who takes it again can take the shortcut."""
-
-    known_as: bytes
-    token: str | None = field(repr=False)
-    gzip: bool
 
 
 class Hits:
@@ -53,7 +43,7 @@ class Hits:
         self._throttle = throttle
         self._known: Recent[bytes, Known] = Recent(size)
         # a kilobyte each; those that are worth it are asked for again and again
-        self._shortcuts: Recent[_Way, Shortcut] = Recent(max(1, size // _SHARE))
+        self._shortcuts: Recent[bytes, Shortcut] = Recent(max(1, size // _SHARE))
 
     def remember(self, known_as: bytes, known: Known) -> None:
         """The next request with this digest of its bytes is ``known``."""
@@ -71,8 +61,11 @@ class Hits:
         if known is None:
             return None
         token = token_digest(request.token) if request.token else None
-        way = _Way(arrival.known_as, token, request.accepts_gzip)
-        entry = self._short(way, request) or self._look_up(way, known, request, arrival)
+        way = _way(arrival.known_as, token, gzip=request.accepts_gzip)
+        entry = self._short(way, request)
+        if entry is None:
+            question = self._question(known, token, request)
+            entry = self._look_up(question, way, arrival)
         if entry is None:
             return None
         metrics.cache_hits.inc()
@@ -92,29 +85,34 @@ class Hits:
             name = entry_name(lookup.viewer, known.digest, shared=known.hint.public)
             self._cache.land(name, lookup.flight)
 
-    def _short(self, way: _Way, request: GraphQLRequest) -> Entry | None:
+    def _short(self, way: bytes, request: GraphQLRequest) -> Entry | None:
         shortcut = self._shortcuts.find(way)
         if shortcut is None or (request.if_none_match and request.queries_only):
             return None
         return self._cache.take(shortcut)
 
-    def _look_up(
-        self, way: _Way, known: Known, request: GraphQLRequest, arrival: Arrival
-    ) -> Entry | None:
-        question = Question(
-            token=way.token,
+    def _question(self, known: Known, token: str | None, request: GraphQLRequest) -> Question:
+        return Question(
+            token=token,
             digest=known.digest,
             shared=known.hint.public,
             join=True,
-            gzip=way.gzip,
+            gzip=request.accepts_gzip,
             tag=known_tag(request),
             toll=self._throttle.toll(request.address, known.points),
         )
+
+    def _look_up(self, question: Question, way: bytes, arrival: Arrival) -> Entry | None:
         lookup = self._cache.look_up(question)
         if lookup is None or lookup.entry is None:
-            arrival.asked, arrival.digest, arrival.lookup = True, known.digest, lookup
+            arrival.asked, arrival.digest, arrival.lookup = True, question.digest, lookup
             return None
         shortcut = self._cache.shortcut(question, lookup)
         if shortcut is not None:
             self._shortcuts.add(way, shortcut)
         return lookup.entry
+
+
+def _way(known_as: bytes, token: str | None, *, gzip: bool) -> bytes:
+    """A request by a token, and in which coding: who takes it again can take the shortcut."""
+    return known_as + (b"z" if gzip else b"-") + (token or "").encode()

@@ -5,10 +5,10 @@ https://graphql.github.io/graphql-over-http/draft/
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import orjson
@@ -35,8 +35,7 @@ class BadRequest(ClientError):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class GraphQLRequest:
+class GraphQLRequest(NamedTuple):
     """What a client asks, whatever way it came.
 
     ``query`` is the document's text, empty where ``document_id`` alone names it (its SHA-256 in
@@ -49,9 +48,9 @@ class GraphQLRequest:
 
     query: str
     document_id: str | None = None
-    variables: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Any] = MappingProxyType({})
     operation_name: str | None = None
-    token: str | None = field(default=None, repr=False)
+    token: str | None = None
     no_store: bool = False
     queries_only: bool = False
     wants_cost: bool = False
@@ -60,6 +59,11 @@ class GraphQLRequest:
     if_none_match: str = ""
     media: str = JSON
 
+    def __repr__(self) -> str:
+        """Without the token."""
+        shown = self._replace(token=self.token and "...")
+        return f"GraphQLRequest{tuple(shown)}"
+
 
 PARTIAL_SUCCESS = 294  # data and errors; known to GraphQL over HTTP alone
 REASONS = {status.value: status.phrase for status in HTTPStatus} | {
@@ -67,8 +71,7 @@ REASONS = {status.value: status.phrase for status in HTTPStatus} | {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class GraphQLResponse:
+class GraphQLResponse(NamedTuple):
     """The answer: its JSON, and headers beside Content-Type.
 
     ``status`` is for application/graphql-response+json, ``json_status`` for application/json, whose
@@ -79,7 +82,7 @@ class GraphQLResponse:
     body: bytes
     status: int = 200
     json_status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     outcome: str = "ok"
 
 

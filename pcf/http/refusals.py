@@ -1,7 +1,6 @@
 """Responses with errors, and refusals, which are nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from graphql import ExecutionResult, GraphQLError, GraphQLSyntaxError
@@ -97,7 +96,7 @@ def refused(error: ClientError) -> GraphQLResponse:
     status = error.status if isinstance(error, BadRequest) else STATUSES.get(error.code, 400)
     response = refusal([as_graphql(error)], status, 200 if error.code in WELL_FORMED else status)
     headers = {**response.headers, **HEADERS.get(status, {}), **error.headers}
-    return replace(response, headers=headers)
+    return response._replace(headers=headers)
 
 
 def invalid(errors: list[GraphQLError]) -> GraphQLResponse:

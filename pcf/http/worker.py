@@ -1,5 +1,6 @@
 """gunicorn's threaded worker: under a watchdog, with fewer wake-ups between two requests."""
 
+import signal
 import socket
 from contextlib import suppress
 from io import BytesIO
@@ -14,12 +15,15 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from pcf.apps import config
 from pcf.http.counts import ConnectionCounts
+from pcf.http.parsing import PlainParser, PlainRequest
 from pcf.http.reply import Reply
 from pcf.http.waiting import WaitingConnections
 from pcf.http.watchdog import Watchdog
 
 LOOK = 1.0  # seconds between two looks for connections whose clients are silent
 IDLE_AT_END = 1.0  # seconds of silence after which a worker that ends closes a connection
+
+_ENDING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 
 counts = ConnectionCounts()
 
@@ -84,6 +88,17 @@ class Worker(ThreadWorker):
         self._looked = monotonic()
         self._trusting = Settings(self.cfg, forwarded_allow_ips=["*"])
         self._logs = self.log.access_log_enabled or self.cfg.statsd_host
+
+    def init_signals(self) -> None:
+        """Take over the signals, and heed what came between the fork and now: until then they go
+        to the process's copy of the master's queue, which nobody reads.
+        """
+        master = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+        super().init_signals()
+        queue = getattr(master, "SIG_QUEUE", None)
+        while queue is not None and not queue.empty():
+            if queue.get_nowait() in _ENDING:
+                self.alive = False
 
     def run(self) -> None:
         """Serve until the worker is told to end."""
@@ -175,12 +190,16 @@ class Worker(ThreadWorker):
         """
         if self._logs:
             return bool(super().handle_request(req, conn))
-        reply, environ = wsgi.create(
-            req, conn.sock, conn.client, conn.server, self.cfg, response_class=Reply
-        )
-        environ["wsgi.multithread"] = True
+        if type(req) is PlainRequest:
+            reply, environ, whole = Reply(req, conn.sock, self.cfg), req.environ, True
+        else:
+            reply, environ = wsgi.create(
+                req, conn.sock, conn.client, conn.server, self.cfg, response_class=Reply
+            )
+            environ["wsgi.multithread"] = True
+            PlainParser.after(conn, environ)
+            whole = _take_body(req, conn, environ)
         self._count(reply)
-        whole = _take_body(req, conn, environ)
         try:
             self._answer(environ, reply)
         except OSError:

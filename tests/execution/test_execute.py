@@ -224,7 +224,7 @@ def test_plans_of_one_operation_are_bounded_and_right():
         values = {name: bool(bits >> place & 1) for place, name in enumerate(names)}
         result = execute(schema, document, {"a": 1}, variable_values=values, operations=operations)
         assert list(result.data) == [name for name in names if values[name]]
-    (operation,) = operations._operations._items.values()
+    (operation,) = operations._operations._young.values()
     assert len(operation._plans) == MAX_VARIANTS
 
 
