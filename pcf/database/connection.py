@@ -58,6 +58,7 @@ class Connection(psycopg.Connection[Any]):
     last_used: float = 0.0  # on time.monotonic(); the pool's
     overdue: bool = False  # closed because the server stayed silent
     reads: PreparedReads | None = None  # what is prepared here; where sessions are not shared
+    reader: Any = None  # the backend's cursor for reads, for whoever has the connection
 
     def limit_sql(self, wanted: int | None, usual: int) -> str:
         """SQL that gives the next statement ``wanted`` ms; empty when it has them already.

@@ -82,6 +82,7 @@ class Pool(ConnectionPool[Connection]):
         self._failures = 0
         self._configure_connection = configure
         self._measures = _Measures(options["name"])
+        self._told = -1  # the size that is in the metrics
         super().__init__(
             connection_class=connection_class,
             configure=self._configure_in_time,
@@ -99,7 +100,9 @@ class Pool(ConnectionPool[Connection]):
             seconds = min(seconds, bound.remaining())
         started = monotonic()
         deadline = started + seconds
-        self._measures.waiting.inc()
+        waits = not self._pool  # nothing is idle
+        if waits:
+            self._measures.waiting.inc()
         try:
             connection = super().getconn(seconds)
             while self._checked and not _alive(connection, deadline):
@@ -114,7 +117,8 @@ class Pool(ConnectionPool[Connection]):
                 raise
             raise _unavailable(bound) from error
         finally:
-            self._measures.waiting.dec()
+            if waits:
+                self._measures.waiting.dec()
             self._measures.wait.observe(monotonic() - started)
         self._measures.in_use.inc()
         if self._lent is not None:
@@ -130,12 +134,12 @@ class Pool(ConnectionPool[Connection]):
             with self._lent_lock:
                 os.close(self._lent.pop(conn))
         super().putconn(conn)
-        self._measures.size.set(self.get_stats()["pool_size"])
+        self._tell_size(self._nconns)
 
     def close(self, timeout: float = 5.0) -> None:
         """As psycopg_pool's; nothing is counted as open any more."""
         super().close(timeout)
-        self._measures.size.set(0)
+        self._tell_size(0)
         self._measures.limit.set(0)
 
     def hang_up(self) -> None:
@@ -148,6 +152,11 @@ class Pool(ConnectionPool[Connection]):
             for descriptor in (self._lent or {}).values():
                 with socket.socket(fileno=os.dup(descriptor)) as line, suppress(OSError):
                     line.shutdown(socket.SHUT_RDWR)
+
+    def _tell_size(self, size: int) -> None:
+        if size != self._told:
+            self._told = size
+            self._measures.size.set(size)
 
     def _replace(self, connection: Connection) -> None:
         """Drop a connection found broken, and every other idle one that is broken too."""
@@ -169,7 +178,7 @@ class Pool(ConnectionPool[Connection]):
             self._configure_connection(connection)
         connection.last_used = monotonic()
         self._failures = 0
-        self._measures.size.set(self.get_stats()["pool_size"])
+        self._tell_size(self._nconns)
         self._measures.limit.set(self.max_size)
 
     def _try_again(self, _pool: ConnectionPool[Any]) -> None:

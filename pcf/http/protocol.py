@@ -122,6 +122,7 @@ def media_type(accept: str | None) -> str:
     raise BadRequest(f"The answer can be {GRAPHQL_JSON} or {JSON}, in UTF-8", status=406)
 
 
+@lru_cache(maxsize=64)
 def check_content_type(content_type: str, content_encoding: str) -> None:
     """Only JSON in UTF-8, not compressed, is read. Raises BadRequest (415).
 

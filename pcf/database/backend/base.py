@@ -73,7 +73,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
     connection: Connection | None
     commit_state = Commit.NOT_SENT  # of the latest transaction
     _connection_pools: ClassVar[dict[str, Pool]] = {}
-    _reader: Reader | None = None
 
     @property
     def pool(self) -> Pool | None:
@@ -240,24 +239,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return True
 
     def rows(self, read: ReadText, params: Sequence[Any]) -> Rows:
-        """All rows of a SELECT, through a cursor that is kept: making one takes as long as
-        reading a row.
+        """All rows of a SELECT, through a cursor that is kept with the connection: making one takes
+        as long as reading a row.
         """
         if self.execute_wrappers or self.queries_logged:
             with self.cursor() as cursor:
                 cursor.execute(read.text, params)
                 return cast(Rows, cursor.fetchall())
-        reader = self._reader
-        if (
-            reader is None
-            or self.connection is None
-            or reader.cursor.connection is not self.connection
-            or reader.timezone is not self.timezone
-        ):
-            reader = self._reader = Reader(self.cursor().cursor, self)
+        if self.connection is None:
+            self.ensure_connection()
+        connection = cast(Connection, self.connection)
+        reader: Reader | None = connection.reader
+        if reader is None or reader.timezone is not self.timezone:
+            reader = connection.reader = Reader(self.cursor().cursor, self)
+        reader.db = self
         rows = reader.rows(read, params)
         if len(rows) > _KEPT_ROWS:
-            self._reader = None  # the cursor may keep them, too
+            connection.reader = None  # the cursor may keep them, too
         return rows
 
     def chunked_cursor(self) -> CursorWrapper:
