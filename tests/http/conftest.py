@@ -5,6 +5,7 @@ from threading import get_ident
 import pytest
 
 from pcf.cache.wire import Wire
+from tests.http.worker import serving
 
 
 @pytest.fixture
@@ -33,3 +34,10 @@ def commands(monkeypatch):
     monkeypatch.setattr(Wire, "_exchange", spy)
     monkeypatch.setattr(Wire, "read", spy_on_read)
     return sent
+
+
+@pytest.fixture
+def serve():
+    """``serve(application)`` returns a worker, its connection and the client's end of it."""
+    with serving() as make:
+        yield make

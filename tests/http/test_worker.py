@@ -9,18 +9,15 @@ from time import sleep
 from unittest.mock import Mock
 
 import pytest
-from gunicorn import glogging
-from gunicorn.config import Config
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from pcf.http import counts as counting
 from pcf.http import waiting
 from pcf.http.counts import ConnectionCounts
-from pcf.http.watchdog import Watchdog
-from pcf.http.worker import IDLE_AT_END, LOOK, Settings, Worker, _has_begun
-
-HEAD = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+from pcf.http.parsing import PlainParser
+from pcf.http.worker import IDLE_AT_END, LOOK, _has_begun
+from tests.http.worker import HEAD, echo
 
 
 @pytest.fixture
@@ -49,35 +46,6 @@ def test_a_worker_gives_way_to_those_with_fewer_connections(sleeps):
 
 
 @pytest.fixture
-def serve():
-    """``serve(application)`` returns a worker, its connection and the client's end of it."""
-    with ExitStack() as stack:
-
-        def make(application, **given):
-            config = Config()
-            for name, value in {"keepalive": 75, "threads": 2, **given}.items():
-                config.set(name, value)
-            worker = Worker(1, os.getppid(), [], application, 30, config, glogging.Logger(config))
-            stack.callback(worker.tmp.close)
-            for handler in worker.log.access_log.handlers:
-                stack.callback(handler.close)
-            worker.cfg = Settings(config)
-            worker.wsgi, worker.alive = application, True
-            worker.watchdog = Watchdog()
-            worker.prepare()
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            client = stack.enter_context(socket.create_connection(listener.getsockname()))
-            client.settimeout(10)
-            theirs, address = listener.accept()
-            stack.enter_context(theirs)
-            conn = TConn(worker.cfg, theirs, address, listener.getsockname())
-            stack.callback(lambda: conn.sock.close())
-            return worker, conn, client
-
-        yield make
-
-
-@pytest.fixture
 def threads():
     """``threads(worker)`` has the worker's threads serve until the test is over."""
     with ExitStack() as stack:
@@ -99,15 +67,6 @@ def run_deferred(worker):
     while worker.method_queue._queue.empty():
         sleep(0.001)
     worker.method_queue.run_callbacks(None)
-
-
-def echo(environ, start):
-    body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-    start(
-        "200 OK",
-        [("Content-Length", str(len(body))), ("X-Kind", type(environ["wsgi.input"]).__name__)],
-    )
-    return [body]
 
 
 def test_an_answer_is_one_segment_and_its_body_is_there_with_the_head(serve):
@@ -393,3 +352,22 @@ def test_gunicorns_own_access_log_is_gunicorns_business(serve, tmp_path):
     client.sendall(HEAD + b"body")
     assert worker.handle(conn) is True
     assert log.read_text() == "POST /graphql 200\n"
+
+
+def test_an_error_of_a_plain_request_is_answered_as_any_other(serve):
+    def broken_then_well(environ, start):
+        if environ["wsgi.input"].read() == b"evil":
+            raise ValueError
+        start("204 No Content", [])
+        return []
+
+    worker, conn, client = serve(broken_then_well)
+    for body, status, kept in (
+        (b"well", b"204", True),
+        (b"well", b"204", True),
+        (b"evil", b"500", False),
+    ):
+        client.sendall(HEAD + body)
+        assert worker.handle(conn) is kept
+        assert client.recv(10_000).split()[1] == status
+    assert type(conn.parser) is PlainParser
