@@ -212,11 +212,14 @@ def find_limit(
 ) -> tuple[list[Outcome], float | None]:
     """Raise the rate until P99 reaches the SLO, then halve between; the highest rate that kept it.
 
-    Returns every step, and the rate that was kept, None when already the first one was too high.
+    A rate is too high when it was so twice in a row: one stall of the machine is no limit of the
+    service. Returns every step, and the rate that was kept, None when already the first one was too
+    high.
     """
     outcomes: list[Outcome] = []
     good: float | None = None
     bad: float | None = None
+    failed: float | None = None  # once
     rate, halvings = load.rate, 0
     while len(outcomes) < STEPS:
         # the caches are warm after the first step
@@ -233,6 +236,9 @@ def find_limit(
             f"{rate:,.0f}/s: P50 {milliseconds(total.percentile(50))}, P99 {milliseconds(p99)}, "
             f"success {outcome.results.success:.2%}: {'kept' if kept else 'over the limit'}"
         )
+        if not kept and failed != rate:
+            failed = rate
+            continue
         good, bad = (rate, bad) if kept else (good, rate)
         if bad is None:
             rate *= STEP
@@ -258,7 +264,7 @@ def _publish(
         supervisor.say(
             f"highest rate with P99 < {milliseconds(mix.targets.limit_p99 * 1e6)}: {limit:,.0f}/s"
         )
-    elif len(outcomes) == 1:
+    else:
         for check in last.checks:
             sign = {True: "met   ", False: "MISSED", None: "-     "}[check.passed]
             supervisor.say(f"{sign} {check.name}: {check.measured} (target {check.wanted})")

@@ -7,7 +7,6 @@ from time import time
 from gunicorn import util
 from gunicorn.http.wsgi import Response
 
-_COMBINATIONS = 256  # of names of headers
 _TOGETHER = 65_536  # bytes of a body that is copied behind its head rather than sent after it
 _FIELDS = re.compile(  # RFC 9110 section 5: names are tokens, values have no control characters
     r"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*\r\n)*"
@@ -32,19 +31,18 @@ class Reply(Response):
         refuses those that must not be sent.
         """
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        names = tuple([name for name, _ in headers])
-        plain, length = _known.get(names) or _look_at(names)
+        names = {name.lower(): value for name, value in headers}
         if (
-            not plain
-            or not _FIELDS.fullmatch(fields)
+            not _FIELDS.fullmatch(fields)
             or fields.count("\r\n") != len(headers)  # else a value is several lines
+            or names.keys() & _LEFT_TO_GUNICORN
         ):
             super().process_headers(headers)
             return
         self._fields = fields
         self.headers = headers
-        if length is not None:
-            self.response_length = int(headers[length][1])
+        if "content-length" in names:
+            self.response_length = int(names["content-length"])
 
     def default_headers(self) -> list[str]:
         """The status line and the headers of the connection."""
@@ -89,23 +87,6 @@ class Reply(Response):
             util.write(self.sock, head)
         if data:
             util.write(self.sock, data, self.chunked)
-
-
-_known: dict[tuple[str, ...], tuple[bool, int | None]] = {}
-
-
-def _look_at(names: tuple[str, ...]) -> tuple[bool, int | None]:
-    """Whether none of these headers is of the connection, and which one is Content-Length.
-
-    Remembered: an application has few combinations.
-    """
-    lowered = [name.lower() for name in names]
-    length = lowered.index("content-length") if "content-length" in lowered else None
-    once = lowered.count("content-length") <= 1
-    found = (once and _LEFT_TO_GUNICORN.isdisjoint(lowered), length)
-    if len(_known) < _COMBINATIONS:
-        _known[names] = found
-    return found
 
 
 _dated: tuple[int, str] = (0, "")

@@ -1,8 +1,7 @@
-"""Headers of an answer, whose names are looked at once for each combination of them."""
+"""Headers of an answer: those of the connection are the server's."""
 
 import pytest
 
-from pcf.http import reply
 from tests.http.worker import HEAD
 
 
@@ -42,12 +41,3 @@ def test_a_length_is_one_however_it_is_spelled(serve, name):
 def test_the_last_of_two_lengths_counts(serve):
     headers = [("Content-Length", "1"), ("X-A", "1"), ("content-length", "2")]
     assert len(answers(serve, headers)) == 2, "gunicorn takes the last one"
-
-
-def test_combinations_are_remembered_up_to_a_number(serve, monkeypatch):
-    known = {}
-    monkeypatch.setattr(reply, "_known", known)
-    monkeypatch.setattr(reply, "_COMBINATIONS", 2)
-    for number in range(4):
-        answers(serve, [("Content-Length", "2"), (f"X-{number}", "1")], times=1)
-    assert len(known) == 2
