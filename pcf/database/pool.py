@@ -100,14 +100,8 @@ class Pool(ConnectionPool[Connection]):
             seconds = min(seconds, bound.remaining())
         started = monotonic()
         deadline = started + seconds
-        waits = not self._pool  # nothing is idle
-        if waits:
-            self._measures.waiting.inc()
         try:
-            connection = super().getconn(seconds)
-            while self._checked and not _alive(connection, deadline):
-                self._replace(connection)
-                connection = super().getconn(deadline - monotonic())
+            connection = self._living(seconds, deadline)
         except TooManyRequests as error:
             if context is None:
                 raise
@@ -117,14 +111,30 @@ class Pool(ConnectionPool[Connection]):
                 raise
             raise _unavailable(bound) from error
         finally:
-            if waits:
-                self._measures.waiting.dec()
             self._measures.wait.observe(monotonic() - started)
         self._measures.in_use.inc()
         if self._lent is not None:
             with self._lent_lock:
                 self._lent[connection] = os.dup(connection.fileno())
         return connection
+
+    def _living(self, seconds: float, deadline: float) -> Connection:
+        """One that is alive; who finds none idle, or only broken ones, counts as waiting."""
+        waits = not self._pool
+        if waits:
+            self._measures.waiting.inc()
+        try:
+            connection = super().getconn(seconds)
+            while self._checked and not _alive(connection, deadline):
+                self._replace(connection)
+                if not waits:
+                    waits = True
+                    self._measures.waiting.inc()
+                connection = super().getconn(deadline - monotonic())
+            return connection
+        finally:
+            if waits:
+                self._measures.waiting.dec()
 
     def putconn(self, conn: Connection) -> None:
         """Take ``conn`` back; a broken one is replaced."""

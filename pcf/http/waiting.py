@@ -125,13 +125,15 @@ class WaitingConnections:
         """
         fd = conn.sock.fileno()
         conn.timeout = monotonic() + seconds
-        self._waiting[fd] = conn  # first: another thread may take it before this one returns
+        known = getattr(conn, "armed", False)
+        # both first: another thread may take it, and add it again, before ``arm`` returns here
+        conn.armed = True
+        self._waiting[fd] = conn
         try:
-            self._poll.arm(fd, known=getattr(conn, "armed", False))
+            self._poll.arm(fd, known=known)
         except (OSError, ValueError):
             self._waiting.pop(fd, None)
             raise
-        conn.armed = True
 
     def take(self) -> Any | None:
         """Wait for a connection that has something to read, or whose client has hung up; None when

@@ -178,3 +178,20 @@ def test_linux_has_the_better_one():
     poll = make_poll()
     assert type(poll) is EpollPoll
     poll.close()
+
+
+def test_one_may_be_taken_and_added_again_before_adding_it_has_returned(waiting, connect):
+    """A quick thread has answered while the one that added the connection is still at it."""
+    conn, client = connect()
+    client.sendall(b"x")
+    arm = waiting._poll.arm
+
+    def arm_slowly(fd, *, known):
+        arm(fd, known=known)
+        waiting._poll.arm = arm
+        assert waiting.take() is conn
+        waiting.add(conn, 10)
+
+    waiting._poll.arm = arm_slowly
+    waiting.add(conn, 10)
+    assert (len(waiting), waiting.take()) == (1, conn)
