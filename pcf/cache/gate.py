@@ -83,20 +83,25 @@ class Gate:
 
     def read(self, packed: bytes, replies: int) -> tuple[bytes, list[Any]]:
         """The server's run, and its ``replies`` to commands that are packed already and change
-        nothing. Raises CacheUnavailable; takes ``timeouts.cache`` at most.
+        nothing. Raises CacheUnavailable, also while anything is owed, as it is after a failure:
+        what is delivered then takes more than one command. Takes ``timeouts.cache`` at most.
         """
-        self._admit()
+        self._admit(settling=False)
         read: tuple[bytes, list[Any]] = self._guarded(_reads, Wire.read, packed, replies)
         return read
 
-    def _admit(self) -> None:
-        """Raise CacheUnavailable where nothing may be read or stored now."""
+    def _admit(self, *, settling: bool = True) -> None:
+        """Raise CacheUnavailable where nothing may be read or stored now; with ``settling`` not
+        before what is owed could not be delivered.
+        """
         timeout = current_timeout()
         if timeout is not None and timeout.remaining() < config().timeouts.cache:
             raise CacheUnavailable  # the rest of the time belongs to the answer
         if self._closed or (self._lease is not None and monotonic() > self._lease):
             raise CacheUnavailable
         if self._debts:
+            if not settling:
+                raise CacheUnavailable
             self.settle()
 
     def owe(self) -> None:

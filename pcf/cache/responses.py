@@ -176,18 +176,24 @@ class ResponseCache:
             return None
         name = entry_name(viewer, question.digest, shared=question.shared)
         prefix = config().cache.prefix
-        return Shortcut.to(prefix, question.token, lookup.credentials, name, entry.coding)
+        return Shortcut.to(prefix, question.token, lookup.credentials, name, entry)
 
-    def take(self, shortcut: Shortcut) -> Entry | None:
-        """The response that ``shortcut`` leads to; None when that needs a look-up, as every few
-        seconds, or Redis fails.
+    def take(self, shortcuts: Sequence[Shortcut]) -> list[Entry | None]:
+        """The responses that ``shortcuts`` lead to, in one round trip; None for those that need a
+        look-up, as all do every few seconds, or when Redis fails.
         """
         if self.tally.is_due:
-            return None
+            return [None] * len(shortcuts)
+        packed = b"".join([shortcut.packed for shortcut in shortcuts])
         try:
-            return shortcut.entry(*self._gate.read(shortcut.packed, shortcut.replies))
+            run, replies = self._gate.read(packed, sum([each.replies for each in shortcuts]))
         except CacheUnavailable:
-            return None
+            return [None] * len(shortcuts)
+        found, end = [], 0
+        for shortcut in shortcuts:
+            begin, end = end, end + shortcut.replies
+            found.append(shortcut.entry(run, replies[begin:end]))
+        return found
 
     def wait(self, flight: str, seconds: float) -> str | None:
         """Wait for a flight to land, at most ``seconds``; returns its outcome.

@@ -15,24 +15,29 @@ import hiredis
 
 from pcf.cache.entries import Entry, decode_entry
 
+LIGHT = 65_536  # bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
     """Commands whose replies have an entry, and the ``credentials`` (as stored) that lead to it;
     those of a request without a token are empty. They hold until ``expires_at`` (seconds since
-    1970).
+    1970). ``is_light`` when the body had at most ``LIGHT`` bytes, so that many may be asked for at
+    once.
     """
 
     packed: bytes = field(repr=False)
     credentials: bytes = field(repr=False)
     coding: bytes
     expires_at: float | None
+    is_light: bool = True
 
     @classmethod
     def to(
-        cls, prefix: str, token: str | None, credentials: bytes, name: str, coding: str
+        cls, prefix: str, token: str | None, credentials: bytes, name: str, found: Entry
     ) -> "Shortcut":
-        """To the entry called ``name``, for a token's digest; ``coding`` is that of its body."""
+        """To the entry called ``name``, for a token's digest; ``found`` is what is there now."""
+        coding = found.coding
         entry = f"{prefix}:e:{name}"
         commands: list[Any] = [
             ("HMGET", entry, "m", "e", "s", "r", "z" if coding else "b"),
@@ -46,6 +51,7 @@ class Shortcut:
             credentials,
             coding.encode(),
             float(expires_at) if expires_at else None,
+            len(found.body or b"") <= LIGHT,
         )
 
     @property

@@ -4,16 +4,28 @@ import re
 from dataclasses import dataclass, field
 from random import getrandbits
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from pcf.apps import config
 from pcf.cache.responses import Lookup
+from pcf.http.protocol import GraphQLRequest
 from pcf.timeouts import TimeoutContext
 
 REQUEST_ID = "X-Request-ID"
+CLIENT = "client"  # the layer of a deadline that the client asked for
 _ARRIVAL = "pcf.arrival"  # in the WSGI environ
 _SANE_ID = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9._-]{1,64}")  # "-" stands for none in the log
 _SANE_TIMEOUT = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
+
+
+class ReadRequest(NamedTuple):
+    """A request as it came: what its ``head`` says, by the names of GraphQLRequest's fields, also
+    as a ``request`` without a text; and the bytes that say what is ``asked``.
+    """
+
+    head: dict[str, Any]
+    request: GraphQLRequest
+    asked: bytes
 
 
 @dataclass(slots=True)
@@ -22,7 +34,8 @@ class Arrival:
 
     ``known_as`` is a digest of its bytes, by which the same request is recognised the next time.
     When the cache was ``asked`` already for ``digest``, ``lookup`` is what it said. ``watched`` is
-    set once the watchdog knows of it.
+    set once the watchdog knows of it, ``tried`` once the short way to a hit was. ``read`` is what
+    the front has read of it.
     """
 
     request_id: str
@@ -31,8 +44,10 @@ class Arrival:
     known_as: bytes | None = None
     asked: bool = False
     watched: bool = False
+    tried: bool = False
     digest: str | None = None
     lookup: Lookup | None = field(default=None, repr=False)
+    read: ReadRequest | None = field(default=None, repr=False)
 
     @property
     def seconds(self) -> float:
@@ -63,7 +78,7 @@ def open_timeout(asked: str | None = None) -> TimeoutContext:
     seconds = limits.http
     layer = "http"
     if asked and _SANE_TIMEOUT.fullmatch(asked) and 0 < float(asked) < seconds:
-        seconds, layer = float(asked), "client"
+        seconds, layer = float(asked), CLIENT
     return TimeoutContext.start(
         layer,
         seconds,

@@ -13,17 +13,19 @@ are sent where something is executed (``pcf.http.borders``).
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from hashlib import sha256
 from io import BytesIO
 from typing import Any, NamedTuple
 
 from pcf.apps import config, proxy_variables
+from pcf.cache.shortcuts import Shortcut
 from pcf.errors import ClientError
 from pcf.http import borders
-from pcf.http.arrival import REQUEST_ID, Arrival, arrival_of
+from pcf.http.arrival import CLIENT, REQUEST_ID, Arrival, ReadRequest, arrival_of
 from pcf.http.heads import GRAPHQL_PATH, finish, impatient, read_head
+from pcf.http.hits import Known
 from pcf.http.middleware import answered, attended
 from pcf.http.protocol import (
     JSON,
@@ -80,27 +82,49 @@ class Front:
         finally:
             self._make_service().hits.abandon(arrival)
 
-    def _answer(self, environ: dict[str, Any], arrival: Arrival) -> "_Answer | None":
+    def recognise(self, environ: dict[str, Any]) -> "ShortRequest | None":
+        """The request with this environ, where the short way to a hit is known; None for any other,
+        which is to come to ``__call__`` with the same environ. Waits for nothing.
+        """
+        if environ["PATH_INFO"] != GRAPHQL_PATH or environ["REQUEST_METHOD"] not in _METHODS:
+            return None
+        arrival = arrival_of(environ)
+        frame = self._frames.get(tuple(map(environ.get, self._way)))
+        if frame is None or arrival.timeout.layer == CLIENT:  # whose deadline a thread keeps
+            return None
+        read = _read(environ, arrival)
+        short = read and self._make_service().hits.short(read.request, arrival)
+        return ShortRequest(environ, arrival, frame, *short) if short else None
+
+    def answer(self, requests: "Sequence[ShortRequest]") -> "list[Answer | None]":
+        """The answers to ``requests`` in their order, with one question to Redis; None for those
+        that are no hits, which are to come to ``__call__``.
+        """
+        hits = self._make_service().hits
+        answers: list[Answer | None] = []
+        entries = hits.take([each.shortcut for each in requests])
+        for (environ, arrival, frame, known, _), entry in zip(requests, entries, strict=True):
+            answer = None
+            if entry is not None and arrival.read is not None:
+                request = arrival.read.request
+                response = hits.response(known, entry, request, arrival)
+                answer = _dressed(environ, arrival, frame, response, request.media)
+            answers.append(answer)
+        return answers
+
+    def _answer(self, environ: dict[str, Any], arrival: Arrival) -> "Answer | None":
         """None when it is Django's to answer."""
-        try:
-            media = media_type(environ.get("HTTP_ACCEPT"))
-            head = read_head(environ, media)
-        except ClientError:
-            return None
         frame = self._frame(environ)
-        asked = None if frame is None else _asked(environ, arrival)
-        if frame is None or asked is None:
+        read = None if frame is None else _read(environ, arrival)
+        if frame is None or read is None:
             return None
-        arrival.known_as = sha256(asked).digest()
         service = self._make_service()
-        response = service.hits.answer(GraphQLRequest("", **head), arrival)
+        response = service.hits.answer(read.request, arrival)
         if response is None and environ["REQUEST_METHOD"] == "POST":
-            response = _execute(service, environ, arrival, head, asked[len(_POST) :])
+            response = _execute(service, environ, arrival, read)
         if response is None:
             return None
-        status, headers = finish(environ, response, media)
-        headers[REQUEST_ID] = arrival.request_id
-        return _Answer(_LINES[status], [*headers.items(), *frame], response.body)
+        return _dressed(environ, arrival, frame, response, read.request.media)
 
     def _frame(self, environ: dict[str, Any]) -> Headers | None:
         """The headers that Django's middleware adds to every answer that goes the same way.
@@ -141,10 +165,51 @@ _REQUIRED = ("PATH_INFO", "SCRIPT_NAME", "SERVER_PROTOCOL", "REMOTE_ADDR", "wsgi
              "wsgi.version", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once")  # fmt: skip
 
 
-class _Answer(NamedTuple):
+class ShortRequest(NamedTuple):
+    """A request to whose response the short way is known."""
+
+    environ: dict[str, Any]
+    arrival: Arrival
+    frame: Headers
+    known: Known
+    shortcut: Shortcut
+
+
+class Answer(NamedTuple):
+    """A whole answer: status line, headers and body."""
+
     status: str
     headers: list[tuple[str, str]]
     body: bytes
+
+
+def _dressed(
+    environ: dict[str, Any],
+    arrival: Arrival,
+    frame: Headers,
+    response: GraphQLResponse,
+    media: str,
+) -> Answer:
+    status, headers = finish(environ, response, media)
+    headers[REQUEST_ID] = arrival.request_id
+    return Answer(_LINES[status], [*headers.items(), *frame], response.body)
+
+
+def _read(environ: dict[str, Any], arrival: Arrival) -> ReadRequest | None:
+    """The request as it came; None where Django has to say no. However often it is asked, the body
+    is read once.
+    """
+    if arrival.read is None:
+        try:
+            head = read_head(environ, media_type(environ.get("HTTP_ACCEPT")))
+        except ClientError:
+            return None
+        asked = _asked(environ, arrival)
+        if asked is None:
+            return None
+        arrival.known_as = sha256(asked).digest()
+        arrival.read = ReadRequest(head, GraphQLRequest("", **head), asked)
+    return arrival.read
 
 
 def _asked(environ: dict[str, Any], arrival: Arrival) -> bytes | None:
@@ -177,20 +242,14 @@ def _asked(environ: dict[str, Any], arrival: Arrival) -> bytes | None:
 
 
 def _execute(
-    service: GraphQLService,
-    environ: dict[str, Any],
-    arrival: Arrival,
-    head: dict[str, Any],
-    body: bytes,
+    service: GraphQLService, environ: dict[str, Any], arrival: Arrival, read: ReadRequest
 ) -> GraphQLResponse | None:
-    """What the service answers to the one request in ``body``, whose head says ``head``; None when
-    it is not just that.
-    """
+    """What the service answers to the one request in a POST; None when it is not just that."""
     try:
-        parameters = parse_body(JSON, body)
+        parameters = parse_body(JSON, read.asked[len(_POST) :])
         if not isinstance(parameters, dict):
             return None
-        request = make_request(parameters, **head)
+        request = make_request(parameters, **read.head)
     except ClientError:
         return None
     borders.begin(Front, environ)

@@ -1,5 +1,6 @@
 """Hits that need nothing of a request but its bytes: no parsing, no document, one round trip."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pcf import metrics
@@ -55,19 +56,42 @@ class Hits:
         ``request`` has no text, only what the headers say. What the cache said otherwise is left
         at ``arrival`` for the whole journey.
         """
-        if arrival.known_as is None or request.no_store or not config().cache.enabled:
-            return None
-        known = self._known.find(arrival.known_as)
+        known = self._find(request, arrival)
         if known is None:
             return None
         token = token_digest(request.token) if request.token else None
-        way = _way(arrival.known_as, token, gzip=request.accepts_gzip)
-        entry = self._short(way, request)
+        way = _way(arrival, token, request)
+        entry = None
+        shortcut = self._shortcut(way, request, arrival)
+        if shortcut is not None:
+            entry = self._cache.take([shortcut])[0]
         if entry is None:
             question = self._question(known, token, request)
             entry = self._look_up(question, way, arrival)
-        if entry is None:
+        return None if entry is None else self.response(known, entry, request, arrival)
+
+    def short(self, request: GraphQLRequest, arrival: Arrival) -> tuple[Known, Shortcut] | None:
+        """What ``request`` is, and the short way to its response, to ``take``; None where that is
+        not known, and ``answer`` has to tell. Waits for nothing.
+        """
+        known = self._find(request, arrival)
+        if known is None:
             return None
+        token = token_digest(request.token) if request.token else None
+        shortcut = self._shortcut(_way(arrival, token, request), request, arrival)
+        if shortcut is None or not shortcut.is_light:
+            return None
+        arrival.tried = True
+        return known, shortcut
+
+    def take(self, shortcuts: Sequence[Shortcut]) -> list[Entry | None]:
+        """See ``ResponseCache.take``."""
+        return self._cache.take(shortcuts)
+
+    def response(
+        self, known: Known, entry: Entry, request: GraphQLRequest, arrival: Arrival
+    ) -> GraphQLResponse:
+        """The response to a hit; counts it."""
         metrics.cache_hits.inc()
         self._cache.tally.hit()
         note(operation="query", statements=0)
@@ -85,11 +109,15 @@ class Hits:
             name = entry_name(lookup.viewer, known.digest, shared=known.hint.public)
             self._cache.land(name, lookup.flight)
 
-    def _short(self, way: bytes, request: GraphQLRequest) -> Entry | None:
-        shortcut = self._shortcuts.find(way)
-        if shortcut is None or (request.if_none_match and request.queries_only):
+    def _find(self, request: GraphQLRequest, arrival: Arrival) -> Known | None:
+        if arrival.known_as is None or request.no_store or not config().cache.enabled:
             return None
-        return self._cache.take(shortcut)
+        return self._known.find(arrival.known_as)
+
+    def _shortcut(self, way: bytes, request: GraphQLRequest, arrival: Arrival) -> Shortcut | None:
+        if arrival.tried or (request.if_none_match and request.queries_only):
+            return None
+        return self._shortcuts.find(way)
 
     def _question(self, known: Known, token: str | None, request: GraphQLRequest) -> Question:
         return Question(
@@ -113,6 +141,7 @@ class Hits:
         return lookup.entry
 
 
-def _way(known_as: bytes, token: str | None, *, gzip: bool) -> bytes:
+def _way(arrival: Arrival, token: str | None, request: GraphQLRequest) -> bytes:
     """A request by a token, and in which coding: who takes it again can take the shortcut."""
-    return known_as + (b"z" if gzip else b"-") + (token or "").encode()
+    coding = b"z" if request.accepts_gzip else b"-"
+    return (arrival.known_as or b"") + coding + (token or "").encode()

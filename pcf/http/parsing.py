@@ -56,6 +56,7 @@ class PlainParser(RequestParser):
         first = self.mesg = given.mesg
         self.unreader = given.unreader
         self.req_count = given.req_count
+        self._put_back: PlainRequest | None = None
         self._template = {name: environ[name] for name in _OF_CONNECTION if name in environ}
         self._scheme = "https" if given.cfg.is_ssl else "http"
         schemes, _ = first._peer_trusted_for_forwarded()  # noqa: SLF001 - its rule, asked once
@@ -89,6 +90,9 @@ class PlainParser(RequestParser):
 
     def __next__(self) -> Any:
         """The next request, a PlainRequest or gunicorn's; raises what gunicorn's parser raises."""
+        request, self._put_back = self._put_back, None
+        if request is not None:
+            return request
         self.finish_body()
         self.mesg = None
         data = self.unreader.read()
@@ -100,6 +104,24 @@ class PlainParser(RequestParser):
             return request
         self.unreader.unread(data)
         return super().__next__()
+
+    def only(self, data: bytes) -> PlainRequest | None:
+        """The one plain request that ``data`` is, which was read from the connection; None when it
+        is anything else, or continues what was read before.
+        """
+        unreader = self.unreader
+        if self.mesg is not None or unreader.buf.getbuffer().nbytes:
+            return None
+        request = self._plain(data)
+        if request is not None and unreader.buf.getbuffer().nbytes:
+            unreader.take_buffered()  # another one has begun
+            return None
+        self.req_count += request is not None
+        return request
+
+    def put_back(self, request: PlainRequest) -> None:
+        """Let ``request`` be the next one."""
+        self._put_back = request
 
     def _plain(self, data: bytes) -> PlainRequest | None:
         """The request that ``data`` begins with, None when it is not plain."""

@@ -65,6 +65,13 @@ class Reply(Response):
             self._head = f"{''.join(self.default_headers())}{self._fields}\r\n".encode("latin-1")
             self.headers_sent = True
 
+    def whole(self, status: str, headers: list[tuple[str, str]], body: bytes) -> bytes:
+        """All of the answer, for somebody else to send."""
+        self.start_response(status, headers)
+        self.send_headers()
+        head, self._head = self._head, b""
+        return head + body
+
     def can_sendfile(self) -> bool:
         """No: it would have to know of the head."""
         return False

@@ -1,30 +1,35 @@
-"""Connections that wait for their clients, and the threads that take whichever can be read.
+"""Connections that wait for their clients, and what tells which of them can be read.
 
-All threads wait on one poll of the kernel, which wakes one of them for one connection. So a request
-is begun by the thread that was woken for it: nobody hands it on, and a thread that has answered
-finds the next request without sleeping where there is one already.
+One thread waits for all of them and takes whatever has come (``pcf.http.hit_loop``); any thread may
+let a connection wait again.
 """
 
 import os
 import select
-from collections import deque
 from selectors import EVENT_READ, DefaultSelector
-from threading import Lock
 from time import monotonic
 from typing import Any, Protocol
+
+AT_ONCE = 64  # connections that are taken together at most
 
 
 class Poll(Protocol):
     """What tells the readable of many file descriptors."""
 
     def arm(self, fd: int, *, known: bool) -> None:
-        """Have ``wait`` return ``fd`` once when it is readable or its other end has hung up.
+        """Have ``wait`` return ``fd`` when it is readable or its other end has hung up, and again
+        whenever more has come.
 
         ``known`` when it has been armed before. Raises OSError or ValueError for what is closed.
         """
 
-    def wait(self) -> int:
-        """Wait, without a bound, for one that is armed and readable; then it is armed no more."""
+    def keep(self, fd: int) -> None:
+        """``fd``, which ``wait`` returned, was read to its end: tell when more comes."""
+
+    def wait(self) -> list[tuple[int, bool]]:
+        """Wait, without a bound, for some that are armed and readable; and whether the other end
+        is known to have hung up, so that nothing more will be told of it.
+        """
 
     def wake(self, fd: int) -> None:
         """Have every call of ``wait``, now and later, return ``fd``, which is readable."""
@@ -34,24 +39,32 @@ class Poll(Protocol):
 
 
 class EpollPoll:
-    """Linux's epoll, on which many threads may wait at once: each event wakes one of them."""
+    """Linux's epoll, edge-triggered: a connection that is read to its end needs no system call to
+    wait again.
+    """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
 
     def arm(self, fd: int, *, known: bool) -> None:
-        """See ``Poll``. What is closed leaves the poll by itself."""
+        """See ``Poll``. What is closed leaves the poll by itself; what is armed again is told again
+        if there is anything to read.
+        """
         change = self._epoll.modify if known else self._epoll.register
-        change(fd, select.EPOLLIN | select.EPOLLONESHOT)
+        change(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
 
-    def wait(self) -> int:
+    def keep(self, fd: int) -> None:
+        """See ``Poll``."""
+
+    def wait(self) -> list[tuple[int, bool]]:
         """See ``Poll``."""
         while True:
-            for fd, _ in self._epoll.poll(maxevents=1):
-                return fd
+            found = self._epoll.poll(maxevents=AT_ONCE)
+            if found:
+                return [(fd, events != select.EPOLLIN) for fd, events in found]
 
     def wake(self, fd: int) -> None:
-        """See ``Poll``: without ONESHOT it is told again and again."""
+        """See ``Poll``: told again and again."""
         self._epoll.register(fd, select.EPOLLIN)
 
     def close(self) -> None:
@@ -60,12 +73,10 @@ class EpollPoll:
 
 
 class SelectorPoll:
-    """The same where there is no epoll: one thread waits for all, and the next one takes over."""
+    """The same where there is no epoll."""
 
     def __init__(self) -> None:
         self._selector = DefaultSelector()
-        self._lock = Lock()
-        self._readable: deque[int] = deque()
         self._waker: int | None = None
 
     def arm(self, fd: int, *, known: bool) -> None:  # noqa: ARG002 - the selector forgets them
@@ -76,16 +87,19 @@ class SelectorPoll:
             self._selector.unregister(fd)
             self._selector.register(fd, EVENT_READ)
 
-    def wait(self) -> int:
+    def keep(self, fd: int) -> None:
         """See ``Poll``."""
-        with self._lock:
-            while not self._readable:
-                for key, _ in self._selector.select():
-                    if key.fd == self._waker:
-                        return key.fd
-                    self._selector.unregister(key.fd)
-                    self._readable.append(key.fd)
-            return self._readable.popleft()
+        self.arm(fd, known=True)
+
+    def wait(self) -> list[tuple[int, bool]]:
+        """See ``Poll``."""
+        while True:
+            found = [key.fd for key, _ in self._selector.select()][:AT_ONCE]
+            for fd in found:
+                if fd != self._waker:
+                    self._selector.unregister(fd)
+            if found:
+                return [(fd, False) for fd in found]
 
     def wake(self, fd: int) -> None:
         """See ``Poll``."""
@@ -135,17 +149,28 @@ class WaitingConnections:
             self._waiting.pop(fd, None)
             raise
 
-    def take(self) -> Any | None:
-        """Wait for a connection that has something to read, or whose client has hung up; None when
+    def keep(self, conn: Any, seconds: float) -> None:
+        """Let ``conn``, which ``take`` returned and which was read to its end, wait again."""
+        conn.timeout = monotonic() + seconds
+        fd = conn.sock.fileno()
+        self._waiting[fd] = conn
+        self._poll.keep(fd)
+
+    def take(self) -> list[tuple[Any, bool]]:
+        """Wait for connections that have something to read, or whose clients have hung up; with
+        each, whether it is to be armed again (``add``) before more is told of it. None when
         ``stop`` was called.
         """
         while True:
-            fd = self._poll.wait()
-            if fd == self._stop:
-                return None
-            conn = self._waiting.pop(fd, None)
-            if conn is not None:
-                return conn
+            taken = []
+            for fd, ended in self._poll.wait():
+                if fd == self._stop:
+                    return []
+                conn = self._waiting.pop(fd, None)
+                if conn is not None:
+                    taken.append((conn, ended))
+            if taken:
+                return taken
 
     def expire(self, now: float) -> list[Any]:
         """Take out those whose time was over at ``now``, by the clock ``monotonic``."""

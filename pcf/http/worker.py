@@ -1,10 +1,11 @@
-"""gunicorn's threaded worker: under a watchdog, with fewer wake-ups between two requests."""
+"""gunicorn's threaded worker: under a watchdog, with a loop that answers hits without a thread."""
 
 import signal
 import socket
 from contextlib import suppress
 from io import BytesIO
 from ssl import SSLSocket
+from threading import Thread
 from time import monotonic
 from typing import Any
 
@@ -15,6 +16,9 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from pcf.apps import config
 from pcf.http.counts import ConnectionCounts
+from pcf.http.front import Front
+from pcf.http.hit_loop import HitLoop
+from pcf.http.jobs import Jobs
 from pcf.http.parsing import PlainParser, PlainRequest
 from pcf.http.reply import Reply
 from pcf.http.waiting import WaitingConnections
@@ -63,12 +67,13 @@ class ClientSocket(socket.socket):
 
 
 class Worker(ThreadWorker):
-    """As gunicorn's ``gthread``; no client can keep a thread beyond its request's time, and the
-    threads wait for requests themselves.
+    """As gunicorn's ``gthread``; no client can keep a thread beyond its request's time, and who has
+    sent a request that was a hit before needs no thread.
 
     ``gthread`` has its main thread wait for all clients and wake another thread for each request,
     and again for each connection that is to be kept: on two processors under load that costs as
-    much as a small answer. Here the main thread accepts connections and counts them.
+    much as a small answer. Here the main thread accepts connections and counts them, a loop waits
+    for them and answers hits (``pcf.http.hit_loop``), and the threads do the rest.
     """
 
     alive: bool
@@ -85,6 +90,7 @@ class Worker(ThreadWorker):
     def prepare(self) -> None:
         """Set up what the threads share."""
         self.keepalived_conns = self.waiting = WaitingConnections()
+        self._handed: Jobs[tuple[Any, bytes | None, bool]] = Jobs()
         self._looked = monotonic()
         self._trusting = Settings(self.cfg, forwarded_allow_ips=["*"])
         self._logs = self.log.access_log_enabled or self.cfg.statsd_host
@@ -104,6 +110,7 @@ class Worker(ThreadWorker):
         """Serve until the worker is told to end."""
         for _ in range(self.cfg.threads):
             self.tpool.submit(self._serve)
+        Thread(target=self._wait, name="hits", daemon=True).start()
         try:
             super().run()
         finally:
@@ -153,11 +160,20 @@ class Worker(ThreadWorker):
             self.nr_conns -= 1
             conn.close()
 
+    def _wait(self) -> None:
+        """What the loop's thread does; when it ends, so do the others."""
+        answerer = self.wsgi if isinstance(self.wsgi, Front) and not self._logs else None
+        try:
+            HitLoop(self, answerer).run()
+        finally:
+            self._handed.close()
+
     def _serve(self) -> None:
-        """What each thread does: handle whichever connection has a request, one after another."""
-        while (conn := self.waiting.take()) is not None:
+        """What each thread does: work for whichever connection was handed on."""
+        while (handed := self._handed.get()) is not None:
+            conn, rest, kept = handed
             try:
-                kept = self.handle(conn)
+                kept = self.handle(conn) if rest is None else self._send(conn, rest) and kept
                 while kept and self.alive and _has_begun(conn):
                     kept = self.handle(conn)
                 if kept and self.alive:
@@ -167,7 +183,27 @@ class Worker(ThreadWorker):
                 pass
             except BaseException:
                 self.log.exception("Error handling a connection")
-            self.method_queue.defer(self._end, conn)
+            self.end(conn)
+
+    def _send(self, conn: Any, rest: bytes) -> bool:
+        with self.watchdog.over(lambda: conn.sock, config().timeouts.http):
+            conn.sock.sendall(rest)
+        return True
+
+    def hand_on(self, conn: Any, rest: bytes | None = None, *, kept: bool = True) -> None:
+        """See ``pcf.http.hit_loop.Hands``."""
+        self._handed.put((conn, rest, kept))
+
+    def keep(self, conn: Any, *, rearm: bool) -> None:
+        """See ``pcf.http.hit_loop.Hands``."""
+        if rearm:
+            self.waiting.add(conn, self.cfg.keepalive)
+        else:
+            self.waiting.keep(conn, self.cfg.keepalive)
+
+    def end(self, conn: Any) -> None:
+        """See ``pcf.http.hit_loop.Hands``."""
+        self.method_queue.defer(self._end, conn)
 
     def _end(self, conn: Any) -> None:
         """Close a connection; called in the main thread, which counts them."""
@@ -191,7 +227,7 @@ class Worker(ThreadWorker):
         if self._logs:
             return bool(super().handle_request(req, conn))
         if type(req) is PlainRequest:
-            reply, environ, whole = Reply(req, conn.sock, self.cfg), req.environ, True
+            reply, environ, whole = self.new_reply(req, conn), req.environ, True
         else:
             reply, environ = wsgi.create(
                 req, conn.sock, conn.client, conn.server, self.cfg, response_class=Reply
@@ -199,7 +235,7 @@ class Worker(ThreadWorker):
             environ["wsgi.multithread"] = True
             PlainParser.after(conn, environ)
             whole = _take_body(req, conn, environ)
-        self._count(reply)
+            self._count(reply)
         try:
             self._answer(environ, reply)
         except OSError:
@@ -213,6 +249,12 @@ class Worker(ThreadWorker):
         if whole:
             conn.parser.mesg = None  # spares it a search for the rest of the body
         return not reply.should_close()
+
+    def new_reply(self, request: Any, conn: Any) -> Reply:
+        """See ``pcf.http.hit_loop.Hands``."""
+        reply = Reply(request, conn.sock, self.cfg)
+        self._count(reply)
+        return reply
 
     def _count(self, reply: Reply) -> None:
         """Begin one more request; the connection ends with it where no further one may follow."""

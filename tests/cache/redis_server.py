@@ -6,14 +6,20 @@ import socket
 import subprocess
 import time
 from contextlib import suppress
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
+from django.db import connection
 
+from pcf.cache.gate import gate
 from scripts.programs import Search, find_redis
 
 ROOT = Path(__file__).resolve().parents[2]
+_numbers = count(1)
 PATIENCE = 20.0  # seconds until a server must have started
 
 
@@ -95,3 +101,28 @@ class RedisServer:
     def _signal(self, number: int) -> None:
         assert self._process is not None
         os.kill(self._process.pid, number)
+
+
+@pytest.fixture
+def redis_server(transactional_db, tmp_path, settings):
+    """The Redis of everything in this test; nothing is owed to it yet."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM pcf_touch")
+    server = RedisServer(tmp_path)
+    server.start()
+    alias = f"own-{next(_numbers)}"
+    own = {**settings.CACHES["default"], "LOCATION": server.url}
+    settings.CACHES = {**settings.CACHES, alias: own}
+    # shut for an instant only, so that no test waits for the breaker
+    cache = replace(
+        settings.PCF.cache, breaker_seconds=0.0, watch_seconds=0.001, lease_seconds=0.002
+    )
+    settings.PCF = replace(settings.PCF, cache=cache)
+    usual = gate()._alias
+    gate()._alias = alias
+    server.alias = alias
+    yield server
+    server.kill()
+    gate()._alias = usual
+    gate()._failures = gate()._debts = 0
+    gate()._shut_until = 0.0

@@ -5,7 +5,10 @@ from threading import get_ident
 import pytest
 
 from pcf.cache.wire import Wire
+from tests.cache.redis_server import redis_server
 from tests.http.worker import serving
+
+__all__ = ["commands", "redis_server", "serve"]
 
 
 @pytest.fixture

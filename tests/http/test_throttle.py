@@ -116,7 +116,7 @@ def test_places_are_counted_over_threads(settings, throttle):
     assert sorted(outcomes) == ["in"] * 3 + ["out"] * 5
 
 
-def test_over_http_a_client_is_told_when_to_come_back(world, ask, settings):
+def test_over_http_a_client_is_told_when_to_come_back(world, ask, settings, fresh_service):
     limit(settings, address_burst=5, viewer_burst=3)
     settings.PCF = replace(settings.PCF, documents=replace(settings.PCF.documents, max_cost=3))
     counter = limit_refusals.labels("rate")

@@ -57,6 +57,9 @@ def threads():
                 thread = Thread(target=worker._serve)
                 thread.start()
                 stack.callback(thread.join)
+            thread = Thread(target=worker._wait)
+            thread.start()
+            stack.callback(thread.join)
             stack.callback(worker.waiting.stop)
 
         yield start
