@@ -155,28 +155,26 @@ class ResponseCache:
             if expires_at and time() >= float(expires_at):
                 return Lookup(clock, None, run=run)
             viewer = Viewer.of_name(name)
+        lookup = Lookup(clock, viewer, credentials=credentials or b"", run=run)
         if not rest:
-            return Lookup(clock, viewer, run=run)
+            return lookup
         if rest[0] is None:
             flight = rest[1].decode()
             wait = float(rest[2]) if rest[2:] and rest[2] else None
-            return Lookup(clock, viewer, None, flight or None, flight == own, wait, run=run)
-        entry = decode_entry(rest)
-        return Lookup(clock, viewer, entry, credentials=credentials or b"", run=run)
+            return lookup._replace(flight=flight or None, leads=flight == own, wait=wait)
+        return lookup._replace(entry=decode_entry(rest))
 
     @staticmethod
-    def shortcut(question: Question, lookup: Lookup) -> Shortcut | None:
-        """By which a hit that ``lookup`` was can be had again, with ``take``; None when it was
-        none with a body.
+    def shortcut(
+        token: str | None, credentials: bytes, digest: str, coding: str, *, shared: bool
+    ) -> Shortcut:
+        """By which ``take`` finds the response ``digest`` in this coding, for the viewer behind a
+        ``token_digest`` with these ``credentials`` (``Lookup.credentials``), or for nobody; as
+        ``Question`` says.
         """
-        entry, viewer = lookup.entry, lookup.viewer
-        if entry is None or entry.body is None or viewer is None or question.digest is None:
-            return None
-        if entry.stale:  # whoever is served that may have to make it anew
-            return None
-        name = entry_name(viewer, question.digest, shared=question.shared)
-        prefix = config().cache.prefix
-        return Shortcut.to(prefix, question.token, lookup.credentials, name, entry)
+        viewer = credentials.partition(b" ")[0].decode() if token else ANONYMOUS.name
+        name = f"{SHARED_NAME if shared else viewer}:{digest}"
+        return Shortcut.to(config().cache.prefix, token, credentials, name, coding)
 
     def take(self, shortcuts: Sequence[Shortcut]) -> list[Entry | None]:
         """The responses that ``shortcuts`` lead to, in one round trip; None for those that need a

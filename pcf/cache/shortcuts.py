@@ -1,58 +1,51 @@
-"""The way to a response that was a hit before: plain commands, packed already.
+"""The way to a response that is a hit: plain commands, packed already.
 
-A look-up (``pcf.cache.scripts.LOOKUP``) can do everything, and costs three times as much. Whoever
-got a hit may ask for the same entry and the same token's credentials again, by their names. Each is
-read whole at one moment, the credentials first: what is served was the truth after the request
-began. Anything that is not as it was (another viewer behind the token, an entry that is gone or
-stale, another run of the server) is left to a look-up.
+A look-up (``pcf.cache.scripts.LOOKUP``) can do everything, and costs three times as much. Who knows
+what a token's credentials were, and in which coding the body was, may ask for the entry and the
+credentials by their names. Each is read whole at one moment, the credentials first: what is served
+was the truth after the request began. Anything that is not as it was (another viewer behind the
+token, an entry that is gone or stale, another run of the server) is left to a look-up.
 """
 
-from dataclasses import dataclass, field
 from time import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import hiredis
 
 from pcf.cache.entries import Entry, decode_entry
 
-LIGHT = 65_536  # bytes
 
-
-@dataclass(frozen=True, slots=True)
-class Shortcut:
+class Shortcut(NamedTuple):
     """Commands whose replies have an entry, and the ``credentials`` (as stored) that lead to it;
     those of a request without a token are empty. They hold until ``expires_at`` (seconds since
-    1970). ``is_light`` when the body had at most ``LIGHT`` bytes, so that many may be asked for at
-    once.
+    1970). ``coding`` is that of the body.
     """
 
-    packed: bytes = field(repr=False)
-    credentials: bytes = field(repr=False)
+    packed: bytes
+    credentials: bytes
     coding: bytes
     expires_at: float | None
-    is_light: bool = True
+
+    def __repr__(self) -> str:
+        """Without what is private."""
+        return f"Shortcut(coding={self.coding!r})"
 
     @classmethod
     def to(
-        cls, prefix: str, token: str | None, credentials: bytes, name: str, found: Entry
+        cls, prefix: str, token: str | None, credentials: bytes, name: str, coding: str
     ) -> "Shortcut":
-        """To the entry called ``name``, for a token's digest; ``found`` is what is there now."""
-        coding = found.coding
+        """To the entry called ``name``, for a token's digest."""
         entry = f"{prefix}:e:{name}"
         commands: list[Any] = [
             ("HMGET", entry, "m", "e", "s", "r", "z" if coding else "b"),
             ("PTTL", entry),
         ]
+        expires_at = b""
         if token:
             commands.insert(0, ("HMGET", f"{prefix}:e:token:{token}", "b", "r"))
-        expires_at = credentials.partition(b" ")[2]
-        return cls(
-            b"".join([hiredis.pack_command(command) for command in commands]),
-            credentials,
-            coding.encode(),
-            float(expires_at) if expires_at else None,
-            len(found.body or b"") <= LIGHT,
-        )
+            expires_at = credentials.partition(b" ")[2]
+        packed = b"".join([hiredis.pack_command(command) for command in commands])
+        return cls(packed, credentials, coding.encode(), float(expires_at) if expires_at else None)
 
     @property
     def replies(self) -> int:

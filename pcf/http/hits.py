@@ -16,20 +16,40 @@ from pcf.http.caching import known_tag, response_of, status_of_hit
 from pcf.http.protocol import GraphQLRequest, GraphQLResponse
 from pcf.http.throttle import Throttle
 
-_SHARE = 5  # of the requests that are known, one in so many has a shortcut
+LIGHT = 65_536  # bytes of a body up to which many are asked for at once
+_SHARE = 5  # for so many requests that are known the credentials of one token are
 
 
 class Known(NamedTuple):
     """What a query whose response may be cached comes to.
 
     ``digest`` names its response; ``points`` are what executing it costs, and ``bucket`` is its
-    complexity, for the histogram.
+    complexity, for the histogram. ``for_gzip`` is the coding in which a client that accepts gzip
+    last got a response that is light (``LIGHT``), ``for_others`` the same for those that do not;
+    None where there was none.
     """
 
     digest: str
     hint: CacheHint
     points: int
     bucket: str = "none"
+    for_gzip: str | None = None
+    for_others: str | None = None
+
+    def coding(self, request: GraphQLRequest) -> str | None:
+        """That of the response that ``request`` is likely to get."""
+        return self.for_gzip if request.accepts_gzip else self.for_others
+
+    def after(self, request: GraphQLRequest, entry: Entry) -> "Known":
+        """What is known after ``request`` got ``entry``."""
+        if entry.body is None:  # the client has it
+            return self
+        coding = None if entry.stale or len(entry.body) > LIGHT else entry.coding
+        if coding == self.coding(request):
+            return self
+        if request.accepts_gzip:
+            return self._replace(for_gzip=coding)
+        return self._replace(for_others=coding)
 
 
 class Hits:
@@ -43,12 +63,21 @@ class Hits:
         self._cache = cache
         self._throttle = throttle
         self._known: Recent[bytes, Known] = Recent(size)
-        # a kilobyte each; those that are worth it are asked for again and again
-        self._shortcuts: Recent[bytes, Shortcut] = Recent(max(1, size // _SHARE))
+        # by the digest of a token; what is found by them is believed if they are still the same
+        self._credentials: Recent[str, bytes] = Recent(max(2, size // _SHARE))
 
     def remember(self, known_as: bytes, known: Known) -> None:
         """The next request with this digest of its bytes is ``known``."""
-        self._known.add(known_as, known)
+        before = self._known.find(known_as)
+        if before is None or before[:4] != known[:4]:  # else more may be known of it
+            self._known.add(known_as, known)
+
+    def learn(self, known_as: bytes, request: GraphQLRequest, entry: Entry) -> None:
+        """A request with this digest was answered with ``entry``, which is in the cache now."""
+        known = self._known.find(known_as)
+        after = known and known.after(request, entry)
+        if after and after is not known:
+            self._known.add(known_as, after)
 
     def answer(self, request: GraphQLRequest, arrival: Arrival) -> GraphQLResponse | None:
         """The response to a request that is known by its bytes, if it is a hit; else None.
@@ -60,14 +89,12 @@ class Hits:
         if known is None:
             return None
         token = token_digest(request.token) if request.token else None
-        way = _way(arrival, token, request)
         entry = None
-        shortcut = self._shortcut(way, request, arrival)
+        shortcut = self._shortcut(known, token, request, arrival)
         if shortcut is not None:
             entry = self._cache.take([shortcut])[0]
         if entry is None:
-            question = self._question(known, token, request)
-            entry = self._look_up(question, way, arrival)
+            entry = self._look_up(self._question(known, token, request), request, arrival)
         return None if entry is None else self.response(known, entry, request, arrival)
 
     def short(self, request: GraphQLRequest, arrival: Arrival) -> tuple[Known, Shortcut] | None:
@@ -78,8 +105,8 @@ class Hits:
         if known is None:
             return None
         token = token_digest(request.token) if request.token else None
-        shortcut = self._shortcut(_way(arrival, token, request), request, arrival)
-        if shortcut is None or not shortcut.is_light:
+        shortcut = self._shortcut(known, token, request, arrival)
+        if shortcut is None:
             return None
         arrival.tried = True
         return known, shortcut
@@ -114,10 +141,17 @@ class Hits:
             return None
         return self._known.find(arrival.known_as)
 
-    def _shortcut(self, way: bytes, request: GraphQLRequest, arrival: Arrival) -> Shortcut | None:
-        if arrival.tried or (request.if_none_match and request.queries_only):
+    def _shortcut(
+        self, known: Known, token: str | None, request: GraphQLRequest, arrival: Arrival
+    ) -> Shortcut | None:
+        coding = known.coding(request)
+        if coding is None or arrival.tried or (request.if_none_match and request.queries_only):
             return None
-        return self._shortcuts.find(way)
+        credentials = self._credentials.find(token) if token else b""
+        if credentials is None:
+            return None
+        shared = known.hint.public
+        return self._cache.shortcut(token, credentials, known.digest, coding, shared=shared)
 
     def _question(self, known: Known, token: str | None, request: GraphQLRequest) -> Question:
         return Question(
@@ -130,18 +164,15 @@ class Hits:
             toll=self._throttle.toll(request.address, known.points),
         )
 
-    def _look_up(self, question: Question, way: bytes, arrival: Arrival) -> Entry | None:
+    def _look_up(
+        self, question: Question, request: GraphQLRequest, arrival: Arrival
+    ) -> Entry | None:
         lookup = self._cache.look_up(question)
+        if lookup is not None and question.token and lookup.credentials:
+            self._credentials.add(question.token, lookup.credentials)
         if lookup is None or lookup.entry is None:
             arrival.asked, arrival.digest, arrival.lookup = True, question.digest, lookup
             return None
-        shortcut = self._cache.shortcut(question, lookup)
-        if shortcut is not None:
-            self._shortcuts.add(way, shortcut)
+        if arrival.known_as is not None:
+            self.learn(arrival.known_as, request, lookup.entry)
         return lookup.entry
-
-
-def _way(arrival: Arrival, token: str | None, request: GraphQLRequest) -> bytes:
-    """A request by a token, and in which coding: who takes it again can take the shortcut."""
-    coding = b"z" if request.accepts_gzip else b"-"
-    return (arrival.known_as or b"") + coding + (token or "").encode()

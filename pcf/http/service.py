@@ -185,6 +185,12 @@ class GraphQLService:
             known = Known(journey.digest, operation.hint, journey.points, bucket)
             self.hits.remember(arrival.known_as, known)
 
+    def _learn(self, journey: Journey, entry: Entry) -> None:
+        """Know how to find ``entry`` the next time."""
+        arrival = journey.arrival
+        if arrival is not None and arrival.known_as is not None:
+            self.hits.learn(arrival.known_as, journey.request, entry)
+
     def _take_place(self, journey: Journey, viewer: Viewer) -> str | None:
         """As ``Throttle.take_place``; gives back what was charged when there is none."""
         address = journey.request.address
@@ -207,6 +213,7 @@ class GraphQLService:
     def _hit(self, journey: Journey, entry: Entry) -> GraphQLResponse:
         metrics.cache_hits.inc()
         self._cache.tally.hit()
+        self._learn(journey, entry)
         return response_of(entry, status_of_hit(entry), journey.hint, journey.request)
 
     def _execute(self, journey: Journey, timeout: TimeoutContext) -> GraphQLResponse:
@@ -281,6 +288,8 @@ class GraphQLService:
             ):
                 status = STORED
         entry = content.entry(gzip=request.accepts_gzip, max_age=max_age, stale=hint.stale)
+        if status is STORED:
+            self._learn(journey, entry)
         return response_of(entry, status, hint, request)
 
     def _fence(self, journey: Journey, max_age: int, size: int) -> Lookup | None:

@@ -161,11 +161,14 @@ class Worker(ThreadWorker):
             conn.close()
 
     def _wait(self) -> None:
-        """What the loop's thread does; when it ends, so do the others."""
+        """What the loop's thread does; when it ends, so do the others, and the worker."""
         answerer = self.wsgi if isinstance(self.wsgi, Front) and not self._logs else None
         try:
             HitLoop(self, answerer).run()
+        except BaseException:
+            self.log.exception("The loop has failed; another worker has to take over")
         finally:
+            self.alive = False
             self._handed.close()
 
     def _serve(self) -> None:

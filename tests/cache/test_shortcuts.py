@@ -7,10 +7,10 @@ import pytest
 from django_redis import get_redis_connection
 
 from pcf.apps import config
-from pcf.cache.entries import Content, Entry
+from pcf.cache.entries import Content
 from pcf.cache.gate import gate
 from pcf.cache.responses import Question, ResponseCache, entry_name
-from pcf.cache.shortcuts import LIGHT, Shortcut
+from pcf.cache.shortcuts import Shortcut
 from pcf.cache.wire import Wire, wire
 from pcf.execution.dependencies import Dependencies
 from pcf.viewer import Scope, Viewer
@@ -21,8 +21,8 @@ META, TAG, BODY, RUN = b"300 0", b"tag", b"body", b"12345678"
 FOUND = [[CREDENTIALS, RUN], [META, TAG, b"0", RUN, BODY], 200_000]
 
 
-def shortcut(credentials=CREDENTIALS, token="t", body=b"body"):
-    return Shortcut.to("p", token, credentials, "1.read:d", Entry(body, "tag"))
+def shortcut(credentials=CREDENTIALS, token="t"):
+    return Shortcut.to("p", token, credentials, "1.read:d", "")
 
 
 def test_it_tells_what_was_found_when_all_is_as_it_was():
@@ -48,29 +48,21 @@ def test_whatever_is_not_as_it_was_is_left_to_a_look_up(replies):
     assert shortcut().entry(RUN, replies) is None
 
 
-def test_those_to_small_bodies_are_light():
-    assert shortcut(body=b"x" * LIGHT).is_light
-    assert not shortcut(body=b"x" * (LIGHT + 1)).is_light
-
-
 def test_credentials_end_when_they_expire():
     later, now = (f"1.read {time() + seconds}".encode() for seconds in (60, -1))
     assert shortcut(later).entry(RUN, [[later, RUN], *FOUND[1:]]) is not None
     assert shortcut(now).entry(RUN, [[now, RUN], *FOUND[1:]]) is None
 
 
-def test_there_is_none_to_what_may_be_served_stale(live_world):
-    cache = ResponseCache(gate())
-    lookup = cache.look_up(Question(digest="s"))
-    name = entry_name(Viewer(), "s", shared=False)
-    assert cache.store(lookup, name, Content.of(b"x"), 300, Dependencies(), stale=60)
-    question = Question(digest="s")
-    assert cache.shortcut(question, cache.look_up(question)) is None
+def test_what_is_private_is_not_shown():
+    text = repr(shortcut(b"1.read", "the-token"))
+    assert "1.read" not in text
+    assert "the-token" not in text
 
 
 @pytest.fixture
 def stored(live_world):
-    """``stored(digest)`` stores a response with the body ``x`` and returns its shortcut."""
+    """``stored(digest)`` stores a response, whose body is the digest, and returns its shortcut."""
     cache = ResponseCache(gate())
     cache.tally.report()
 
@@ -80,7 +72,7 @@ def stored(live_world):
         lookup = cache.look_up(Question(digest=digest))
         name = entry_name(Viewer(), digest, shared=False)
         assert cache.store(lookup, name, Content.of(digest.encode()), 300, dependencies)
-        return cache.shortcut(Question(digest=digest), cache.look_up(Question(digest=digest)))
+        return cache.shortcut(None, b"", digest, "", shared=False)
 
     store.cache = cache
     return store

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from unittest.mock import Mock
 from urllib.parse import urlencode
 
 import pytest
@@ -9,9 +10,13 @@ from django.core import signals
 from django.utils import timezone
 from django_redis import get_redis_connection
 
+from pcf.cache.entries import Entry
 from pcf.database.statements import count_queries
+from pcf.execution.hints import NO_HINT
 from pcf.execution.recent import Recent
 from pcf.http.front import Front
+from pcf.http.hits import LIGHT, Hits, Known
+from pcf.http.protocol import GraphQLRequest
 from pcf.schema import graphql_service
 from tests.conftest import make_note, token_for
 from tests.http.wsgi import CountingDjango, call, environ_of
@@ -129,19 +134,17 @@ def test_a_shortcut_keeps_to_the_coding_and_the_viewer(live_world, front, comman
 def test_a_miss_takes_over_what_the_front_found_out(live_world, front, django, commands):
     call(front, post(NOTES))
     make_note(live_world.ann, "new")
-    graphql_service().hits._shortcuts = Recent(10)  # those of tests before this one
+    hits = graphql_service().hits
+    hits._known = Recent(10)  # what tests before this one have left
     commands.clear()
     reply = call(front, post(NOTES))
     assert reply.headers["Cache-Status"] == "pcf; fwd=miss; stored"
     assert commands == ["EVALSHA", "EVALSHA"]  # one look-up, one store
+    assert "new" in reply.body.decode()
     make_note(live_world.ann, "newer")
-    for _ in range(2):
-        call(front, post(NOTES))
-    make_note(live_world.ann, "newest")
     commands.clear()
     call(front, post(NOTES))
     assert commands == ["read", "EVALSHA", "EVALSHA"]  # the shortcut led nowhere
-    assert "new" in reply.body.decode()
 
 
 def test_what_is_refused_unseen_is_djangos_and_the_rest_is_not(live_world, front, django):
@@ -281,3 +284,46 @@ def test_compressed_bytes_are_the_same_content(live_world, front):
     assert gzip.decompress(packed.body) == plain.body
     assert packed.headers["ETag"] != plain.headers["ETag"]
     assert call(front, post(NOTES, accept_encoding="gzip;q=0")).body == plain.body
+
+
+GZIP, OTHERS = GraphQLRequest("", accepts_gzip=True), GraphQLRequest("")
+
+
+@pytest.mark.parametrize(
+    ("request_", "entry", "codings"),
+    [
+        (GZIP, Entry(b"x", "t", "gzip"), ("gzip", None)),
+        (GZIP, Entry(b"x", "t"), ("", None)),
+        (OTHERS, Entry(b"x", "t"), (None, "")),
+        (OTHERS, Entry(b"x" * LIGHT, "t"), (None, "")),
+        (OTHERS, Entry(b"x" * (LIGHT + 1), "t"), (None, None)),
+        (OTHERS, Entry(b"x", "t", stale=60), (None, None)),  # a look-up has to tell who renews it
+        (OTHERS, Entry(None, "t"), (None, None)),  # the client has it
+    ],
+)
+def test_what_a_hit_teaches_about_the_next_one(request_, entry, codings):
+    known = Known("d", NO_HINT, 1).after(request_, entry)
+    assert (known.for_gzip, known.for_others) == codings
+    assert known.after(request_, entry) is known
+    heavy = entry._replace(body=b"x" * (LIGHT + 1))
+    assert known.after(request_, heavy).coding(request_) is None
+
+
+def test_what_is_known_of_a_request_survives_that_it_is_executed_again():
+    hits = Hits(Mock(), Mock(), 10)
+    known = Known("d", NO_HINT, 1)
+    hits.remember(b"r", known)
+    hits.learn(b"r", GZIP, Entry(b"x", "t", "gzip"))
+    hits.remember(b"r", known)
+    assert hits._known.find(b"r").for_gzip == "gzip"
+    hits.remember(b"r", Known("other", NO_HINT, 1))  # under another schema, say
+    assert hits._known.find(b"r").for_gzip is None
+    hits.learn(b"not known", GZIP, Entry(b"x", "t"))
+    assert hits._known.find(b"not known") is None
+
+
+def test_the_first_hit_of_a_stored_response_takes_the_short_way(live_world, front, commands):
+    for status, asked in (("pcf; fwd=miss; stored", ["EVALSHA"] * 2), ("pcf; hit", ["read"])):
+        commands.clear()
+        reply = call(front, post("{ notes { id title isPublic author { id } } }"))
+        assert (reply.headers["Cache-Status"], commands) == (status, asked)

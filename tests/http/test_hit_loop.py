@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import settings as trying
 from hypothesis import strategies as st
 
-from pcf.cache import shortcuts
 from pcf.database.statements import count_queries
+from pcf.http import hits
 from pcf.http.front import Answer, Front
 from pcf.http.hit_loop import HitLoop
 from pcf.schema import graphql_service
@@ -251,8 +251,8 @@ def test_everything_else_is_handed_on(service, data):
 
 
 def test_what_is_too_heavy_to_be_asked_for_with_others_is_handed_on(service, monkeypatch):
-    monkeypatch.setattr(shortcuts, "LIGHT", 20)
-    head, body, by_thread = learn(service, request_of(TAGS))
+    monkeypatch.setattr(hits, "LIGHT", 20)
+    head, body, by_thread = learn(service, request_of(NOTES))
     assert "Cache-Status: pcf; hit" in head
     assert len(body) > 20
     assert by_thread

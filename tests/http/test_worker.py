@@ -221,6 +221,14 @@ def test_a_thread_survives_whatever_goes_wrong(serve, threads, monkeypatch, erro
     other.close()
 
 
+def test_a_worker_whose_loop_fails_ends(serve, monkeypatch):
+    worker, _, _ = serve(echo)
+    monkeypatch.setattr(worker.waiting, "take", Mock(side_effect=OSError("no poll")))
+    worker._wait()
+    assert worker.alive is False
+    assert worker._handed.get() is None, "its threads are told"
+
+
 def test_a_new_connection_that_is_closed_already_is_counted_once(serve):
     worker, conn, _ = serve(echo)
     worker.nr_conns = 1
