@@ -69,7 +69,8 @@ def run_deferred(worker):
     """What the main thread does once a thread has left something to it."""
     while worker.method_queue._queue.empty():
         sleep(0.001)
-    worker.method_queue.run_callbacks(None)
+    while not worker.method_queue._queue.empty():  # it is there before the byte that tells of it
+        worker.method_queue.run_callbacks(None)
 
 
 def test_an_answer_is_one_segment_and_its_body_is_there_with_the_head(serve):
