@@ -61,12 +61,35 @@ class Answer:
         return f"{self.status} [{self.cache}] {self.body.decode()[:600]}"
 
 
+class WholeConnection(HTTPConnection):
+    """Sends a request in one piece, as most clients do, where HTTPConnection sends its body after
+    its head. Such a request may be answered by the worker's loop, the other by a thread.
+    """
+
+    _pieces: list[Any] | None = None
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        pieces = self._pieces = []
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._pieces = None
+        super().send(b"".join(pieces))
+
+    def send(self, data: Any) -> None:
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
+
+
 class Client:
     """Asks in turn over each of its connections."""
 
     def __init__(self, port: int) -> None:
         self._connections = [
-            HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(CONNECTIONS)
+            kind("127.0.0.1", port, timeout=60)
+            for kind in (HTTPConnection, WholeConnection) * (CONNECTIONS // 2)
         ]
         self._turn = 0
         self._kept: dict[tuple[Viewer | None, str, Manner], tuple[str, bytes]] = {}
