@@ -1,10 +1,11 @@
-"""The thread that waits for all connections of a worker: it answers hits and hands on the rest.
+"""The loop that waits for all connections of a worker: it answers hits, the rest is for threads.
 
 A hit is so little work that to wake a thread for it costs as much. So one thread reads whatever
 has come, asks Redis for all the hits among it at once, and answers them: the busier a worker, the
-more hits share a round trip. What else has come is handed on to the threads, as far as it is known:
-a request as it was parsed, a connection whose request is not there as a whole, the rest of an
-answer that its client is slow to take.
+more hits share a round trip. What else has come is work for threads, as far as it is known: a
+request as it was parsed, a connection whose request is not there as a whole, the rest of an answer
+that its client is slow to take. One such piece the thread may do itself: then it gives the loop to
+an idle one, and who asked does not have to wait until that has woken up.
 
 Nothing here waits for a client, and for Redis at most ``timeouts.cache``: after a failure nothing
 is asked from here until a thread has found Redis well again (``Gate.read``). When answering fails
@@ -27,6 +28,16 @@ _CHUNK = 65_536  # bytes that are read at once
 logger = logging.getLogger("pcf.http")
 
 
+class Work(NamedTuple):
+    """What a thread has to do: handle the next request of ``conn``, or send the ``rest`` of an
+    answer, after which the connection is ``kept`` or not.
+    """
+
+    conn: Any
+    rest: bytes | None = None
+    kept: bool = True
+
+
 class Hands(Protocol):
     """What the loop needs of a worker."""
 
@@ -35,10 +46,8 @@ class Hands(Protocol):
     def new_reply(self, request: Any, conn: Any) -> Reply:
         """A reply to ``request``; counts the request."""
 
-    def hand_on(self, conn: Any, rest: bytes | None = None, *, kept: bool = True) -> None:
-        """Have a thread handle the next request of ``conn``, or send the ``rest`` of an answer,
-        after which the connection is ``kept`` or not.
-        """
+    def hand_on(self, work: Work) -> None:
+        """Have a thread do ``work``."""
 
     def keep(self, conn: Any, *, rearm: bool) -> None:
         """Let ``conn`` wait for its client again, which it was told of and read to the end; where
@@ -67,19 +76,27 @@ class _Asked(NamedTuple):
 
 
 class HitLoop:
-    """The loop of one worker; without an ``answerer`` everything is handed on."""
+    """The loop of one worker; without an ``answerer`` there are no hits."""
 
     def __init__(self, worker: Hands, answerer: Answerer | None) -> None:
         self._worker = worker
         self._answerer = answerer
+        self._left: list[Work] = []  # by this turn
 
-    def run(self) -> None:
-        """Until ``stop`` of the waiting connections is called."""
+    def wait(self) -> Work | None:
+        """Take turns until there is work that is not handed on, which is for the caller; None when
+        ``stop`` of the waiting connections was called.
+        """
         while taken := self._worker.waiting.take():
-            self.turn(taken)
+            work = self.turn(taken)
+            if work is not None:
+                return work
+        return None
 
-    def turn(self, taken: Sequence[tuple[Any, bool]]) -> None:
-        """Deal with what ``WaitingConnections.take`` returned."""
+    def turn(self, taken: Sequence[tuple[Any, bool]]) -> Work | None:
+        """Deal with what ``WaitingConnections.take`` returned; the last piece of work that this
+        leaves is for the caller.
+        """
         asked = []
         for conn, rearm in taken:
             try:
@@ -90,14 +107,24 @@ class HitLoop:
                 continue
             if one is not None:
                 asked.append(one)
-        if not asked or self._answerer is None:
-            return
-        answers: Sequence[Answer | None]
+        if asked:
+            self._hand_on(0)  # nobody waits for the hits of others
+            self._answer(asked)
+        return self._hand_on(1)
+
+    def _hand_on(self, but: int) -> Work | None:
+        """Hand on what is left but for so many pieces of work, one at most, which is returned."""
+        while len(self._left) > but:
+            self._worker.hand_on(self._left.pop(0))
+        return self._left.pop() if self._left else None
+
+    def _answer(self, asked: Sequence[_Asked]) -> None:
+        answers: Sequence[Answer | None] = [None] * len(asked)
         try:
-            answers = self._answerer.answer([each.short for each in asked])
+            if self._answerer is not None:
+                answers = self._answerer.answer([each.short for each in asked])
         except Exception:
             logger.exception("hits could not be answered")
-            answers = [None] * len(asked)
         for each, answer in zip(asked, answers, strict=True):
             try:
                 self._send(each, answer)
@@ -109,7 +136,7 @@ class HitLoop:
         """The request of ``conn``, if it may be a hit; everything else is dealt with."""
         parser = conn.parser
         if self._answerer is None or type(parser) is not PlainParser:
-            self._worker.hand_on(conn)
+            self._left.append(Work(conn))
             return None
         try:
             data = conn.sock.recv(_CHUNK, MSG_DONTWAIT)
@@ -124,12 +151,12 @@ class HitLoop:
         request = parser.only(data)
         if request is None:
             parser.unreader.unread(data)
-            self._worker.hand_on(conn)
+            self._left.append(Work(conn))
             return None
         short = self._answerer.recognise(request.environ)
         if short is None:
             parser.put_back(request)
-            self._worker.hand_on(conn)
+            self._left.append(Work(conn))
             return None
         return _Asked(conn, rearm or len(data) == _CHUNK, request, short)
 
@@ -137,7 +164,7 @@ class HitLoop:
         conn = asked.conn
         if answer is None:
             conn.parser.put_back(asked.request)
-            self._worker.hand_on(conn)
+            self._left.append(Work(conn))
             return
         reply = self._worker.new_reply(asked.request, conn)
         data = reply.whole(answer.status, answer.headers, answer.body)
@@ -149,7 +176,7 @@ class HitLoop:
             self._worker.end(conn)
             return
         if sent < len(data):
-            self._worker.hand_on(conn, data[sent:], kept=not reply.should_close())
+            self._left.append(Work(conn, data[sent:], not reply.should_close()))
         elif reply.should_close():
             self._worker.end(conn)
         else:

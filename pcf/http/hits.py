@@ -17,6 +17,7 @@ from pcf.http.protocol import GraphQLRequest, GraphQLResponse
 from pcf.http.throttle import Throttle
 
 LIGHT = 65_536  # bytes of a body up to which many are asked for at once
+_NONE = "-"  # stands for no coding
 _SHARE = 5  # for so many requests that are known the credentials of one token are
 
 
@@ -24,9 +25,9 @@ class Known(NamedTuple):
     """What a query whose response may be cached comes to.
 
     ``digest`` names its response; ``points`` are what executing it costs, and ``bucket`` is its
-    complexity, for the histogram. ``for_gzip`` is the coding in which a client that accepts gzip
-    last got a response that is light (``LIGHT``), ``for_others`` the same for those that do not;
-    None where there was none.
+    complexity, for the histogram. ``for_gzip`` is the coding in which a client without a token that
+    accepts gzip last got a response that is light (``LIGHT``), ``for_others`` the same for those
+    that do not; None where there was none.
     """
 
     digest: str
@@ -40,16 +41,18 @@ class Known(NamedTuple):
         """That of the response that ``request`` is likely to get."""
         return self.for_gzip if request.accepts_gzip else self.for_others
 
-    def after(self, request: GraphQLRequest, entry: Entry) -> "Known":
-        """What is known after ``request`` got ``entry``."""
-        if entry.body is None:  # the client has it
-            return self
-        coding = None if entry.stale or len(entry.body) > LIGHT else entry.coding
+    def after(self, request: GraphQLRequest, coding: str | None) -> "Known":
+        """What is known after ``request`` got a response in this coding."""
         if coding == self.coding(request):
             return self
         if request.accepts_gzip:
             return self._replace(for_gzip=coding)
         return self._replace(for_others=coding)
+
+
+def light_coding(entry: Entry) -> str | None:
+    """The coding of ``entry``, if that is light and needs nobody to make it anew."""
+    return None if entry.stale or len(entry.body or b"") > LIGHT else entry.coding
 
 
 class Hits:
@@ -65,6 +68,8 @@ class Hits:
         self._known: Recent[bytes, Known] = Recent(size)
         # by the digest of a token; what is found by them is believed if they are still the same
         self._credentials: Recent[str, bytes] = Recent(max(2, size // _SHARE))
+        # as in Known, but of a request by a token; 200 bytes each
+        self._codings: Recent[bytes, str] = Recent(max(2, size // 2))
 
     def remember(self, known_as: bytes, known: Known) -> None:
         """The next request with this digest of its bytes is ``known``."""
@@ -75,8 +80,16 @@ class Hits:
     def learn(self, known_as: bytes, request: GraphQLRequest, entry: Entry) -> None:
         """A request with this digest was answered with ``entry``, which is in the cache now."""
         known = self._known.find(known_as)
-        after = known and known.after(request, entry)
-        if after and after is not known:
+        if known is None or entry.body is None:  # the client has it
+            return
+        coding = light_coding(entry)
+        if request.token:
+            way = _way(known_as, token_digest(request.token), request)
+            if coding != self._codings.find(way):
+                self._codings.add(way, _NONE if coding is None else coding)
+            return
+        after = known.after(request, coding)
+        if after is not known:
             self._known.add(known_as, after)
 
     def answer(self, request: GraphQLRequest, arrival: Arrival) -> GraphQLResponse | None:
@@ -144,11 +157,17 @@ class Hits:
     def _shortcut(
         self, known: Known, token: str | None, request: GraphQLRequest, arrival: Arrival
     ) -> Shortcut | None:
-        coding = known.coding(request)
-        if coding is None or arrival.tried or (request.if_none_match and request.queries_only):
+        if arrival.tried or arrival.known_as is None:
             return None
-        credentials = self._credentials.find(token) if token else b""
-        if credentials is None:
+        if request.if_none_match and request.queries_only:
+            return None
+        coding, credentials = known.coding(request), b""
+        if token is not None:
+            coding = self._codings.find(_way(arrival.known_as, token, request))
+            credentials = self._credentials.find(token) or b""
+            if not credentials:
+                return None
+        if coding is None or coding == _NONE:
             return None
         shared = known.hint.public
         return self._cache.shortcut(token, credentials, known.digest, coding, shared=shared)
@@ -176,3 +195,8 @@ class Hits:
         if arrival.known_as is not None:
             self.learn(arrival.known_as, request, lookup.entry)
         return lookup.entry
+
+
+def _way(known_as: bytes, token: str, request: GraphQLRequest) -> bytes:
+    """A request by a token, and which codings its client accepts."""
+    return known_as + (b"z" if request.accepts_gzip else b"-") + token.encode()

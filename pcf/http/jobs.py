@@ -44,6 +44,16 @@ class Jobs(Generic[J]):
         seat.job = job
         seat.taken.release()
 
+    def give(self, job: J) -> bool:
+        """The same if a thread is idle; whether there was one."""
+        with self._lock:
+            if not self._idle:
+                return False
+            seat = self._idle.pop()
+        seat.job = job
+        seat.taken.release()
+        return True
+
     def get(self) -> J | None:
         """The next job, as soon as there is one; None when there is none left and ``close`` was
         called.

@@ -17,7 +17,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from pcf.apps import config
 from pcf.http.counts import ConnectionCounts
 from pcf.http.front import Front
-from pcf.http.hit_loop import HitLoop
+from pcf.http.hit_loop import HitLoop, Work
 from pcf.http.jobs import Jobs
 from pcf.http.parsing import PlainParser, PlainRequest
 from pcf.http.reply import Reply
@@ -90,7 +90,7 @@ class Worker(ThreadWorker):
     def prepare(self) -> None:
         """Set up what the threads share."""
         self.keepalived_conns = self.waiting = WaitingConnections()
-        self._handed: Jobs[tuple[Any, bytes | None, bool]] = Jobs()
+        self._jobs: Jobs[Work | HitLoop] = Jobs()
         self._looked = monotonic()
         self._trusting = Settings(self.cfg, forwarded_allow_ips=["*"])
         self._logs = self.log.access_log_enabled or self.cfg.statsd_host
@@ -110,7 +110,8 @@ class Worker(ThreadWorker):
         """Serve until the worker is told to end."""
         for _ in range(self.cfg.threads):
             self.tpool.submit(self._serve)
-        Thread(target=self._wait, name="hits", daemon=True).start()
+        Thread(target=self._serve, daemon=True).start()  # one of them always has the loop
+        self._jobs.put(self.new_loop())
         try:
             super().run()
         finally:
@@ -160,42 +161,59 @@ class Worker(ThreadWorker):
             self.nr_conns -= 1
             conn.close()
 
-    def _wait(self) -> None:
-        """What the loop's thread does; when it ends, so do the others, and the worker."""
-        answerer = self.wsgi if isinstance(self.wsgi, Front) and not self._logs else None
-        try:
-            HitLoop(self, answerer).run()
-        except BaseException:
-            self.log.exception("The loop has failed; another worker has to take over")
-        finally:
-            self.alive = False
-            self._handed.close()
+    def new_loop(self) -> HitLoop:
+        """The loop, which one of the threads has at any time."""
+        return HitLoop(self, self.wsgi if isinstance(self.wsgi, Front) and not self._logs else None)
 
     def _serve(self) -> None:
-        """What each thread does: work for whichever connection was handed on."""
-        while (handed := self._handed.get()) is not None:
-            conn, rest, kept = handed
-            try:
-                kept = self.handle(conn) if rest is None else self._send(conn, rest) and kept
-                while kept and self.alive and _has_begun(conn):
-                    kept = self.handle(conn)
-                if kept and self.alive:
-                    self.waiting.add(conn, self.cfg.keepalive)
-                    continue
-            except (OSError, ValueError):  # closed in the meantime
-                pass
-            except BaseException:
-                self.log.exception("Error handling a connection")
-            self.end(conn)
+        """What each thread does: have the loop, or work for whichever connection needs it."""
+        while (job := self._jobs.get()) is not None:
+            if isinstance(job, HitLoop):
+                work = self._wait(job)
+                if work is None:
+                    return
+            else:
+                work = job
+            self._work(work)
+
+    def _wait(self, loop: HitLoop) -> Work | None:
+        """Have the loop until there is work for this thread and another one to have the loop; None
+        when the worker ends, as it does when the loop fails.
+        """
+        try:
+            while (work := loop.wait()) is not None:
+                if self._jobs.give(loop):
+                    return work
+                self.hand_on(work)
+        except BaseException:
+            self.log.exception("The loop has failed; another worker has to take over")
+        self.alive = False
+        self._jobs.close()
+        return None
+
+    def _work(self, work: Work) -> None:
+        conn, rest, kept = work
+        try:
+            kept = self.handle(conn) if rest is None else self._send(conn, rest) and kept
+            while kept and self.alive and _has_begun(conn):
+                kept = self.handle(conn)
+            if kept and self.alive:
+                self.waiting.add(conn, self.cfg.keepalive)
+                return
+        except (OSError, ValueError):  # closed in the meantime
+            pass
+        except BaseException:
+            self.log.exception("Error handling a connection")
+        self.end(conn)
 
     def _send(self, conn: Any, rest: bytes) -> bool:
         with self.watchdog.over(lambda: conn.sock, config().timeouts.http):
             conn.sock.sendall(rest)
         return True
 
-    def hand_on(self, conn: Any, rest: bytes | None = None, *, kept: bool = True) -> None:
+    def hand_on(self, work: Work) -> None:
         """See ``pcf.http.hit_loop.Hands``."""
-        self._handed.put((conn, rest, kept))
+        self._jobs.put(work)
 
     def keep(self, conn: Any, *, rearm: bool) -> None:
         """See ``pcf.http.hit_loop.Hands``."""

@@ -11,11 +11,12 @@ from django.utils import timezone
 from django_redis import get_redis_connection
 
 from pcf.cache.entries import Entry
+from pcf.cache.responses import ResponseCache, token_digest
 from pcf.database.statements import count_queries
 from pcf.execution.hints import NO_HINT
 from pcf.execution.recent import Recent
 from pcf.http.front import Front
-from pcf.http.hits import LIGHT, Hits, Known
+from pcf.http.hits import LIGHT, Hits, Known, light_coding
 from pcf.http.protocol import GraphQLRequest
 from pcf.schema import graphql_service
 from tests.conftest import make_note, token_for
@@ -286,39 +287,55 @@ def test_compressed_bytes_are_the_same_content(live_world, front):
     assert call(front, post(NOTES, accept_encoding="gzip;q=0")).body == plain.body
 
 
-GZIP, OTHERS = GraphQLRequest("", accepts_gzip=True), GraphQLRequest("")
-
-
 @pytest.mark.parametrize(
-    ("request_", "entry", "codings"),
+    ("entry", "coding"),
     [
-        (GZIP, Entry(b"x", "t", "gzip"), ("gzip", None)),
-        (GZIP, Entry(b"x", "t"), ("", None)),
-        (OTHERS, Entry(b"x", "t"), (None, "")),
-        (OTHERS, Entry(b"x" * LIGHT, "t"), (None, "")),
-        (OTHERS, Entry(b"x" * (LIGHT + 1), "t"), (None, None)),
-        (OTHERS, Entry(b"x", "t", stale=60), (None, None)),  # a look-up has to tell who renews it
-        (OTHERS, Entry(None, "t"), (None, None)),  # the client has it
+        (Entry(b"x", "t", "gzip"), "gzip"),
+        (Entry(b"x", "t"), ""),
+        (Entry(b"x" * LIGHT, "t"), ""),
+        (Entry(b"x" * (LIGHT + 1), "t"), None),
+        (Entry(b"x", "t", stale=60), None),  # a look-up has to tell who renews it
     ],
 )
-def test_what_a_hit_teaches_about_the_next_one(request_, entry, codings):
-    known = Known("d", NO_HINT, 1).after(request_, entry)
-    assert (known.for_gzip, known.for_others) == codings
-    assert known.after(request_, entry) is known
-    heavy = entry._replace(body=b"x" * (LIGHT + 1))
-    assert known.after(request_, heavy).coding(request_) is None
+def test_what_is_light_enough_for_the_short_way(entry, coding):
+    assert light_coding(entry) == coding
+
+
+@pytest.mark.parametrize("token", [None, "a-token"])
+@pytest.mark.parametrize("gzip_", [True, False])
+def test_a_hit_teaches_its_own_clients_the_short_way(live_world, token, gzip_):
+    cache = ResponseCache(Mock())
+    hits = Hits(cache, Mock(), 10)
+    hits.remember(b"r", Known("d", NO_HINT, 1))
+    if token:
+        hits._credentials.add(token_digest(token), b"1.read")
+    request = GraphQLRequest("", token=token, accepts_gzip=gzip_)
+
+    def short(asked):
+        found = hits.short(asked, Mock(known_as=b"r", tried=False))
+        return found and found[1].coding
+
+    assert short(request) is None
+    hits.learn(b"r", request, Entry(None, "t"))  # the client had it
+    assert short(request) is None
+    hits.learn(b"r", request, Entry(b"x", "t", "gzip" if gzip_ else ""))
+    assert short(request) == (b"gzip" if gzip_ else b"")
+    for other in ({"accepts_gzip": not gzip_}, {"token": "another" if token else "a-token"}):
+        assert short(request._replace(**other)) is None
+    hits.learn(b"r", request, Entry(b"x" * (LIGHT + 1), "t"))
+    assert short(request) is None
 
 
 def test_what_is_known_of_a_request_survives_that_it_is_executed_again():
     hits = Hits(Mock(), Mock(), 10)
-    known = Known("d", NO_HINT, 1)
+    known, request = Known("d", NO_HINT, 1), GraphQLRequest("", accepts_gzip=True)
     hits.remember(b"r", known)
-    hits.learn(b"r", GZIP, Entry(b"x", "t", "gzip"))
+    hits.learn(b"r", request, Entry(b"x", "t", "gzip"))
     hits.remember(b"r", known)
     assert hits._known.find(b"r").for_gzip == "gzip"
     hits.remember(b"r", Known("other", NO_HINT, 1))  # under another schema, say
     assert hits._known.find(b"r").for_gzip is None
-    hits.learn(b"not known", GZIP, Entry(b"x", "t"))
+    hits.learn(b"not known", request, Entry(b"x", "t"))
     assert hits._known.find(b"not known") is None
 
 

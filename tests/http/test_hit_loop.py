@@ -79,16 +79,17 @@ class Looped:
         return theirs
 
     def turn(self):
-        """One turn of the loop; returns how many connections it has handed on."""
-        self.loop.turn(self.worker.waiting.take())
-        return len(self.worker._handed)
+        """One turn of the loop; returns how many pieces of work it has left."""
+        work = self.loop.turn(self.worker.waiting.take())
+        if work is not None:
+            self.worker.hand_on(work)
+        return len(self.worker._jobs)
 
     def work(self):
         """Do what was handed on."""
-        jobs = self.worker._handed
-        jobs._closed = True  # the test's thread is not to wait for more
-        self.worker._serve()
-        jobs._closed = False
+        jobs = self.worker._jobs
+        while len(jobs):
+            self.worker._work(jobs.get())
 
     def close_ended(self):
         while not self.worker.method_queue._queue.empty():
@@ -420,8 +421,9 @@ BODIES = [b"hit 1", b"hit 2", b"lost", b"hit lost", b"else", b""]
 @given(
     sent=st.lists(st.sampled_from(BODIES), min_size=1, max_size=6),
     cuts=st.lists(st.integers(1, 400), max_size=6),
+    threads=st.integers(2, 4),
 )
-def test_however_requests_are_cut_into_pieces_all_are_answered_in_their_order(sent, cuts):
+def test_however_requests_are_cut_into_pieces_all_are_answered_in_their_order(sent, cuts, threads):
     parrot = Parrot()
     parrot.lost = {b"hit lost"}
     data = b"".join(map(plain, [b"first", *sent]))
@@ -431,16 +433,11 @@ def test_however_requests_are_cut_into_pieces_all_are_answered_in_their_order(se
         worker, conn, client = make(parrot)
         worker.method_queue.init()
         stack.callback(worker.method_queue.close)
-        for work in [worker._serve] * worker.cfg.threads:
-            beside(stack, work)
-        beside(stack, lambda: looping(worker, parrot))
+        worker._jobs.put(HitLoop(worker, parrot))
+        for _ in range(threads):
+            beside(stack, worker._serve)
         stack.callback(worker.waiting.stop)
         worker.enqueue_req(conn)
         for begin, end in pairwise(ends):
             client.sendall(data[begin:end])
         assert [answer_of(client)[1] for _ in range(1 + len(sent))] == [b"first", *sent]
-
-
-def looping(worker, answerer):
-    HitLoop(worker, answerer).run()
-    worker._handed.close()

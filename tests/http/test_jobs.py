@@ -72,6 +72,16 @@ def test_the_first_that_came_is_the_first_that_is_done():
     assert [jobs.get() for _ in range(3)] == [1, 2, 3]
 
 
+def test_a_job_may_be_for_those_only_that_are_idle(work):
+    jobs, done = Jobs(), []
+    assert jobs.give(lambda: done.append(1)) is False
+    work(jobs, 1)
+    until(lambda: len(jobs._idle) == 1)
+    assert jobs.give(lambda: done.append(2)) is True
+    until(lambda: done)
+    assert (done, len(jobs)) == ([2], 0)
+
+
 def test_what_is_left_is_done_before_the_end(work):
     jobs, done = Jobs(), []
     for number in range(5):

@@ -53,13 +53,11 @@ def threads():
         def start(worker):
             worker.method_queue.init()
             stack.callback(worker.method_queue.close)
-            for _ in range(worker.cfg.threads):
+            worker._jobs.put(worker.new_loop())
+            for _ in range(worker.cfg.threads + 1):
                 thread = Thread(target=worker._serve)
                 thread.start()
                 stack.callback(thread.join)
-            thread = Thread(target=worker._wait)
-            thread.start()
-            stack.callback(thread.join)
             stack.callback(worker.waiting.stop)
 
         yield start
@@ -225,9 +223,10 @@ def test_a_thread_survives_whatever_goes_wrong(serve, threads, monkeypatch, erro
 def test_a_worker_whose_loop_fails_ends(serve, monkeypatch):
     worker, _, _ = serve(echo)
     monkeypatch.setattr(worker.waiting, "take", Mock(side_effect=OSError("no poll")))
-    worker._wait()
+    worker._jobs.put(worker.new_loop())
+    worker._serve()
     assert worker.alive is False
-    assert worker._handed.get() is None, "its threads are told"
+    assert worker._jobs.get() is None, "the other threads are told"
 
 
 def test_a_new_connection_that_is_closed_already_is_counted_once(serve):
