@@ -33,7 +33,7 @@ from pcf.counting import placed_values
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "worker"
 
-SWITCH_INTERVAL = 0.001  # seconds for which a thread may keep the interpreter from the others
+SWITCH_INTERVAL = 0.0002  # seconds for which a thread may keep the interpreter from the others
 ARENAS = 2  # pools of memory of the C library
 _M_ARENA_MAX = -8  # of mallopt(3)
 YOUNG_OBJECTS = 10_000  # after which the garbage collector looks at the youngest generation
