@@ -6,7 +6,7 @@ import socket
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
-from threading import Thread
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
@@ -441,3 +441,37 @@ def test_however_requests_are_cut_into_pieces_all_are_answered_in_their_order(se
         for begin, end in pairwise(ends):
             client.sendall(data[begin:end])
         assert [answer_of(client)[1] for _ in range(1 + len(sent))] == [b"first", *sent]
+
+
+def test_while_all_threads_are_busy_hits_are_answered_and_no_more_work_is_begun():
+    busy, free, begun = Event(), Event(), []
+    parrot = Parrot()
+
+    def application(environ, start):
+        begun.append(environ["wsgi.input"].getvalue())
+        if begun[-1] == b"slow":
+            busy.set()
+            assert free.wait(20)
+        return parrot(environ, start)
+
+    with ExitStack() as stack:
+        worker, conn, client = stack.enter_context(serving())(application, threads=1)
+        running = Looped(worker, conn, client, parrot, stack)
+        others = [running.connect(), running.connect()]
+        for each in (client, *others):
+            running.ask(plain(b"first"), each)
+        worker._jobs.put(HitLoop(worker, parrot))
+        for _ in range(2):
+            beside(stack, worker._serve)
+        stack.callback(worker.waiting.stop)
+        stack.callback(free.set)
+        client.sendall(plain(b"slow"))
+        assert busy.wait(20)
+        others[0].sendall(plain(b"else"))
+        for _ in range(3):
+            others[1].sendall(plain(b"hit"))
+            assert answer_of(others[1])[1] == b"hit"
+        assert begun[3:] == [b"slow"]
+        free.set()
+        assert answer_of(client)[1] == b"slow"
+        assert answer_of(others[0])[1] == b"else"
