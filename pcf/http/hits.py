@@ -85,8 +85,9 @@ class Hits:
         coding = light_coding(entry)
         if request.token:
             way = _way(known_as, token_digest(request.token), request)
-            if coding != self._codings.find(way):
-                self._codings.add(way, _NONE if coding is None else coding)
+            found = _NONE if coding is None else coding
+            if found != self._codings.find(way):
+                self._codings.add(way, found)
             return
         after = known.after(request, coding)
         if after is not known:

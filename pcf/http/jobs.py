@@ -36,18 +36,17 @@ class Jobs(Generic[J]):
 
     def put(self, job: J) -> None:
         """Wake a thread for ``job``, or let it wait for one."""
-        with self._lock:
-            if not self._idle:
-                self._jobs.append(job)
-                return
-            seat = self._idle.pop()
-        seat.job = job
-        seat.taken.release()
+        self._hand(job, keep=True)
 
     def give(self, job: J) -> bool:
         """The same if a thread is idle; whether there was one."""
+        return self._hand(job, keep=False)
+
+    def _hand(self, job: J, *, keep: bool) -> bool:
         with self._lock:
             if not self._idle:
+                if keep:
+                    self._jobs.append(job)
                 return False
             seat = self._idle.pop()
         seat.job = job

@@ -1,14 +1,16 @@
 """Fixtures of the tests over HTTP."""
 
+from contextlib import ExitStack
 from threading import get_ident
 
 import pytest
 
 from pcf.cache.wire import Wire
 from tests.cache.redis_server import redis_server
+from tests.http.looped import Looped
 from tests.http.worker import serving
 
-__all__ = ["commands", "redis_server", "serve"]
+__all__ = ["commands", "looped", "redis_server", "serve"]
 
 
 @pytest.fixture
@@ -44,3 +46,16 @@ def serve():
     """``serve(application)`` returns a worker, its connection and the client's end of it."""
     with serving() as make:
         yield make
+
+
+@pytest.fixture
+def looped():
+    """``looped(application)``: a worker with its loop, and the client of its first connection."""
+    with ExitStack() as stack:
+        make = stack.enter_context(serving())
+
+        def begin(application, answerer=None, **given):
+            worker, conn, client = make(application, **given)
+            return Looped(worker, conn, client, answerer or application, stack)
+
+        yield begin
