@@ -25,6 +25,10 @@ def own_cache(settings: Any) -> None:
     """Every test has a cache prefix of its own, so nothing of another test is ever found."""
     cache = replace(settings.PCF.cache, prefix=f"{settings.PCF.cache.prefix}-{next(_numbers)}")
     settings.PCF = replace(settings.PCF, cache=cache)
+    # The service keeps the limits under which it is made: not those that a test sets for itself.
+    from pcf.schema import graphql_service
+
+    graphql_service()
 
 
 class Reports(logging.Handler):
