@@ -15,7 +15,7 @@ from django.db.models import BooleanField, F, Field, Func, QuerySet
 from django.db.models.expressions import Expression
 from django.db.models.sql.compiler import SQLCompiler
 
-from pcf.database.reads import ReadText
+from pcf.database.reads import Asked, ReadText
 
 Row = tuple[Any, ...]
 
@@ -106,12 +106,18 @@ class Prepared:
 
     def rows(self, using: str, values: Mapping[str, Any]) -> Sequence[Row]:
         """Run the statement with ``values`` for its Parameters; KeyError when one is missing."""
-        if self._read is None:
+        asked = self.asked(values)
+        if asked is None:
             return []
         connection = connections[using]
-        params = [values[name] for name in self._slots]
-        rows: list[Row] = connection.rows(self._read, params)  # type: ignore[attr-defined]
+        rows: list[Row] = connection.rows(*asked)  # type: ignore[attr-defined]
         return [self._convert(row, connection) for row in rows] if self._converters else rows
+
+    def asked(self, values: Mapping[str, Any]) -> Asked | None:
+        """What is sent; None where nothing can match. KeyError when a value is missing."""
+        if self._read is None:
+            return None
+        return self._read, [values[name] for name in self._slots]
 
     def _convert(self, row: Row, connection: Any) -> Row:
         """As Django does with the values of fields that want it, e.g. JSON."""

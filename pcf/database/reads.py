@@ -2,19 +2,23 @@
 
 A statement is prepared when a connection sends it for the second time. It then goes by its name,
 its parameters as text whose types the server has inferred.
+
+Several that are prepared can be sent at once (libpq's pipeline mode): server and client then wake
+up once for all of them. Small results come together, so which of them took how long is not known.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from datetime import tzinfo
 from itertools import count
+from time import monotonic
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Connection
-from psycopg.abc import AdaptContext
+from psycopg.abc import AdaptContext, PQGen
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.generators import execute
+from psycopg.generators import execute, fetch_many, send
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
@@ -41,6 +45,22 @@ class ReadText(NamedTuple):
     numbered: bytes
 
 
+Asked = tuple[ReadText, Sequence[Any]]
+"""A SELECT and its parameters."""
+
+
+class Outcome(NamedTuple):
+    """What came of a SELECT that was sent ahead: ``seconds`` after the one before, ``since`` they
+    were all sent. ``others`` were sent with it.
+    """
+
+    asked: Asked
+    result: PGresult | psycopg.Error
+    seconds: float
+    since: float
+    others: Sequence[Asked]
+
+
 class PreparedReads:
     """What one connection has prepared: ``size`` statements, those used last."""
 
@@ -57,6 +77,7 @@ class PreparedReads:
         self._size = size
         self._names: OrderedDict[bytes, bytes] = OrderedDict()
         self._transformer = Transformer(context)
+        self._ahead: deque[Outcome] = deque()
 
     def rows(self, read: ReadText, parameters: Sequence[Any]) -> Rows | None:
         """All rows; None when the statement is not prepared, and somebody else has to send it.
@@ -66,17 +87,90 @@ class PreparedReads:
         name = self._name(read)
         if name is None:
             return None
-        transformer, connection = self._transformer, self._connection
-        values = transformer.dump_sequence(parameters, [PyFormat.TEXT] * len(parameters))
+        connection = self._connection
         with connection.lock:
-            connection.pgconn.send_query_prepared(name, values)
+            connection.pgconn.send_query_prepared(name, self._dumped(parameters))
             result = self._result()
+        return self._loaded(read, result)
+
+    def read_ahead(self, asked: Sequence[Asked]) -> None:
+        """Send SELECTs at once, all of which are prepared (otherwise this does nothing).
+
+        ``ahead`` gives what came of them, errors included; after an error there is no more. The
+        connection is as for ``rows``.
+        """
+        names = [self._names.get(read.numbered) for read, _ in asked]
+        if self._ahead or None in names or _NEW in names or _REFUSED in names:
+            return
+        connection, pgconn = self._connection, self._connection.pgconn
+        values = [self._dumped(parameters) for _, parameters in asked]
+        started = monotonic()
+        with connection.lock:
+            try:
+                pgconn.enter_pipeline_mode()
+                for name, each in zip(names, values, strict=True):
+                    pgconn.send_query_prepared(name, each)  # type: ignore[arg-type]
+                pgconn.pipeline_sync()
+                connection.wait(self._receive(asked))
+                pgconn.exit_pipeline_mode()
+            except BaseException as error:
+                connection.close()  # more may still come, for which nobody asks any more
+                if not isinstance(error, psycopg.Error):
+                    raise
+                if len(self._ahead) < len(asked):
+                    seconds = monotonic() - started
+                    one = asked[len(self._ahead)]
+                    self._ahead.append(Outcome(one, error, seconds, seconds, asked))
+
+    def _receive(self, asked: Sequence[Asked]) -> PQGen[None]:
+        """Wait for what comes of SELECTs; nothing does of those after one that failed."""
+        pgconn, sent = self._connection.pgconn, monotonic()
+        yield from send(pgconn)
+        before = sent
+        for one in asked:
+            result = (yield from fetch_many(pgconn))[-1]
+            now = monotonic()
+            if result.status != ExecStatus.PIPELINE_ABORTED:
+                self._ahead.append(Outcome(one, result, now - before, now - sent, asked))
+            before = now
+        yield from fetch_many(pgconn)  # the end of it all
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether there is something that was sent ahead."""
+        return bool(self._ahead)
+
+    def ahead(self, read: ReadText, parameters: Sequence[Any]) -> Outcome | None:
+        """What came of a SELECT that was sent ahead, if it is the next of them; else what is left
+        of them is forgotten. Raises IndexError when there is nothing.
+        """
+        outcome = self._ahead.popleft()
+        if outcome.asked[0] is read and outcome.asked[1] == parameters:
+            return outcome
+        self._ahead.clear()
+        return None
+
+    def rows_of(self, outcome: Outcome) -> Rows | None:
+        """As ``rows``, for a SELECT that was sent ahead."""
+        if isinstance(outcome.result, psycopg.Error):
+            raise outcome.result
+        return self._loaded(outcome.asked[0], outcome.result)
+
+    def forget_ahead(self) -> None:
+        """Forget what came of SELECTs that were sent ahead."""
+        self._ahead.clear()
+
+    def _dumped(self, parameters: Sequence[Any]) -> Sequence[Any]:
+        return self._transformer.dump_sequence(parameters, [PyFormat.TEXT] * len(parameters))
+
+    def _loaded(self, read: ReadText, result: PGresult) -> Rows | None:
         if result.status == ExecStatus.FATAL_ERROR:
-            error = psycopg.errors.error_from_result(result, connection.info.encoding)
+            error = psycopg.errors.error_from_result(result, self._connection.info.encoding)
             if isinstance(error, _TO_BE_SENT_AS_TEXT):
                 self._remove(read.numbered)
                 return None
             raise error
+        transformer = self._transformer
         transformer.set_pgresult(result)
         loaded: Any = transformer.load_rows(0, result.ntuples, tuple)
         transformer.set_pgresult(None)  # which may be large

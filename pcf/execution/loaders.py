@@ -6,7 +6,7 @@ load asks again; the fields that waited become errors, the rest of the response 
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from django.db.models import Model
 from django.utils.module_loading import import_string
@@ -16,9 +16,10 @@ from promise.dataloader import Loader as Waiting
 
 from pcf import metrics
 from pcf.apps import config
+from pcf.database.ahead import PlannedRead, read_ahead
 from pcf.database.statements import current_log
 from pcf.execution.dependencies import Dependencies
-from pcf.execution.promises import after_jobs, in_scope
+from pcf.execution.promises import after_jobs, in_scope, take_next
 from pcf.tracing import span
 from pcf.viewer import Viewer
 
@@ -62,6 +63,13 @@ class Loader(DataLoader):
     def load_batch(self, keys: Sequence[Any]) -> Mapping[Any, Any]:
         """Fetch ``keys`` (at most ``loaders.max_batch_size``, each once) in one statement."""
         raise AssertionError(f"{type(self).__name__} must say how to load {len(keys)} keys")
+
+    def planned(self, keys: Sequence[Any]) -> PlannedRead | None:
+        """The one statement that ``load_batch`` will run for ``keys``, and no other before it; None
+        where that cannot be told.
+        """
+        del keys
+        return None
 
     def absent(self) -> Any:
         """The value of a key that ``load_batch`` found nothing for."""
@@ -112,21 +120,38 @@ class Loader(DataLoader):
                 enqueue_post_promise_job(self._dispatch, self._scheduler)
 
     def _dispatch(self) -> None:
-        """Load all that waits, in as many batches as the cap demands, and settle it."""
+        """Load all that waits, in as many batches as the cap demands, and settle it; so for the
+        loaders whose turn is next, since what all of them read can be sent at once.
+        """
+        due, others = [self._due()], take_next(Loader._dispatch)
+        if not others and len(due[0].batches) < 2:  # noqa: PLR2004
+            self._settle(due[0])
+            return
+        due += [loader._due() for loader in others]  # noqa: SLF001
+        with read_ahead(_planned(due)):
+            for each in due:
+                each.loader._settle(each)  # noqa: SLF001
+
+    def _due(self) -> "_Due":
         loads, self._queue = self._queue, []
         wanted, self._wanted = self._wanted, {}
         levels, self._levels = self._levels, []
         self._is_dispatching = False
         wanted.update(dict.fromkeys(load.key for load in loads))
         keys = [key for key in wanted if key not in self._values]
+        size = self.max_batch_size
+        batches = [keys[first : first + size] for first in range(0, len(keys), size)]
+        return _Due(self, loads, levels, batches)
+
+    def _settle(self, due: "_Due") -> None:
         failed: dict[Hashable, Exception] = {}
-        for first in range(0, len(keys), self.max_batch_size):
-            self._load(keys[first : first + self.max_batch_size], failed)
+        for keys in due.batches:
+            self._load(keys, failed)
         found = {**self._values, **failed} if failed else self._values
-        for load in loads:
+        for load in due.loads:
             value = found[load.key]
             (load.reject if isinstance(value, Exception) else load.resolve)(value)
-        for settle in levels:
+        for settle in due.levels:
             settle(found)
 
     def _load(self, keys: list[Hashable], failed: dict[Hashable, Exception]) -> None:
@@ -176,6 +201,25 @@ class Loader(DataLoader):
         if not (key in self._values or key in self._promise_cache or key in self._wanted):
             self._values[key] = value
         return self
+
+
+class _Due(NamedTuple):
+    """What waits for one loader: single loads, levels, and the batches to be loaded for them."""
+
+    loader: Loader
+    loads: list[Waiting]
+    levels: list[Callable[[Mapping[Any, Any]], None]]
+    batches: list[list[Hashable]]
+
+
+def _planned(due: Sequence[_Due]) -> list[PlannedRead]:
+    """The statements of all batches; none where one of them is not known."""
+    try:
+        planned = [each.loader.planned(keys) for each in due for keys in each.batches]
+    except Exception:  # noqa: BLE001 - loading them fails in the same way, each by itself
+        return []
+    known = [one for one in planned if one is not None]
+    return known if len(known) == len(planned) else []
 
 
 @cache

@@ -101,6 +101,19 @@ def after_jobs(job: Callable[[], object]) -> None:
     queue.append(partial(queue.append, job))
 
 
+def take_next(method: Callable[..., object]) -> list[Any]:
+    """The objects whose ``method`` are the very next jobs of this scope; these jobs are the
+    caller's to do now.
+    """
+    queue = async_instance.normal_queue
+    found: list[Any] = []
+    if not in_scope():
+        return found
+    while queue and getattr(queue[0], "__func__", None) is method:
+        found.append(queue.popleft().__self__)
+    return found
+
+
 def is_thenable(value: object) -> bool:
     """Whether ``value`` is a promise. Coroutines and futures are none: nothing here awaits."""
     return isinstance(value, Promise)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from django.db import router
 from django.db.models import Model, QuerySet
 
+from pcf.database.ahead import PlannedRead
 from pcf.database.lateral import KEY, OuterKey, for_each
 from pcf.database.prepared import AnyOf, Parameter, Prepared, Slot, array_of
 from pcf.execution.dependencies import WHOLE, blocks_between, has_blocks
@@ -67,10 +68,15 @@ class RowLoader(Loader):
         del arguments
         return cls.queryset(viewer).filter(AnyOf(cls.key, Parameter("keys"))).order_by()
 
-    def _rows(self, keys: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+    def planned(self, keys: Sequence[Any]) -> PlannedRead:
+        """The statement of a batch."""
         using = router.db_for_read(self.model)
         values = {**self.arguments, "keys": array_of(keys), "viewer": self.viewer.id}
-        rows = self._statement(using).rows(using, values)
+        return PlannedRead(using, self._statement(using), values)
+
+    def _rows(self, keys: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        using, statement, values = self.planned(keys)
+        rows = statement.rows(using, values)
         if self.row_dependency is not None:
             primary_key = itemgetter(self._names().index(key_of(self.model)))
             self.dependencies.add(self.row_dependency, set(map(primary_key, rows)))

@@ -37,7 +37,7 @@ from pcf.database.commits import Finish, Outcome, may_write, prepare
 from pcf.database.connection import GRACE, Connection
 from pcf.database.errors import ConnectionLost, OutcomeUnknown, OutOfResources
 from pcf.database.pool import Pool
-from pcf.database.reads import ReadText, Rows
+from pcf.database.reads import Asked, ReadText, Rows
 from pcf.database.retry import Commit, is_out_of_resources, lost_reason
 from pcf.database.statements import Kind, kind_of, statement_budget, template_text, usual_limit
 from pcf.timeouts import current_timeout
@@ -249,14 +249,32 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.connection is None:
             self.ensure_connection()
         connection = cast(Connection, self.connection)
+        reader = self._reader(connection)
+        rows = reader.rows(read, params)
+        if reader.keeps_rows and len(rows) > _KEPT_ROWS:
+            connection.reader = None
+        return rows
+
+    def _reader(self, connection: Connection) -> Reader:
         reader: Reader | None = connection.reader
         if reader is None or reader.timezone is not self.timezone:
             reader = connection.reader = Reader(self.cursor().cursor, self)
         reader.db = self
-        rows = reader.rows(read, params)
-        if len(rows) > _KEPT_ROWS:
-            connection.reader = None  # the cursor may keep them, too
-        return rows
+        return reader
+
+    def read_ahead(self, asked: Sequence[Asked]) -> None:
+        """Send SELECTs at once that ``rows`` will be asked for in this order, where that can be;
+        it cannot before the first statement. Never fails: ``rows`` does.
+        """
+        connection = self.connection
+        if connection is None or connection.closed or self.execute_wrappers or self.queries_logged:
+            return
+        self._reader(connection).read_ahead(asked)
+
+    def forget_ahead(self) -> None:
+        """Forget what was read ahead and not asked for."""
+        if self.connection is not None and self.connection.reads is not None:
+            self.connection.reads.forget_ahead()
 
     def chunked_cursor(self) -> CursorWrapper:
         """Django's server-side cursor, whose every FETCH would have the full limit; in a

@@ -13,7 +13,7 @@ from pcf import metrics
 from pcf.apps import config
 from pcf.database.errors import ConnectionLost, OutOfResources
 from pcf.database.pool import backoff
-from pcf.database.reads import PreparedReads, ReadText, Rows
+from pcf.database.reads import Asked, Outcome, PreparedReads, ReadText, Rows
 from pcf.database.retry import is_out_of_resources, lost_reason, may_repeat
 from pcf.database.statements import Watch, template_text, with_limit
 from pcf.errors import ClientError
@@ -174,13 +174,57 @@ class Reader(DeadlineCursor):
 
     _read = ReadText("", b"")
     _found: Rows = []
+    keeps_rows = False  # the cursor does, of its last statement
 
     def rows(self, read: ReadText, params: Sequence[Any]) -> Rows:
         """All rows. Raises what executing raises."""
-        self._read = read
+        self._read, self.keeps_rows = read, False
         self.run(read.text, params)
         found, self._found = self._found, []
         return found
+
+    def read_ahead(self, asked: Sequence[Asked]) -> None:
+        """Send what will be read next at once, where that can be: ``rows`` finds it then, in this
+        order. What fails here fails there.
+        """
+        connection = self.cursor.connection
+        reads = self._reads()
+        if reads is None:
+            return
+        try:
+            limit = Watch(connection, asked[0][0].text).limit
+            if not limit:
+                reads.read_ahead(asked)
+        except ClientError:  # no time: whoever reads is told
+            pass
+        finally:
+            connection.deadline = None
+
+    def _once(self, sql: Any, params: Any) -> Any:
+        reads: PreparedReads | None = self.cursor.connection.reads
+        if reads is not None and reads.is_ahead:
+            outcome = reads.ahead(self._read, params)
+            if outcome is not None and self._take(reads, outcome, sql):
+                return
+        super()._once(sql, params)
+
+    def _take(self, reads: PreparedReads, outcome: Outcome, sql: Any) -> bool:
+        """Whether what was sent ahead has rows, or has to be sent as text instead."""
+        watch = Watch(self.cursor.connection, sql)
+        others = [read.text for read, _ in outcome.others if read is not self._read]
+        watch.took(outcome.seconds, others)
+        try:
+            with self.db.wrap_database_errors:
+                found = reads.rows_of(outcome)
+        except BaseException as error:
+            watch.took(outcome.since, others)
+            self._failed(watch, error)
+            raise
+        if found is None:
+            return False
+        watch.done()
+        self._found = found
+        return True
 
     def _send(self, limit: str, sql: Any, params: Any) -> Any:
         reads = None if limit else self._reads()
@@ -190,6 +234,7 @@ class Reader(DeadlineCursor):
             if found is not None:
                 self._found = found
                 return
+        self.keeps_rows = True
         super()._send(limit, sql, params)
         self._found = self.fetchall()
 

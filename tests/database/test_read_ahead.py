@@ -1,0 +1,258 @@
+"""Statements that are sent at once, and what can go wrong with them."""
+
+from dataclasses import replace
+from time import monotonic
+
+import pytest
+from django.db import DataError, transaction
+
+from pcf.database.ahead import read_ahead
+from pcf.database.errors import ConnectionLost
+from pcf.database.reads import ReadText
+from pcf.database.retry import idempotent_reads
+from pcf.database.statements import count_queries, fingerprint
+from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
+
+SUM = ReadText("SELECT %s::int + %s::int", b"SELECT $1::int + $2::int")
+DIVISION = ReadText("SELECT 1 / %s::int", b"SELECT 1 / $1::int")
+SLEEP = ReadText("SELECT pg_sleep(%s::float)::text", b"SELECT pg_sleep($1::float)::text")
+SERIES = ReadText(
+    "SELECT repeat('x', 100) FROM generate_series(1, %s::int)",
+    b"SELECT repeat('x', 100) FROM generate_series(1, $1::int)",
+)
+HARMLESS = ((SUM, [1, 2]), (DIVISION, [1]), (SLEEP, [0]), (SERIES, [1]))
+
+
+@pytest.fixture
+def db(proxied):
+    """A wrapper behind the proxy that has prepared all of the statements."""
+    with proxied.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    prepare(proxied)
+    return proxied
+
+
+@pytest.fixture(autouse=True)
+def _in_a_request():
+    with activate(TimeoutContext.start("http", 30.0)), idempotent_reads():
+        yield
+
+
+def prepare(db):
+    for read, parameters in HARMLESS * 2:
+        db.rows(read, parameters)
+
+
+def reach(proxy, action):
+    """How many round trips ``action`` takes, and what it returns."""
+    before = proxy.round_trips
+    result = action()
+    return proxy.round_trips - before, result
+
+
+def all_rows(db, asked):
+    return [db.rows(read, parameters) for read, parameters in asked]
+
+
+ASKED = [(SUM, [1, 2]), (DIVISION, [1]), (SUM, [3, 4])]
+FOUND = [[(3,)], [(1,)], [(7,)]]
+
+
+def test_many_statements_are_one_round_trip_and_each_is_counted(db, proxy):
+    assert reach(proxy, lambda: all_rows(db, ASKED)) == (3, FOUND)
+    with count_queries(keep_texts=True) as log:
+        assert reach(proxy, lambda: db.read_ahead(ASKED))[0] == 1
+        assert reach(proxy, lambda: all_rows(db, ASKED)) == (0, FOUND)
+    assert log.statements == [read.text for read, _ in ASKED]
+
+
+def test_what_is_large_comes_as_a_whole(db):
+    asked = [(SERIES, [20_000]), (SUM, [1, 2]), (SERIES, [30_000])]
+    db.read_ahead(asked)
+    assert [len(rows) for rows in all_rows(db, asked)] == [20_000, 1, 30_000]
+
+
+def test_what_is_not_asked_for_is_forgotten(db):
+    db.read_ahead(ASKED)
+    assert db.rows(SUM, [5, 6]) == [(11,)]  # not [1, 2]
+    db.read_ahead(ASKED)
+    db.forget_ahead()
+    assert all_rows(db, ASKED) == FOUND
+    assert db.rows(SUM, [5, 6]) == [(11,)]
+
+
+def test_other_statements_of_the_connection_are_not_disturbed(db):
+    db.read_ahead(ASKED)
+    with db.cursor() as cursor:
+        cursor.execute("SELECT 'another'")
+        assert cursor.fetchone() == ("another",)
+    assert all_rows(db, ASKED) == FOUND
+
+
+def test_a_statement_that_fails_fails_alone(db):
+    asked = [(SUM, [1, 2]), (DIVISION, [0]), (SUM, [3, 4]), (DIVISION, [1])]
+    for _ in range(2):
+        db.read_ahead(asked)
+        assert db.rows(*asked[0]) == [(3,)]
+        with pytest.raises(DataError):
+            db.rows(*asked[1])
+        assert all_rows(db, asked[2:]) == [[(7,)], [(1,)]]
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_cut_connection_is_replaced(db, failing):
+    """Whichever of the answers does not come."""
+    asked = [(SERIES, [1_000]), (SERIES, [1_001]), (SERIES, [1_002])]
+    db.read_ahead(asked)
+    pid = db.connection.info.backend_pid
+    one = 112 * 1_000  # bytes of an answer, about
+    with Cut(db, failing * one + 500):
+        db.read_ahead(asked)
+    assert [len(rows) for rows in all_rows(db, asked)] == [1_000, 1_001, 1_002]
+    assert db.connection.info.backend_pid != pid
+
+
+class Cut:
+    """For the block: every connection breaks when so many bytes of answers have come."""
+
+    def __init__(self, db, size):
+        self.db, self.size = db, size
+
+    def __enter__(self):
+        self.db.forget_ahead()
+        self.db.proxy.cut_after(self.size)
+
+    def __exit__(self, *_):
+        self.db.proxy.cut_after(None)
+
+
+@pytest.fixture(autouse=True)
+def _proxy_of_db(request):
+    if "db" in request.fixturenames:
+        request.getfixturevalue("db").proxy = request.getfixturevalue("proxy")
+
+
+def test_a_connection_that_had_been_cut_before_is_replaced(db, proxy):
+    proxy.cut()
+    db.read_ahead(ASKED)
+    assert all_rows(db, ASKED) == FOUND
+
+
+def test_what_may_not_be_repeated_is_not(db, proxy):
+    with idempotent_reads(False), Cut(db, 10):
+        db.read_ahead(ASKED)
+        with pytest.raises(ConnectionLost):
+            db.rows(*ASKED[0])
+
+
+def test_their_time_is_counted_once(db, proxy, caplog, settings):
+    settings.PCF = replace(settings.PCF, database=replace(settings.PCF.database, slow_statement=1))
+    asked = [(SLEEP, [0.6]), (SUM, [1, 2]), (SLEEP, [0.6])]
+    with count_queries() as log:
+        assert reach(proxy, lambda: db.read_ahead(asked))[0] == 1
+        assert all_rows(db, asked) == [[("",)], [(3,)], [("",)]]
+    assert 1.2 <= log.seconds < 2.4
+    (line,) = [record for record in caplog.records if "SLOW QUERY" in record.message]
+    assert line.facts["sent_with"] == [fingerprint(SUM.text)]  # may have been what took so long
+
+
+def test_together_they_have_the_time_of_one_statement(db, proxy, configure):
+    configure("timeouts", database=0.5, min_database_budget=0.1)
+    db.close_pool()
+    prepare(db)
+    asked = [(SLEEP, [0.4]), (SUM, [1, 2]), (SLEEP, [0.4]), (SLEEP, [0.4])]
+    db.read_ahead(asked)
+    with pytest.raises(DeadlineExceeded):
+        all_rows(db, asked)
+
+
+def test_the_deadline_is_of_the_statement_that_passes_it(db, configure):
+    configure("timeouts", database=0.5, min_database_budget=0.1)
+    db.close_pool()
+    prepare(db)
+    asked = [(SUM, [1, 2]), (SLEEP, [5]), (SUM, [3, 4])]
+    db.read_ahead(asked)
+    assert db.rows(*asked[0]) == [(3,)]
+    with pytest.raises(DeadlineExceeded) as caught:
+        db.rows(*asked[1])
+    assert (caught.value.layer, caught.value.limit) == ("database", 0.5)
+    assert db.rows(*asked[2]) == [(7,)]
+
+
+def test_a_server_that_stays_silent_is_given_up(db, proxy, configure):
+    configure("timeouts", database=0.5, min_database_budget=0.1)
+    db.close_pool()
+    prepare(db)
+    proxy.freeze()
+    started = monotonic()
+    db.read_ahead(ASKED)
+    with pytest.raises(DeadlineExceeded):
+        db.rows(*ASKED[0])
+    assert monotonic() - started < 5
+    assert db.connection is None
+
+
+def test_without_time_nothing_is_sent(db, proxy):
+    with activate(TimeoutContext.start("http", 0.001)):
+        assert reach(proxy, lambda: db.read_ahead(ASKED))[0] == 0
+        with pytest.raises(DeadlineExceeded):
+            db.rows(*ASKED[0])
+    assert all_rows(db, ASKED) == FOUND
+
+
+def test_statements_that_are_not_prepared_are_sent_one_by_one(db, proxy):
+    new = ReadText("SELECT %s::int", b"SELECT $1::int")
+    asked = [(new, [1]), (SUM, [1, 2])]
+    assert reach(proxy, lambda: db.read_ahead(asked))[0] == 0
+    assert all_rows(db, asked) == [[(1,)], [(3,)]]
+
+
+def test_in_a_transaction_they_are_sent_one_by_one(db, proxy):
+    with transaction.atomic(db.alias):
+        db.rows(*ASKED[0])
+        assert reach(proxy, lambda: db.read_ahead(ASKED))[0] == 0
+        assert all_rows(db, ASKED) == FOUND
+
+
+def test_a_result_type_that_changed_is_read_all_the_same(db, one):
+    read = ReadText("SELECT * FROM changed", b"SELECT * FROM changed")
+    one(db, "CREATE TABLE changed (n integer)")
+    try:
+        for _ in range(2):
+            db.rows(read, [])
+        one(db, "ALTER TABLE changed ADD COLUMN m integer DEFAULT 1")
+        one(db, "INSERT INTO changed VALUES (7)")
+        asked = [(SUM, [1, 2]), (read, []), (SUM, [3, 4])]
+        db.read_ahead(asked)
+        assert all_rows(db, asked) == [[(3,)], [(7, 1)], [(7,)]]
+    finally:
+        one(db, "DROP TABLE changed")
+
+
+class _Statement:
+    """As a Prepared of one of the texts above."""
+
+    def __init__(self, read):
+        self.read = read
+
+    def asked(self, values):
+        return None if values is None else (self.read, values)
+
+
+def test_the_block_finds_them_and_nothing_is_left_behind(db, proxy):
+    planned = [(db.alias, _Statement(read), values) for read, values in ASKED]
+    planned.insert(1, (db.alias, _Statement(SUM), None))  # nothing can match
+    with read_ahead(planned):
+        assert reach(proxy, lambda: all_rows(db, ASKED[:1])) == (0, FOUND[:1])
+    assert reach(proxy, lambda: all_rows(db, ASKED[1:])) == (2, FOUND[1:])
+    with pytest.raises(ZeroDivisionError), read_ahead(planned):
+        raise ZeroDivisionError
+    assert reach(proxy, lambda: all_rows(db, ASKED)) == (3, FOUND)
+
+
+def test_one_alone_is_not_sent_ahead(db, proxy):
+    def read():
+        with read_ahead([(db.alias, _Statement(SUM), [1, 2])]):
+            pass
+
+    assert reach(proxy, read)[0] == 0
