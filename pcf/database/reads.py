@@ -22,6 +22,8 @@ from psycopg.generators import execute, fetch_many, send
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
+from pcf.database.times import ReadContext
+
 Rows = list[tuple[Any, ...]]
 
 _numbers = count(1)
@@ -76,7 +78,7 @@ class PreparedReads:
         self._connection = connection
         self._size = size
         self._names: OrderedDict[bytes, bytes] = OrderedDict()
-        self._transformer = Transformer(context)
+        self._transformer = Transformer(ReadContext(context, timezone))
         self._ahead: deque[Outcome] = deque()
 
     def rows(self, read: ReadText, parameters: Sequence[Any]) -> Rows | None:

@@ -42,6 +42,11 @@ class RowLoader(Loader):
     constants: ClassVar[tuple[str, ...]] = ()
     """The arguments that are part of the statement's text; all others are its parameters."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # by the ids of the lists of keys, which are kept so that the ids are theirs
+        self._planned: dict[int, tuple[Sequence[Any], PlannedRead]] = {}
+
     @classmethod
     def queryset(cls, viewer: Viewer) -> "QuerySet[Any, Any]":
         """The rows that ``viewer`` may see.
@@ -70,12 +75,18 @@ class RowLoader(Loader):
 
     def planned(self, keys: Sequence[Any]) -> PlannedRead:
         """The statement of a batch."""
+        planned = self._plan(keys)
+        self._planned[id(keys)] = keys, planned
+        return planned
+
+    def _plan(self, keys: Sequence[Any]) -> PlannedRead:
         using = router.db_for_read(self.model)
         values = {**self.arguments, "keys": array_of(keys), "viewer": self.viewer.id}
         return PlannedRead(using, self._statement(using), values)
 
     def _rows(self, keys: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
-        using, statement, values = self.planned(keys)
+        _, planned = self._planned.pop(id(keys), (keys, None))
+        using, statement, values = planned or self._plan(keys)
         rows = statement.rows(using, values)
         if self.row_dependency is not None:
             primary_key = itemgetter(self._names().index(key_of(self.model)))
