@@ -6,12 +6,16 @@ from graphql import GraphQLResolveInfo
 
 from pcf.execution.dependencies import WHOLE
 from pcf.execution.edges import Edge, RootEdge, Route, page_of
+from pcf.execution.hints import CacheHint, cache_hints
 from pcf.execution.paging import parse_id
 from pcf.execution.rows import needs
 from users.models import User
 from users.policy import may_see_email
 
+SHARED = CacheHint(shared=True)  # all viewers see the same users
 
+
+@cache_hints(id=SHARED, name=SHARED, created_at=SHARED)
 class UserType(DjangoObjectType):
     """A person who writes notes."""
 
@@ -38,6 +42,7 @@ class UserType(DjangoObjectType):
         return user.email if may_see_email(info.context.viewer, user.id) else None
 
 
+@cache_hints(users=SHARED, user=SHARED)
 class UserQuery(graphene.ObjectType):
     """Queries for users."""
 

@@ -27,7 +27,7 @@ from pcf.execution.dependencies import Dependencies
 from pcf.viewer import ANONYMOUS, Viewer
 
 NO_ENTRY = "none"  # the outcome of a flight whose response will not be found in the cache
-SHARED_NAME = "public"  # of responses that are the same for all viewers
+SHARED_NAME = "shared"  # of responses that are the same for all viewers
 
 
 class Question(NamedTuple):

@@ -2,7 +2,7 @@
 
 An app declares them at its graphene types::
 
-    @cache_hints(tags=CacheHint(public=True, max_age=60), tag=CacheHint(public=True))
+    @cache_hints(tags=CacheHint(public=True, max_age=60), tag=CacheHint(shared=True))
     class TagQuery(graphene.ObjectType): ...
 
 The hint of an operation is found from its selections before it is run: what ``@skip`` or
@@ -10,7 +10,7 @@ The hint of an operation is found from its selections before it is run: what ``@
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from graphene.utils.str_converters import to_camel_case
@@ -37,18 +37,25 @@ EVERY = "*"
 class CacheHint:
     """How a field, or all of an operation, may be cached.
 
-    ``max_age`` is in seconds, 0 means never, None that nothing limits it. ``public`` says that the
-    value is the same for every viewer. ``stale`` is for how many seconds after its max age the
-    value may be served while it is made anew.
+    ``max_age`` is in seconds, 0 means never, None that nothing limits it. ``shared`` says that the
+    value is the same for every viewer, so that one response serves all; ``public`` that, and that
+    HTTP caches may keep it, which do not learn of writes. ``stale`` is for how many seconds after
+    its max age the value may be served while it is made anew.
     """
 
     max_age: int | None = None
     public: bool = False
     stale: int = 0
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if (self.max_age or 0) < 0 or self.stale < 0:
             raise ValueError("max_age and stale are seconds, 0 or more")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one response serves all viewers."""
+        return self.shared or self.public
 
 
 NO_HINT = CacheHint()
@@ -60,11 +67,11 @@ def cache_hints(
     """Declare hints at a graphene type: of single fields by their names in Python, and of every
     field that has none of its own.
 
-    Raises TypeError for a field that the type does not have, and for ``every`` being public: what
-    all viewers may see is said field by field.
+    Raises TypeError for a field that the type does not have, and for ``every`` being shared or
+    public: what all viewers may see is said field by field.
     """
-    if every is not None and every.public:
-        raise TypeError("public is declared field by field, not for every field of a type")
+    if every is not None and every.is_shared:
+        raise TypeError("shared and public are declared field by field, not for all of a type")
 
     def declare(graphene_type: type[T]) -> type[T]:
         known = graphene_type._meta.fields  # type: ignore[attr-defined]  # noqa: SLF001
@@ -82,8 +89,8 @@ def cache_hints(
 def operation_hint(
     schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode
 ) -> CacheHint:
-    """The hint of an operation of a valid document: the smallest age, public only when every
-    field is, stale only when every field that leads to objects says so.
+    """The hint of an operation of a valid document: the smallest age, public or shared only when
+    every field is, stale only when every field that leads to objects says so.
     """
     fragments = {
         node.name.value: node
@@ -96,6 +103,7 @@ def operation_hint(
     return CacheHint(
         max_age=min(ages, default=None),
         public=all(hint.public for hint in found),
+        shared=all(hint.is_shared for hint in found),
         stale=min((hint.stale for hint in found), default=0),
     )
 
@@ -138,7 +146,7 @@ class _Reader:
             yield from self.hints(field_type, node.selection_set, hint.stale)
         else:  # a leaf is as stale as the object it belongs to
             stale = hint.stale or stale
-            yield CacheHint(max_age=hint.max_age, public=hint.public, stale=stale)
+            yield replace(hint, stale=stale)
 
 
 def _declared(parent: Any, field: str) -> CacheHint:

@@ -108,7 +108,7 @@ class Finder:
                 token=token,
                 viewer=journey.viewer or ANONYMOUS,
                 digest=journey.digest,
-                shared=journey.hint.public,
+                shared=journey.hint.is_shared,
                 join=journey.digest is not None,
                 gzip=request.accepts_gzip,
                 tag=known_tag(request),

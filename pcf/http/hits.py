@@ -147,7 +147,7 @@ class Hits:
             return
         known = self._known.find(arrival.known_as) if arrival.known_as else None
         if known is not None:
-            name = entry_name(lookup.viewer, known.digest, shared=known.hint.public)
+            name = entry_name(lookup.viewer, known.digest, shared=known.hint.is_shared)
             self._cache.land(name, lookup.flight)
 
     def _find(self, request: GraphQLRequest, arrival: Arrival) -> Known | None:
@@ -170,14 +170,14 @@ class Hits:
                 return None
         if coding is None or coding == _NONE:
             return None
-        shared = known.hint.public
+        shared = known.hint.is_shared
         return self._cache.shortcut(token, credentials, known.digest, coding, shared=shared)
 
     def _question(self, known: Known, token: str | None, request: GraphQLRequest) -> Question:
         return Question(
             token=token,
             digest=known.digest,
-            shared=known.hint.public,
+            shared=known.hint.is_shared,
             join=True,
             gzip=request.accepts_gzip,
             tag=known_tag(request),

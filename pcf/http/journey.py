@@ -55,4 +55,4 @@ class Journey:
     @property
     def entry_name(self) -> str:
         """The name of the response in the cache; only once the viewer is known."""
-        return entry_name(self.viewer or ANONYMOUS, self.digest or "", shared=self.hint.public)
+        return entry_name(self.viewer or ANONYMOUS, self.digest or "", shared=self.hint.is_shared)

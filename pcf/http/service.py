@@ -254,8 +254,8 @@ class GraphQLService:
         """Execute the operation, with a context and loaders of its own."""
         request, document, viewer = journey.request, journey.document, journey.viewer
         assert document is not None and viewer is not None  # noqa: S101, PT018
-        # what is declared public is computed for nobody, so a wrong declaration shows nothing
-        context = RequestContext(ANONYMOUS if journey.hint.public else viewer)
+        # what is the same for all is computed for nobody: a wrong declaration shows nothing
+        context = RequestContext(ANONYMOUS if journey.hint.is_shared else viewer)
         try:
             with span("execution"):
                 result = execute(

@@ -49,7 +49,7 @@ def test_cache_stats_tells_what_there_is(live_world, ask, capsys):
     told = " ".join(run(capsys, "cache_stats").split())
     for line in (
         "responses, anonymous 1 ",
-        "responses, public 1 ",
+        "responses, shared 1 ",
         "responses, one viewer's 1 ",
         "credentials 1 ",
         "hit rate, 24 hours",
@@ -62,17 +62,17 @@ def test_cache_stats_tells_what_there_is(live_world, ask, capsys):
     ("arguments", "gone"),
     [
         (["--viewer", "anonymous"], {"anonymous"}),
-        (["--viewer", "public"], {"public"}),
-        (["--type", "Tag"], {"public"}),
+        (["--viewer", "shared"], {"shared"}),
+        (["--type", "Tag"], {"shared"}),
         (["--type", "Note"], {"anonymous", "ann"}),
-        (["--all"], {"anonymous", "ann", "public"}),
+        (["--all"], {"anonymous", "ann", "shared"}),
     ],
 )
 def test_flush_cache_removes_what_is_named_and_nothing_else(
     live_world, ask, capsys, arguments, gone
 ):
     token = token_for(live_world.ann)
-    asked = {"anonymous": (NOTES, None), "ann": (NOTES, token), "public": (TAGS, None)}
+    asked = {"anonymous": (NOTES, None), "ann": (NOTES, token), "shared": (TAGS, None)}
     for query, whose in asked.values():
         ask(query, whose)
     run(capsys, "flush_cache", *arguments)
@@ -86,7 +86,7 @@ def test_flush_cache_of_a_user_and_of_nobody(live_world, ask, capsys):
     told = run(capsys, "flush_cache", "--user", str(live_world.ann.pk))
     assert told == f"1 cached entry of viewer {live_world.ann.pk} removed\n"
     assert ask(NOTES).cache_status == "pcf; hit"
-    with pytest.raises(CommandError, match="A viewer is a user's id, anonymous or public"):
+    with pytest.raises(CommandError, match="A viewer is a user's id, anonymous or shared"):
         call_command("flush_cache", "--viewer", "nobody")
 
 

@@ -40,9 +40,9 @@ def limited(server):
 @pytest.fixture(scope="module")
 def workers(limited):
     process = limited.process.pid
-    found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    assert len(found) == 2
-    return [int(worker) for worker in found]
+    children = Path(f"/proc/{process}/task/{process}/children")
+    wait_for(lambda: len(children.read_text().split()) == 2)  # the first may be ready before
+    return [int(worker) for worker in children.read_text().split()]
 
 
 @contextmanager

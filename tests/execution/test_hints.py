@@ -37,8 +37,10 @@ class Part(graphene.ObjectType):
     fresh = graphene.Field(Leaf)
 
 
+@cache_hints(once=CacheHint(shared=True, max_age=60))
 class Query(Part):
     plain = graphene.Int()
+    once = graphene.Int()
     book = graphene.Field(Named)
 
 
@@ -75,10 +77,28 @@ def test_the_smallest_wins_and_public_needs_every_field(query, max_age, public, 
     assert (found.max_age, found.public, found.stale) == (max_age, public, stale)
 
 
+@pytest.mark.parametrize(
+    ("query", "shared", "public"),
+    [
+        ("{ once }", True, False),
+        ("{ fresh { id } }", True, True),
+        ("{ once fresh { id } }", True, False),
+        ("{ once plain }", False, False),
+        ("{ once plain @skip(if: true) }", False, False),
+        ("{ once fresh { secret } }", False, False),
+    ],
+)
+def test_shared_needs_every_field_to_be_shared_or_public(query, shared, public):
+    found = hint(query)
+    assert (found.is_shared, found.public) == (shared, public)
+
+
 def test_declarations_that_cannot_be_meant_are_refused():
     with pytest.raises(TypeError, match="Leaf has no field nope"):
         cache_hints(nope=PUBLIC)(Leaf)
     with pytest.raises(TypeError, match="field by field"):
         cache_hints(PUBLIC)
+    with pytest.raises(TypeError, match="field by field"):
+        cache_hints(CacheHint(shared=True))
     with pytest.raises(ValueError, match="seconds"):
         CacheHint(max_age=-1)

@@ -6,9 +6,14 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client
 from django_redis import get_redis_connection
+from graphql import parse
 
+from pcf.execution.execute import execute
 from pcf.execution.hints import CacheHint
+from pcf.execution.request import RequestContext
 from pcf.http import service
+from pcf.schema import schema
+from pcf.viewer import ANONYMOUS, Viewer
 from tests.conftest import token_for
 
 NOTES = "{ notes { title } }"
@@ -55,6 +60,43 @@ def test_public_responses_are_shared_by_all_viewers_and_no_others_are(live_world
     assert get(NOTES, ann)["Cache-Status"] == "pcf; fwd=miss; stored"
     assert get(NOTES, bob)["Cache-Status"] == "pcf; fwd=miss; stored"
     assert get(TAGS, "nobody's").status_code == 401
+
+
+SHARED = [
+    "{ users { id name createdAt } }",
+    "query($id: ID = 1) { user(id: $id) { name } }",
+    "{ tags { id } users { id } }",
+]
+OWN = ["{ users { email } }", "{ users { notes { id } } }", "{ me { id } }"]
+
+
+@pytest.mark.parametrize("query", SHARED)
+def test_what_is_declared_shared_is_kept_once_and_by_no_one_else(live_world, get, query):
+    ann, bob = token_for(live_world.ann), token_for(live_world.bob)
+    assert get(query, ann)["Cache-Status"] == "pcf; fwd=miss; stored"
+    for token in (ann, bob, None):
+        found = get(query, token)
+        assert found["Cache-Status"] == "pcf; hit"
+        assert found["Cache-Control"] == "private, no-cache"
+        assert found["Vary"] == "Accept, Accept-Encoding, Authorization"
+
+
+@pytest.mark.parametrize("query", OWN)
+def test_one_field_that_is_not_makes_it_the_viewers_own(live_world, get, query):
+    for viewer in (live_world.ann, live_world.bob):
+        assert get(query, token_for(viewer))["Cache-Status"] == "pcf; fwd=miss; stored"
+
+
+@pytest.mark.parametrize("query", [*SHARED, TAGS, FRAGMENTS])
+def test_what_is_declared_shared_or_public_is_the_same_for_everyone(live_world, query):
+    """Executed for each of them, as it is not when they ask."""
+    viewers = [ANONYMOUS, *(Viewer(user.pk) for user in (live_world.ann, live_world.bob))]
+    viewers.append(Viewer(live_world.staff.pk, is_staff=True))
+    answers = [
+        execute(schema.graphql_schema, parse(query), context_value=RequestContext(viewer))
+        for viewer in viewers
+    ]
+    assert all(answer == answers[0] and answer.errors is None for answer in answers)
 
 
 def test_a_write_removes_public_responses_too(live_world, get):
@@ -142,7 +184,7 @@ def stale_tags(monkeypatch):
 def expire(settings, left):
     """Let every stored response have ``left`` ms in Redis."""
     client = get_redis_connection("default")
-    for name in client.scan_iter(match=f"{settings.PCF.cache.prefix}:e:public:*"):
+    for name in client.scan_iter(match=f"{settings.PCF.cache.prefix}:e:shared:*"):
         client.pexpire(name, left)
 
 

@@ -58,7 +58,7 @@ def as_user(user):
 def forget(settings):
     """Let no response be in the cache."""
     client = get_redis_connection("default")
-    for name in client.scan_iter(match=f"{settings.PCF.cache.prefix}:e:anonymous:*"):
+    for name in client.scan_iter(match=f"{settings.PCF.cache.prefix}:e:shared:*"):
         client.delete(name)
 
 
@@ -132,7 +132,7 @@ def test_without_the_points_what_is_stale_is_served_and_made_anew_by_others(
     assert call(front, post(query)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
     call(front, post(USERS))  # and nothing is left
     client = get_redis_connection("default")
-    for name in client.scan_iter(match=f"{settings.PCF.cache.prefix}:e:public:*"):
+    for name in client.scan_iter(match=f"{settings.PCF.cache.prefix}:e:shared:*"):
         client.pexpire(name, 50_000)
     for _ in range(2):
         assert call(front, post(query)).headers["Cache-Status"].startswith("pcf; hit; ttl=-")
