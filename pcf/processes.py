@@ -65,6 +65,15 @@ def limit_arenas() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS)
 
 
+def give_back_memory() -> None:
+    """Give the system back what the C library keeps of freed memory, in the middle of its pools,
+    too: of its own accord it gives back only what is free at their ends. Takes some milliseconds
+    without the interpreter. Other C libraries than glibc have nothing to call.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class _Identity:
     """Under which name this process writes its metrics; reading it costs no system call."""
 

@@ -190,3 +190,30 @@ def test_threads_share_the_pools_of_the_c_library(tmp_path):
         assert arenas("limited") <= processes.ARENAS < arenas("as it comes")
     else:
         processes.limit_arenas()  # has nothing to do, and does not fail
+
+
+HOLES = """
+import os
+from pathlib import Path
+from pcf.processes import give_back_memory
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+blocks = [bytes(20_000) for _ in range(5_000)]
+for number in range(len(blocks)):
+    if number % 50:
+        blocks[number] = None
+before = resident()
+give_back_memory()
+print(before - resident())
+"""
+
+
+def test_memory_that_was_freed_is_given_back():
+    """100 MB with holes, of which 2 MB are in use."""
+    told = subprocess.run(
+        [sys.executable, "-c", HOLES], check=True, capture_output=True, text=True
+    ).stdout
+    if platform.libc_ver()[0] == "glibc":
+        assert int(told) > 50_000_000
+    else:
+        assert told  # nothing to call, and no failure

@@ -25,18 +25,27 @@ def read_ahead(planned: Sequence[PlannedRead]) -> Iterator[None]:
 
     Where that cannot be (see ``pcf.database.reads``) each is sent when it is run, as ever.
     """
-    by_alias: dict[str, list[Asked]] = {}
-    for using, statement, values in planned:
-        asked = statement.asked(values)
-        if asked is not None:
-            by_alias.setdefault(using, []).append(asked)
-    many: list[Any] = []
+    ahead = []
+    for alias, asked in _by_alias(planned).items():
+        if len(asked) > 1:
+            connection: Any = connections[alias]
+            reads = connection.read_ahead(asked)
+            if reads is not None:
+                ahead.append((connection, reads))
     try:
-        for alias, each in by_alias.items():
-            if len(each) > 1:
-                many.append(connections[alias])
-                many[-1].read_ahead(each)
         yield
     finally:
-        for connection in many:
-            connection.forget_ahead()
+        for connection, reads in ahead:
+            connection.forget_ahead(reads)
+
+
+def _by_alias(planned: Sequence[PlannedRead]) -> dict[str, list[Asked]]:
+    found: dict[str, list[Asked]] = {}
+    for using, statement, values in planned:
+        try:
+            asked = statement.asked(values)
+        except KeyError:  # running it says which value is missing
+            return {}
+        if asked is not None:
+            found.setdefault(using, []).append(asked)
+    return found

@@ -3,15 +3,14 @@
 A statement is prepared when a connection sends it for the second time. It then goes by its name,
 its parameters as text whose types the server has inferred.
 
-Several that are prepared can be sent at once (libpq's pipeline mode): server and client then wake
-up once for all of them. Small results come together, so which of them took how long is not known.
+Several that are prepared can be sent at once (libpq's pipeline mode): neither server nor client
+waits for the other between them.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from itertools import count
-from time import monotonic
 from typing import Any, NamedTuple
 
 import psycopg
@@ -20,7 +19,7 @@ from psycopg.abc import AdaptContext, PQGen
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.generators import execute, fetch_many, send
 from psycopg.pq import ExecStatus
-from psycopg.pq.abc import PGresult
+from psycopg.pq.abc import PGconn, PGresult
 
 from pcf.database.times import ReadContext
 
@@ -52,15 +51,20 @@ Asked = tuple[ReadText, Sequence[Any]]
 
 
 class Outcome(NamedTuple):
-    """What came of a SELECT that was sent ahead: ``seconds`` after the one before, ``since`` they
-    were all sent. ``others`` were sent with it.
-    """
+    """What came of a SELECT that was sent ahead, with what ``begin`` returned for it."""
 
     asked: Asked
     result: PGresult | psycopg.Error
-    seconds: float
-    since: float
-    others: Sequence[Asked]
+    watch: Any
+
+
+def _result_and_sync(pgconn: PGconn) -> PQGen[PGresult]:
+    yield from send(pgconn)
+    results: list[PGresult] = yield from fetch_many(pgconn)
+    yield from fetch_many(pgconn)
+    if not results:
+        raise psycopg.OperationalError("the connection was lost before")
+    return results[-1]
 
 
 class PreparedReads:
@@ -95,47 +99,44 @@ class PreparedReads:
             result = self._result()
         return self._loaded(read, result)
 
-    def read_ahead(self, asked: Sequence[Asked]) -> None:
+    def read_ahead(self, asked: Sequence[Asked], begin: Callable[[ReadText], Any]) -> None:
         """Send SELECTs at once, all of which are prepared (otherwise this does nothing).
 
-        ``ahead`` gives what came of them, errors included; after an error there is no more. The
-        connection is as for ``rows``.
+        ``ahead`` gives what came of them, errors included; once the connection has failed there is
+        no more. ``begin`` is called when it is the turn of each. The connection is as for ``rows``.
         """
         names = [self._names.get(read.numbered) for read, _ in asked]
         if self._ahead or None in names or _NEW in names or _REFUSED in names:
             return
-        connection, pgconn = self._connection, self._connection.pgconn
+        for read, _ in asked:
+            self._names.move_to_end(read.numbered)
         values = [self._dumped(parameters) for _, parameters in asked]
-        started = monotonic()
+        connection, pgconn = self._connection, self._connection.pgconn
         with connection.lock:
             try:
                 pgconn.enter_pipeline_mode()
                 for name, each in zip(names, values, strict=True):
                     pgconn.send_query_prepared(name, each)  # type: ignore[arg-type]
-                pgconn.pipeline_sync()
-                connection.wait(self._receive(asked))
+                    pgconn.pipeline_sync()  # each is a transaction of its own, as when sent alone
+                for one in asked:
+                    self._receive(one, begin(one[0]))
                 pgconn.exit_pipeline_mode()
             except BaseException as error:
                 connection.close()  # more may still come, for which nobody asks any more
                 if not isinstance(error, psycopg.Error):
                     raise
-                if len(self._ahead) < len(asked):
-                    seconds = monotonic() - started
-                    one = asked[len(self._ahead)]
-                    self._ahead.append(Outcome(one, error, seconds, seconds, asked))
 
-    def _receive(self, asked: Sequence[Asked]) -> PQGen[None]:
-        """Wait for what comes of SELECTs; nothing does of those after one that failed."""
-        pgconn, sent = self._connection.pgconn, monotonic()
-        yield from send(pgconn)
-        before = sent
-        for one in asked:
-            result = (yield from fetch_many(pgconn))[-1]
-            now = monotonic()
-            if result.status != ExecStatus.PIPELINE_ABORTED:
-                self._ahead.append(Outcome(one, result, now - before, now - sent, asked))
-            before = now
-        yield from fetch_many(pgconn)  # the end of it all
+    def _receive(self, asked: Asked, watch: Any) -> None:
+        """Wait for what comes of the next SELECT."""
+        connection = self._connection
+        try:
+            result = connection.wait(_result_and_sync(connection.pgconn))
+        except psycopg.Error as error:
+            self._ahead.append(Outcome(asked, error, watch))
+            raise
+        finally:
+            watch.stop()
+        self._ahead.append(Outcome(asked, result, watch))
 
     @property
     def is_ahead(self) -> bool:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -199,7 +199,7 @@ class Watch:
     """
 
     __slots__ = (
-        "_budget", "_config", "_connection", "_kind", "_limit_ms", "_others", "_sql", "_started",
+        "_budget", "_config", "_connection", "_kind", "_limit_ms", "_seconds", "_sql", "_started",
         "limit",
     )  # fmt: skip
 
@@ -214,7 +214,7 @@ class Watch:
         self._kind = kind = kind_of(sql)
         self._budget: TimeoutContext | None = None
         self._limit_ms: int | None = None
-        self._others: Sequence[str] = ()
+        self._seconds: float | None = None  # once it has stopped
         self.limit = ""
         self._started = monotonic()
         if kind is not Kind.HOUSEKEEPING:
@@ -262,17 +262,15 @@ class Watch:
         error.statement = fingerprint(template_text(self._sql))
         return error
 
-    def took(self, seconds: float, others: Sequence[str]) -> None:
-        """The statement was sent before, together with ``others``, and took so long: nothing goes
-        in front of it now.
-        """
-        self._started = monotonic() - seconds
-        self._others = others
+    def stop(self) -> None:
+        """The answer is there; ``done`` or ``failed`` comes later. Nothing was sent in front."""
+        self._seconds = monotonic() - self._started
+        self._connection.deadline = None
         self.limit = ""
 
     def done(self) -> float:
         """The statement is over; gives back the seconds it took."""
-        seconds = monotonic() - self._started
+        seconds = monotonic() - self._started if self._seconds is None else self._seconds
         connection = self._connection
         connection.deadline = None
         if self.limit:
@@ -312,15 +310,12 @@ class Watch:
         budget = "none" if self._limit_ms is None else f"{self._limit_ms / 1_000:g} s"
         text = shape(template_text(self._sql))
         mark = fingerprint(template_text(self._sql))
-        facts: dict[str, Any] = {
+        facts = {
             "seconds": round(seconds, 4),
             "budget": budget,
             "fingerprint": mark,
             "statement": text,
         }
-        if self._others:  # whose time it may have been
-            facts["sent_with"] = [fingerprint(other) for other in self._others]
-            mark += " sent with " + ", ".join(facts["sent_with"])
         logger.warning(
             "SLOW QUERY %.3f s (budget %s, %s): %s",
             seconds,

@@ -23,8 +23,10 @@ from pcf.http.parsing import PlainParser, PlainRequest
 from pcf.http.reply import Reply
 from pcf.http.waiting import WaitingConnections
 from pcf.http.watchdog import Watchdog
+from pcf.processes import give_back_memory
 
 LOOK = 1.0  # seconds between two looks for connections whose clients are silent
+TIDY = 60.0  # seconds after which memory that was freed is given back
 IDLE_AT_END = 1.0  # seconds of silence after which a worker that ends closes a connection
 
 _ENDING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
@@ -91,7 +93,7 @@ class Worker(ThreadWorker):
         """Set up what the threads share."""
         self.keepalived_conns = self.waiting = WaitingConnections()
         self._jobs: Jobs[Work | HitLoop] = Jobs()
-        self._looked = monotonic()
+        self._looked = self._tidied = monotonic()
         self._trusting = Settings(self.cfg, forwarded_allow_ips=["*"])
         self._logs = self.log.access_log_enabled or self.cfg.statsd_host
 
@@ -126,6 +128,9 @@ class Worker(ThreadWorker):
         """Called in every turn of the main loop."""
         super().notify()
         counts.take(self.age, self.nr_conns)
+        if monotonic() - self._tidied > TIDY:
+            self._tidied = monotonic()
+            give_back_memory()
 
     def accept(self, listener: Any) -> None:
         """Accept a connection, unless a worker that has fewer is faster."""

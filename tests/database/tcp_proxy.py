@@ -16,12 +16,15 @@ class Proxy:
     """Listens on a port of its own and forwards to ``host:port``.
 
     ``round_trips`` counts the frontend messages that the server answers as a whole: simple queries
-    (Q) and the end of an extended exchange (S).
+    (Q) and the end of an extended exchange (S). ``turns`` counts how often a client spoke after
+    it had been answered: with ``delay``, how often it waited.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.target = (host, port)
         self.round_trips = 0
+        self.turns = 0
+        self._answered = True
         self.texts: list[str] = []
         self.flowing = threading.Event()
         self.flowing.set()
@@ -110,6 +113,8 @@ class Proxy:
                 self.flowing.wait()
                 if not counting and data and self.delay:
                     time.sleep(self.delay)
+                self.turns += counting and self._answered
+                self._answered = not counting
                 if counting:
                     buffer, started = self._count(buffer + data, started)
                     if self._cut_at_commit and COMMIT in data:

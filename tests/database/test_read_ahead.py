@@ -1,6 +1,5 @@
 """Statements that are sent at once, and what can go wrong with them."""
 
-from dataclasses import replace
 from time import monotonic
 
 import pytest
@@ -10,7 +9,7 @@ from pcf.database.ahead import read_ahead
 from pcf.database.errors import ConnectionLost
 from pcf.database.reads import ReadText
 from pcf.database.retry import idempotent_reads
-from pcf.database.statements import count_queries, fingerprint
+from pcf.database.statements import count_queries
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
 
 SUM = ReadText("SELECT %s::int + %s::int", b"SELECT $1::int + $2::int")
@@ -44,10 +43,13 @@ def prepare(db):
 
 
 def reach(proxy, action):
-    """How many round trips ``action`` takes, and what it returns."""
-    before = proxy.round_trips
-    result = action()
-    return proxy.round_trips - before, result
+    """How often ``action`` waits for the server, and what it returns."""
+    before, proxy.delay = proxy.turns, 0.1
+    try:
+        result = action()
+    finally:
+        proxy.delay = 0.0
+    return proxy.turns - before, result
 
 
 def all_rows(db, asked):
@@ -75,8 +77,7 @@ def test_what_is_large_comes_as_a_whole(db):
 def test_what_is_not_asked_for_is_forgotten(db):
     db.read_ahead(ASKED)
     assert db.rows(SUM, [5, 6]) == [(11,)]  # not [1, 2]
-    db.read_ahead(ASKED)
-    db.forget_ahead()
+    db.forget_ahead(db.read_ahead(ASKED))
     assert all_rows(db, ASKED) == FOUND
     assert db.rows(SUM, [5, 6]) == [(11,)]
 
@@ -103,7 +104,6 @@ def test_a_statement_that_fails_fails_alone(db):
 def test_a_cut_connection_is_replaced(db, failing):
     """Whichever of the answers does not come."""
     asked = [(SERIES, [1_000]), (SERIES, [1_001]), (SERIES, [1_002])]
-    db.read_ahead(asked)
     pid = db.connection.info.backend_pid
     one = 112 * 1_000  # bytes of an answer, about
     with Cut(db, failing * one + 500):
@@ -119,7 +119,6 @@ class Cut:
         self.db, self.size = db, size
 
     def __enter__(self):
-        self.db.forget_ahead()
         self.db.proxy.cut_after(self.size)
 
     def __exit__(self, *_):
@@ -145,25 +144,81 @@ def test_what_may_not_be_repeated_is_not(db, proxy):
             db.rows(*ASKED[0])
 
 
-def test_their_time_is_counted_once(db, proxy, caplog, settings):
-    settings.PCF = replace(settings.PCF, database=replace(settings.PCF.database, slow_statement=1))
-    asked = [(SLEEP, [0.6]), (SUM, [1, 2]), (SLEEP, [0.6])]
-    with count_queries() as log:
-        assert reach(proxy, lambda: db.read_ahead(asked))[0] == 1
-        assert all_rows(db, asked) == [[("",)], [(3,)], [("",)]]
-    assert 1.2 <= log.seconds < 2.4
-    (line,) = [record for record in caplog.records if "SLOW QUERY" in record.message]
-    assert line.facts["sent_with"] == [fingerprint(SUM.text)]  # may have been what took so long
-
-
-def test_together_they_have_the_time_of_one_statement(db, proxy, configure):
-    configure("timeouts", database=0.5, min_database_budget=0.1)
+def test_each_statement_has_its_own_time(db, configure, caplog):
+    """Together they take longer than one may."""
+    configure("timeouts", database=0.8, min_database_budget=0.1)
+    configure("database", slow_statement=0.5)
     db.close_pool()
     prepare(db)
-    asked = [(SLEEP, [0.4]), (SUM, [1, 2]), (SLEEP, [0.4]), (SLEEP, [0.4])]
+    asked = [(SLEEP, [0.6]), (SUM, [1, 2]), (SLEEP, [0.6]), (SLEEP, [0.6])]
+    with count_queries() as log:
+        db.read_ahead(asked)
+        assert all_rows(db, asked) == [[("",)], [(3,)], [("",)], [("",)]]
+    assert 1.8 <= log.seconds < 3
+    slow = [record.facts["statement"] for record in caplog.records if "SLOW" in record.message]
+    assert ["pg_sleep" in statement for statement in slow] == [True] * 3
+
+
+def test_a_turn_for_which_no_time_is_left_is_refused(db, configure):
+    configure("timeouts", database=0.8, min_database_budget=0.4)
+    db.close_pool()
+    prepare(db)
+    asked = [(SUM, [1, 2]), (SLEEP, [0.7]), (SUM, [3, 4])]
+    with activate(TimeoutContext.start("http", 1.0)):
+        db.read_ahead(asked)
+        assert all_rows(db, asked[:2]) == [[(3,)], [("",)]]
+        with pytest.raises(DeadlineExceeded, match="Insufficient"):
+            db.rows(*asked[2])
+    assert db.rows(*asked[2]) == [(7,)]
+
+
+def test_statements_that_are_sent_ahead_are_used(db, configure):
+    """Of those that are prepared the others make room."""
+    configure("database", prepared_statements=len(HARMLESS))
+    db.close()
+    db.close_pool()
+    prepare(db)
+    db.read_ahead(ASKED)  # SUM and DIVISION, which were used first
+    all_rows(db, ASKED)
+    for number in "12":
+        new = ReadText(f"SELECT {number}, %s::int", f"SELECT {number}, $1::int".encode())
+        db.rows(new, [1])
+    assert reach(db.proxy, lambda: db.read_ahead(ASKED))[0] == 1
+
+
+def test_a_connection_that_is_given_back_takes_nothing_along(db):
+    reads = db.read_ahead(ASKED)
+    db.close()  # as who waits for something else may do
+    db.forget_ahead(reads)
+    assert db.rows(SUM, [5, 6]) == [(11,)]
+    assert not reads.is_ahead
+
+
+def test_a_transaction_sees_what_is_there_when_it_reads(db):
+    reads = db.read_ahead(ASKED)
+    with transaction.atomic(db.alias), count_queries() as log:
+        assert all_rows(db, ASKED) == FOUND
+    assert (log.count, reads.is_ahead) == (3, False)
+
+
+def test_a_parameter_that_cannot_be_is_an_error_of_its_statement(db):
+    text = ReadText("SELECT %s::text", b"SELECT $1::text")
+    for _ in range(2):
+        db.rows(text, ["x"])
+    asked = [(SUM, [1, 2]), (text, ["\0"]), (SUM, [3, 4])]
     db.read_ahead(asked)
-    with pytest.raises(DeadlineExceeded):
-        all_rows(db, asked)
+    assert db.rows(*asked[0]) == [(3,)]
+    with pytest.raises(DataError):
+        db.rows(*asked[1])
+    assert db.rows(*asked[2]) == [(7,)]
+
+
+def test_a_broken_connection_is_not_left_to_others(db, proxy):
+    with Cut(db, 10):
+        db.forget_ahead(db.read_ahead(ASKED))
+    with db.cursor() as cursor:
+        cursor.execute("SELECT 'another'")
+        assert cursor.fetchone() == ("another",)
 
 
 def test_the_deadline_is_of_the_statement_that_passes_it(db, configure):

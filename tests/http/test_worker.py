@@ -16,7 +16,7 @@ from pcf.http import counts as counting
 from pcf.http import waiting
 from pcf.http.counts import ConnectionCounts
 from pcf.http.parsing import PlainParser
-from pcf.http.worker import IDLE_AT_END, LOOK, _has_begun
+from pcf.http.worker import IDLE_AT_END, LOOK, TIDY, _has_begun
 from tests.http.worker import HEAD, echo
 
 
@@ -257,6 +257,16 @@ def test_clients_may_be_silent_for_as_long_as_the_settings_say(clock, serve):
     worker.murder_keepalived()
     assert (worker.nr_conns, len(worker.waiting)) == (0, 0)
     assert client.recv(10) == b""
+
+
+def test_memory_is_given_back_now_and_then(clock, serve, monkeypatch):
+    given = []
+    monkeypatch.setattr("pcf.http.worker.give_back_memory", lambda: given.append(clock[0]))
+    worker, _, _ = serve(echo)
+    for _ in range(5):
+        worker.notify()
+        clock[0] += TIDY * 0.6
+    assert given == [1_000.0 + TIDY * 1.2, 1_000.0 + TIDY * 2.4]
 
 
 def test_a_worker_that_ends_closes_those_that_are_silent_for_a_moment(clock, serve):

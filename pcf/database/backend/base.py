@@ -37,7 +37,7 @@ from pcf.database.commits import Finish, Outcome, may_write, prepare
 from pcf.database.connection import GRACE, Connection
 from pcf.database.errors import ConnectionLost, OutcomeUnknown, OutOfResources
 from pcf.database.pool import Pool
-from pcf.database.reads import Asked, ReadText, Rows
+from pcf.database.reads import Asked, PreparedReads, ReadText, Rows
 from pcf.database.retry import Commit, is_out_of_resources, lost_reason
 from pcf.database.statements import Kind, kind_of, statement_budget, template_text, usual_limit
 from pcf.timeouts import current_timeout
@@ -262,19 +262,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
         reader.db = self
         return reader
 
-    def read_ahead(self, asked: Sequence[Asked]) -> None:
+    def read_ahead(self, asked: Sequence[Asked]) -> PreparedReads | None:
         """Send SELECTs at once that ``rows`` will be asked for in this order, where that can be;
-        it cannot before the first statement. Never fails: ``rows`` does.
+        it cannot before the first statement. Never fails: ``rows`` does. Returns where the results
+        are, for ``forget_ahead``.
         """
         connection = self.connection
         if connection is None or connection.closed or self.execute_wrappers or self.queries_logged:
-            return
-        self._reader(connection).read_ahead(asked)
+            return None
+        return self._reader(connection).read_ahead(asked)
 
-    def forget_ahead(self) -> None:
-        """Forget what was read ahead and not asked for."""
-        if self.connection is not None and self.connection.reads is not None:
-            self.connection.reads.forget_ahead()
+    def forget_ahead(self, reads: PreparedReads) -> None:
+        """Forget what was read ahead and not asked for, also if its connection is another's now."""
+        reads.forget_ahead()
+        if self.connection is not None and self.connection.closed:
+            self.abandon()
 
     def chunked_cursor(self) -> CursorWrapper:
         """Django's server-side cursor, whose every FETCH would have the full limit; in a

@@ -183,46 +183,52 @@ class Reader(DeadlineCursor):
         found, self._found = self._found, []
         return found
 
-    def read_ahead(self, asked: Sequence[Asked]) -> None:
+    def read_ahead(self, asked: Sequence[Asked]) -> PreparedReads | None:
         """Send what will be read next at once, where that can be: ``rows`` finds it then, in this
-        order. What fails here fails there.
+        order. What fails here fails there. Returns where it is.
         """
-        connection = self.cursor.connection
-        reads = self._reads()
+        connection, reads = self.cursor.connection, self._reads()
         if reads is None:
-            return
+            return None
         try:
-            limit = Watch(connection, asked[0][0].text).limit
-            if not limit:
-                reads.read_ahead(asked)
-        except ClientError:  # no time: whoever reads is told
-            pass
+            if not Watch(connection, asked[0][0].text).limit:
+                reads.read_ahead(asked, self._begin)
+        except Exception:  # noqa: BLE001 - no time, or a parameter that cannot be: the reader is told
+            reads.forget_ahead()
         finally:
             connection.deadline = None
+        return reads
+
+    def _begin(self, read: ReadText) -> "Watch | _Refused":
+        """It is the turn of ``read``, whose time counts from now on."""
+        try:
+            return Watch(self.cursor.connection, read.text)
+        except ClientError as error:
+            return _Refused(error)
 
     def _once(self, sql: Any, params: Any) -> Any:
-        reads: PreparedReads | None = self.cursor.connection.reads
+        connection = self.cursor.connection
+        reads: PreparedReads | None = connection.reads
         if reads is not None and reads.is_ahead:
-            outcome = reads.ahead(self._read, params)
-            if outcome is not None and self._take(reads, outcome, sql):
+            if not connection.autocommit:  # a transaction reads what is there now
+                reads.forget_ahead()
+            elif self._take(reads, reads.ahead(self._read, params)):
                 return
         super()._once(sql, params)
 
-    def _take(self, reads: PreparedReads, outcome: Outcome, sql: Any) -> bool:
-        """Whether what was sent ahead has rows, or has to be sent as text instead."""
-        watch = Watch(self.cursor.connection, sql)
-        others = [read.text for read, _ in outcome.others if read is not self._read]
-        watch.took(outcome.seconds, others)
+    def _take(self, reads: PreparedReads, outcome: Outcome | None) -> bool:
+        """Whether something was sent ahead and has rows; else it is to be sent now."""
+        if outcome is None:
+            return False
         try:
             with self.db.wrap_database_errors:
                 found = reads.rows_of(outcome)
         except BaseException as error:
-            watch.took(outcome.since, others)
-            self._failed(watch, error)
+            self._failed(outcome.watch, error)
             raise
         if found is None:
             return False
-        watch.done()
+        outcome.watch.done()
         self._found = found
         return True
 
@@ -251,6 +257,26 @@ class Reader(DeadlineCursor):
             reads = PreparedReads(connection, self.cursor, self.timezone, size)
             connection.reads = reads
         return reads
+
+
+class _Refused:
+    """Takes the place of a Watch: the statement was sent, but when it was its turn there was no
+    time left for it. Who reads it is told.
+    """
+
+    def __init__(self, error: ClientError) -> None:
+        self._error = error
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def done(self) -> None:
+        """Raise the error."""
+        raise self._error
+
+    def failed(self, _error: BaseException) -> ClientError:
+        """The error."""
+        return self._error
 
 
 def _lost_error(error: Error) -> Error:

@@ -16,7 +16,7 @@ class Command(BaseCommand):
         what: ArgumentParser = parser.add_mutually_exclusive_group(required=True)  # type: ignore[assignment]
         what.add_argument("--all", action="store_true", help="everything")
         what.add_argument(
-            "--viewer", "--user", metavar="ID", help="made for this user, 'anonymous' or 'public'"
+            "--viewer", "--user", metavar="ID", help="made for this user, 'anonymous' or 'shared'"
         )
         what.add_argument("--type", metavar="TYPE", help="what depends on a type, e.g. Note")
         parser.add_argument("--id", type=int, metavar="ID", help="with --type: on this row alone")
