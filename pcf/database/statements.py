@@ -310,19 +310,20 @@ class Watch:
         budget = "none" if self._limit_ms is None else f"{self._limit_ms / 1_000:g} s"
         text = shape(template_text(self._sql))
         mark = fingerprint(template_text(self._sql))
-        facts = {
-            "seconds": round(seconds, 4),
-            "budget": budget,
-            "fingerprint": mark,
-            "statement": text,
-        }
         logger.warning(
             "SLOW QUERY %.3f s (budget %s, %s): %s",
             seconds,
             budget,
             mark,
             text,
-            extra={"facts": facts},
+            extra={
+                "facts": {
+                    "seconds": round(seconds, 4),
+                    "budget": budget,
+                    "fingerprint": mark,
+                    "statement": text,
+                }
+            },
         )
 
 
