@@ -8,7 +8,7 @@ between, and without asking, for its max age: they do not learn of writes.
 import re
 from functools import lru_cache
 
-from pcf.cache.entries import GZIP, Entry
+from pcf.cache.entries import BROTLI, GZIP, Entry, compressed
 from pcf.execution.hints import CacheHint
 from pcf.http.negotiation import quality_values
 from pcf.http.protocol import GRAPHQL_JSON, GraphQLRequest, GraphQLResponse
@@ -31,6 +31,17 @@ def accepts_gzip(accept_encoding: str) -> bool:
     """Whether the client wants gzip (RFC 9110 section 12.5.3); not without saying so."""
     ranges = quality_values(accept_encoding)
     return ranges.get(GZIP, ranges.get("*", 0.0)) > 0
+
+
+@lru_cache(maxsize=256)
+def best_coding(accept_encoding: str) -> str:
+    """The coding that the client gives the most weight (RFC 9110 section 12.5.3), br before gzip;
+    "" when the client accepts neither or gives identity more weight.
+    """
+    ranges = quality_values(accept_encoding)
+    weights = {coding: ranges.get(coding, ranges.get("*", 0.0)) for coding in (BROTLI, GZIP)}
+    best = max(weights, key=weights.__getitem__)
+    return best if weights[best] > 0 and weights[best] >= ranges.get("identity", 0.0) else ""
 
 
 def known_tag(request: GraphQLRequest) -> str:
@@ -62,6 +73,14 @@ def response_of(
     if entry.coding:
         headers["Content-Encoding"] = entry.coding
     return GraphQLResponse(entry.body, headers=headers)
+
+
+def in_coding(response: GraphQLResponse, coding: str, threshold: int) -> GraphQLResponse:
+    """``response`` in ``coding`` where that pays. One with a tag has the coding of its entry."""
+    packed = None if "ETag" in response.headers else compressed(response.body, coding, threshold)
+    if packed is None:
+        return response
+    return response._replace(body=packed, headers={**response.headers, "Content-Encoding": coding})
 
 
 def status_of_hit(entry: Entry) -> str:

@@ -12,7 +12,7 @@ from pcf import metrics
 from pcf.apps import config
 from pcf.http.address import client_address
 from pcf.http.authentication import bearer_token
-from pcf.http.caching import NO_STORE, VARY, accepts_gzip
+from pcf.http.caching import NO_STORE, VARY, accepts_gzip, best_coding
 from pcf.http.cors import cors_headers, varies_by_origin
 from pcf.http.protocol import GRAPHQL_JSON, GraphQLResponse
 from pcf.http.watchdog import current_watch
@@ -32,6 +32,7 @@ def read_head(environ: Mapping[str, Any], media: str) -> dict[str, Any]:
         "no_store": "no-store" in environ.get("HTTP_CACHE_CONTROL", "").lower(),
         "queries_only": environ["REQUEST_METHOD"] != "POST",
         "accepts_gzip": accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")),
+        "coding": best_coding(environ.get("HTTP_ACCEPT_ENCODING", "")),
         "if_none_match": environ.get("HTTP_IF_NONE_MATCH", ""),
         "media": media,
         "address": client_address(environ, config().rates.trusted_proxies),

@@ -43,7 +43,8 @@ class GraphQLRequest(NamedTuple):
     forbids reading and writing the cache; ``queries_only`` is set for GET and HEAD, which must not
     change anything. ``wants_cost`` asks for the cost in the answer's extensions. ``address`` is the
     client's, by which anonymous requests are counted. ``accepts_gzip`` and ``if_none_match`` (the
-    header's text) are about the bytes of the answer; ``media`` is its type.
+    header's text) are about the bytes of the answer, ``coding`` is about those of an answer that is
+    not stored ("" for none); ``media`` is its type.
     """
 
     query: str
@@ -58,6 +59,7 @@ class GraphQLRequest(NamedTuple):
     accepts_gzip: bool = False
     if_none_match: str = ""
     media: str = JSON
+    coding: str = ""
 
     def __repr__(self) -> str:
         """Without the token."""

@@ -34,6 +34,7 @@ from pcf.http.caching import (
     MISS,
     NO_STORE,
     STORED,
+    in_coding,
     response_of,
     status_of_hit,
 )
@@ -99,6 +100,7 @@ class GraphQLService:
                 response = self._answer(journey)
             finally:
                 self._finder.land(journey)
+        response = in_coding(response, request.coding, config().cache.compress_from_bytes)
         if queries.repeated:
             report_repetitions(queries)
         operation = journey.operation
@@ -287,9 +289,13 @@ class GraphQLService:
                 lookup, journey.entry_name, content, max_age, context.dependencies, stale=hint.stale
             ):
                 status = STORED
-        entry = content.entry(gzip=request.accepts_gzip, max_age=max_age, stale=hint.stale)
         if status is STORED:
+            entry = content.entry(gzip=request.accepts_gzip, max_age=max_age, stale=hint.stale)
             self._learn(journey, entry)
+        else:
+            entry = content.unstored(
+                request.coding, settings.compress_from_bytes, max_age=max_age, stale=hint.stale
+            )
         return response_of(entry, status, hint, request)
 
     def _fence(self, journey: Journey, max_age: int, size: int) -> Lookup | None:

@@ -5,6 +5,7 @@ import json
 from unittest.mock import Mock
 from urllib.parse import urlencode
 
+import brotli
 import pytest
 from django.core import signals
 from django.utils import timezone
@@ -344,3 +345,14 @@ def test_the_first_hit_of_a_stored_response_takes_the_short_way(live_world, fron
         commands.clear()
         reply = call(front, post("{ notes { id title isPublic author { id } } }"))
         assert (reply.headers["Cache-Status"], commands) == (status, asked)
+
+
+@pytest.mark.parametrize("partly", ["", "slowQuery(delay: -1)"])
+def test_what_is_not_stored_is_compressed_as_the_client_prefers(live_world, front, partly):
+    for number in range(40):
+        make_note(live_world.ann, f"a long text that compresses well {number}")
+    query = f"{{ notes(first: 40) {{ title content }} {partly} }}"
+    packed = call(front, post(query, cache_control="no-store", accept_encoding="gzip, br"))
+    assert packed.headers["Content-Encoding"] == "br"
+    assert packed.headers["Content-Length"] == str(len(packed.body))
+    assert len(json.loads(brotli.decompress(packed.body))["data"]["notes"]) == 40
