@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field, fields
 
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
+TOKEN = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~-]+")  # RFC 9110 section 5.6.2
 
 
 class ConfigError(ValueError):
@@ -141,6 +142,7 @@ class Requests:
     max_response_bytes: int = 10_000_000  # of the JSON of one answer
     max_concurrent: int = 6  # of one client being executed in one process; 0: any number
     cors_origins: tuple[str, ...] = ()  # e.g. https://app.example.org; "*" for every origin
+    cors_headers: tuple[str, ...] = ()  # that pages may send as well; "*" for every header
     cors_max_age: int = 7_200  # seconds that a browser remembers a preflight
 
     def __post_init__(self) -> None:
@@ -153,6 +155,11 @@ class Requests:
             if origin != "*" and not ORIGIN.fullmatch(origin):
                 raise ConfigError(
                     f"requests.cors_origins: {origin!r} is no origin such as https://example.org"
+                )
+        for name in self.cors_headers:
+            if not TOKEN.fullmatch(name):
+                raise ConfigError(
+                    f"requests.cors_headers: {name!r} is no name of a header such as X-Tenant"
                 )
 
 

@@ -11,15 +11,45 @@ from collections.abc import Mapping
 
 from pcf.apps import config
 
-ALLOWED_HEADERS = (
+READ_HEADERS = (
+    "Accept",  # a browser asks for some of its values, such as one with quotation marks
     "Authorization",
     "Cache-Control",
     "Content-Type",
+    "Idempotency-Key",
     "If-None-Match",
+    "traceparent",
     "X-Request-ID",
     "X-Request-Timeout",
 )
-EXPOSED_HEADERS = ("Age", "Cache-Status", "ETag", "Retry-After", "WWW-Authenticate", "X-Request-ID")
+# PCF reads none of these. A browser refuses to send a request with a header that is not allowed.
+# urql, graphql-request and GraphiQL add none but Accept and Content-Type; Relay adds none at all.
+CLIENT_HEADERS = (
+    "apollographql-client-name",  # Apollo Client, Apollo Kotlin
+    "apollographql-client-version",
+    "apollo-require-preflight",  # for servers that refuse what needs no preflight
+    "GraphQL-Preflight",
+    "GraphQL-Require-Preflight",
+    "X-Requested-With",
+    "X-Apollo-Operation-Name",  # Apollo Kotlin before version 4
+    "X-Apollo-Operation-ID",
+    "X-GraphQL-Client-Name",  # for GraphQL Hive
+    "X-GraphQL-Client-Version",
+    "sentry-trace",  # Sentry
+    "baggage",  # Sentry, OpenTelemetry
+    "tracestate",
+)
+EXPOSED_HEADERS = (
+    "Accept-Encoding",
+    "Age",
+    "Allow",
+    "Cache-Status",
+    "Content-Encoding",
+    "ETag",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Request-ID",
+)
 _NONE: Mapping[str, str] = {}
 
 
@@ -54,9 +84,11 @@ def preflight_headers(origin: str | None, asked_method: str | None) -> Mapping[s
     headers = cors_headers(origin)
     if not headers or not asked_method:
         return None
+    requests = config().requests
+    allowed = (*READ_HEADERS, *CLIENT_HEADERS, *requests.cors_headers)
     return {
         "Access-Control-Allow-Origin": headers["Access-Control-Allow-Origin"],
         "Access-Control-Allow-Methods": "GET, POST",
-        "Access-Control-Allow-Headers": ", ".join(ALLOWED_HEADERS),
-        "Access-Control-Max-Age": str(config().requests.cors_max_age),
+        "Access-Control-Allow-Headers": ", ".join(allowed),
+        "Access-Control-Max-Age": str(requests.cors_max_age),
     }

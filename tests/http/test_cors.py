@@ -77,6 +77,72 @@ def test_a_preflight_says_what_is_allowed(http, settings):
     assert http.options("/graphql", headers={"Origin": APP}).status_code == 405
 
 
+def allowed_headers(http):
+    names = http.options("/graphql", headers=ASK)["Access-Control-Allow-Headers"].split(", ")
+    return {name.lower() for name in names}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "accept authorization cache-control content-type if-none-match idempotency-key",
+        "x-request-id x-request-timeout traceparent",
+        "apollographql-client-name apollographql-client-version",
+        "apollo-require-preflight x-apollo-operation-name x-apollo-operation-id",
+        "graphql-preflight graphql-require-preflight x-requested-with",
+        "x-graphql-client-name x-graphql-client-version",
+        "sentry-trace baggage tracestate",
+    ],
+)
+def test_what_is_read_and_what_common_clients_send_is_allowed(http, settings, headers):
+    allow(settings, APP)
+    assert set(headers.split()) <= allowed_headers(http)
+
+
+def test_a_setting_allows_more_headers(http, settings):
+    allow(settings, APP)
+    before = allowed_headers(http)
+    requests = replace(settings.PCF.requests, cors_headers=("X-Tenant", "x-datadog-trace-id"))
+    settings.PCF = replace(settings.PCF, requests=requests)
+    assert allowed_headers(http) == before | {"x-tenant", "x-datadog-trace-id"}
+
+
+def test_a_browser_may_be_let_send_every_header(http, settings):
+    """A "*" stands for all but Authorization, which is named."""
+    allow(settings, APP)
+    requests = replace(settings.PCF.requests, cors_headers=("*",))
+    settings.PCF = replace(settings.PCF, requests=requests)
+    assert {"*", "authorization"} <= allowed_headers(http)
+
+
+@pytest.mark.parametrize("name", ["X Tenant", "X-Tenant:", "", "X-Tenant\r\nX-Evil: 1", "X-Ténant"])
+def test_what_is_no_header_name_is_a_wrong_setting(name):
+    with pytest.raises(ConfigError) as told:
+        Requests(cors_headers=("X-Tenant", name))
+    assert str(told.value) == (
+        f"requests.cors_headers: {name!r} is no name of a header such as X-Tenant"
+    )
+
+
+def test_a_page_may_read_what_answers_carry(http, settings):
+    allow(settings, APP)
+    answers = [
+        post(http, Origin=APP),
+        post(http, Origin=APP, Authorization="Bearer wrong"),
+        http.get("/graphql?query=mutation{x}", headers={"Origin": APP}),
+        http.put("/graphql", headers={"Origin": APP}),
+        http.post("/graphql", "", content_type="text/plain", headers={"Origin": APP}),
+    ]
+    readable = {"Cache-Control", "Content-Length", "Content-Type"}  # to every page
+    not_for_pages = {"Vary", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy"}
+    not_for_pages |= {"Cross-Origin-Opener-Policy"}
+    for answer in answers:
+        exposed = set(answer["Access-Control-Expose-Headers"].split(", "))
+        carried = {name for name in answer.headers if not name.startswith("Access-Control")}
+        assert carried - not_for_pages <= exposed | readable
+        assert "Content-Encoding" in exposed
+
+
 def test_every_origin_may_be_allowed(http, settings):
     allow(settings, "*")
     assert post(http, Origin="https://x.org")["Access-Control-Allow-Origin"] == "*"
