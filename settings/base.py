@@ -4,8 +4,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-
 from settings.environment import (
     check_secret_files,
     database_settings,
@@ -14,6 +12,7 @@ from settings.environment import (
     logging_settings,
     redis_settings,
     replica_settings,
+    whole_number,
 )
 
 check_secret_files()
@@ -78,9 +77,7 @@ TEMPLATES = [
     },
 ]
 
-THREADS = env.int("THREADS", 8)
-if THREADS < 1:
-    raise ImproperlyConfigured("THREADS must be at least 1")
+THREADS = whole_number("THREADS", 8, 1, 256)
 DATABASES: dict[str, Any] = {
     "default": database_settings(PCF, threads=THREADS),
     **replica_settings(PCF, threads=THREADS),

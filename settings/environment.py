@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,23 @@ OTHER_VARIABLES = (
     "PCF_FUZZ_EXAMPLES",
     "PCF_METRICS_FOLDER_OF",
 )
+
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
+def whole_number(name: str, default: int, low: int, high: int) -> int:
+    """The variable ``name`` as a number from ``low`` to ``high``; ``default`` when it is not set or
+    empty. Raises ImproperlyConfigured for any other value.
+    """
+    text: str = env.str(name, "").strip()
+    if not text:
+        return default
+    if not _WHOLE_NUMBER.fullmatch(text) or not low <= int(text) <= high:
+        raise ImproperlyConfigured(
+            f"{name} must be a whole number from {low} to {high}, got {text!r}"
+        )
+    return int(text)
 
 
 def check_secret_files() -> None:
