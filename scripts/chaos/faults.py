@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from scripts.chaos.load import BROKEN, REFUSED, TIMEOUT, UNAVAILABLE
+from scripts.chaos.book import BROKEN, REFUSED, TIMEOUT, UNAVAILABLE
 from scripts.chaos.servers import wait_for
 from scripts.chaos.stack import DATABASE, Stack
 

@@ -5,6 +5,9 @@ service has more threads than RATE x DEADLINE, as any has to that waits for a fa
 with 1 when a request was over its deadline, an answer was wrong, something committed was lost, or
 success was not back at 100 % within two seconds of a fault's end.
 
+A request's time begins when it is sent and ends when the last byte of its answer arrives. What the
+generator itself adds, before and after, is no part of it; the report names it.
+
 FAULTS names some of the faults only (functions of ``faults``). With REPORT the table in that file
 is written anew (docs/operations.md). With POOLER=pgbouncer the service reaches PostgreSQL through
 PgBouncer in transaction mode.
@@ -17,11 +20,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 
+from scripts.chaos.book import LATE, OK, WRONG, Sample, outcomes
 from scripts.chaos.faults import FAULTS, Fault
-from scripts.chaos.load import LATE, OK, WRONG, Load, Sample, outcomes
+from scripts.chaos.load import Load
 from scripts.chaos.stack import Stack, running_stack
 from scripts.folders import server_account, throwaway
 
@@ -122,6 +126,27 @@ def chaos(
     return findings, lost
 
 
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that ``share`` of all values do not exceed; 0 of no values."""
+    ordered = sorted(values)
+    return ordered[max(0, ceil(share * len(ordered)) - 1)] if ordered else 0.0
+
+
+def durations(samples: Sequence[Sample]) -> str:
+    """The latencies of all requests, and what the generator itself was late by."""
+    measured = {
+        "latency from sending to the last byte": [it.seconds for it in samples],
+        "latency from the due time to the last byte": [it.since_due for it in samples],
+        "the generator's own lateness in sending": [it.overdue for it in samples],
+        "the generator's own lateness in reading": [it.unread for it in samples],
+    }
+    lines = [f"{'seconds':44} {'p50':>7} {'p99':>7} {'max':>7}"]
+    for name, values in measured.items():
+        columns = (percentile(values, share) for share in (0.5, 0.99, 1.0))
+        lines.append(f"{name:44} " + " ".join(f"{value:7.3f}" for value in columns))
+    return "\n".join(lines)
+
+
 def report(findings: Sequence[Finding], lost: Sequence[str], load: Load) -> bool:
     """Print what happened; whether it was as it has to be."""
     print(f"\n{'fault':54} {'s':>5} {'asked':>6} {'slowest':>8} {'normal':>7}  seen")
@@ -140,7 +165,8 @@ def report(findings: Sequence[Finding], lost: Sequence[str], load: Load) -> bool
     created = sum(load.book.created.values())
     changed = sum(note.acknowledged for note in load.book.notes)
     print(f"{created} notes created, {changed} changes made;")
-    print(f"the load itself was late by {load.overdue:.2f} s at most.")
+    print(f"{load.connections} connections opened, {load.resent} requests sent again unread.")
+    print(durations(load.samples))
     for text in violations[:50]:
         print(f"VIOLATION  {text}")
     print(f"{len(violations)} violations" if violations else "no violation")

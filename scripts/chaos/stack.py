@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.chaos.load import PEOPLE, Book, Load, token_of
+from scripts.chaos.book import PEOPLE, Book, token_of
+from scripts.chaos.load import Load
 from scripts.chaos.servers import Gunicorn, PgBouncer, Postgres, Process, Redis, wait_for
 from tests.database.tcp_proxy import Proxy
 

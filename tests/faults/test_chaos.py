@@ -6,8 +6,9 @@ must not be far over its deadline.
 
 import pytest
 
+from scripts.chaos.book import OK
 from scripts.chaos.faults import FAULTS
-from scripts.chaos.load import OK, Load
+from scripts.chaos.load import Load
 from scripts.chaos.run import inject, judge
 from scripts.chaos.servers import wait_for
 
