@@ -36,4 +36,4 @@ USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["python", "scripts/healthcheck.py"]
-CMD ["gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"]
+CMD ["gunicorn", "-c", "gunicorn.conf.py", "pcf.asgi:application"]

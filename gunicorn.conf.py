@@ -1,37 +1,58 @@
-"""gunicorn's settings. From the environment: HOST, PORT, WORKERS, THREADS, and rarer ones."""
+"""gunicorn's settings. From the environment: HOST, PORT, WORKERS, and rarer ones."""
 
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from gunicorn.glogging import Logger
 
+
+def _number(name: str, default: int, least: int, most: int) -> int:
+    """A whole number from the environment; ends gunicorn with a sentence where it is none."""
+    text = os.environ.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        sys.exit(f"{name} must be a whole number from {least} to {most}, got {text!r}")
+    return int(text)
+
+
 # --- where and how many
 _host = os.environ.get("HOST") or "127.0.0.1"
-_port = os.environ.get("PORT") or "8080"
+_port = _number("PORT", 8080, 1, 65_535)
 bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
-workers = int(os.environ.get("WORKERS") or 2)
-worker_class = "pcf.http.worker.Worker"  # gthread under a watchdog
-threads = int(os.environ.get("THREADS") or 8)
+workers = _number("WORKERS", 2, 1, 256)
+worker_class = "pcf.server.worker.Worker"  # gunicorn's asgi with limits for connections
 preload_app = True  # the schema is built once and its memory shared
+asgi_lifespan = "on"  # the application starts its threads with it
+
+# --- TLS and HTTP/2
+certfile = os.environ.get("TLS_CERTFILE") or None
+keyfile = os.environ.get("TLS_KEYFILE") or None
+_http2 = os.environ.get("HTTP2") or "0"
+if _http2 not in ("0", "1"):
+    sys.exit(f"HTTP2 must be 0 or 1, got {_http2!r}")
+if _http2 == "1":
+    if certfile is None:
+        sys.exit("HTTP2=1 needs TLS_CERTFILE and TLS_KEYFILE: clients choose HTTP/2 within TLS")
+    http_protocols = "h2,h1"
 
 # --- how long (seconds)
-# With gthread this bounds only a worker's main loop, which also runs while requests do. Requests
-# have their own deadline (the timeout hierarchy); a stop waits longer than that, so that none is
-# cut off.
+# This bounds only a worker's event loop, which runs while requests do. Requests have their own
+# deadline (the timeout hierarchy); a stop waits longer than that, so that none is cut off.
 timeout = 60
 graceful_timeout = int(float(os.environ.get("PCF_TIMEOUTS_HTTP") or 30) + 5)
 keepalive = 75  # longer than the 60 s of common proxies, so that the proxy closes first
 
 # --- limits
+backlog = 4096  # connections that wait to be accepted; the system's somaxconn may be less
 limit_request_line = 8190  # bytes; the most gunicorn can check
 limit_request_fields = 100
 limit_request_field_size = 8190  # bytes
 # A worker can be replaced after so many requests; off, since nothing is known to leak.
-max_requests = int(os.environ.get("MAX_REQUESTS") or 0)
+max_requests = _number("MAX_REQUESTS", 0, 0, 1_000_000_000)
 max_requests_jitter = max_requests // 10
 
 # --- files, logs
@@ -116,9 +137,12 @@ def on_starting(server: Any) -> None:
     """
     from django.conf import settings  # noqa: PLC0415 - configured once the application is loaded
 
+    from pcf.apps import thread_count  # noqa: PLC0415
     from pcf.database.startup import wait_for_database  # noqa: PLC0415
+    from pcf.processes import hold_signals_over_forks  # noqa: PLC0415
 
-    size = settings.PCF.pool.sized(server.cfg.threads).max_size
+    hold_signals_over_forks()
+    size = settings.PCF.pool.sized(thread_count()).max_size
     wait_for_database(settings.PCF.database.startup_wait, wanted=server.cfg.workers * size)
 
 
@@ -148,26 +172,19 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's si
         start_tracing(config().traces)  # its thread does not survive a fork
 
 
-def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
-    """In every worker, when it has been forked and is about to serve."""
-    from pcf.cache import watch  # noqa: PLC0415 - configured once the application is loaded
+def post_worker_init(worker: Any) -> None:
+    """In every worker, before it serves: one of another class listens to signals by now."""
+    from pcf.processes import take_signals  # noqa: PLC0415 - not before the folder is known
+    from pcf.server.worker import Worker  # noqa: PLC0415
 
-    watch.start()
-
-
-def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
-    """In every worker, when it ends."""
-    from pcf.cache import watch  # noqa: PLC0415
-
-    watch.stop()
+    if not isinstance(worker, Worker):
+        take_signals()
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """Forget a worker that is gone, and its gauges; its counters stay, they only ever grow."""
-    from pcf.http.worker import counts  # noqa: PLC0415
     from pcf.processes import bury  # noqa: PLC0415 - not before the folder is known
 
-    counts.leave(worker.age)
     # The folder may be gone already; that must not take the service down.
     with contextlib.suppress(OSError):
         bury(worker.pid)

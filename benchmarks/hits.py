@@ -4,10 +4,11 @@
 
 Under gunicorn with as many workers and threads, on servers of the benchmark's own:
 
-    bare      a WSGI application that returns constant bytes
+    bare      a WSGI application that returns constant bytes, on gthread
+    asgi      an ASGI application that does the same, on gunicorn's asgi worker and uvloop
     django    a Django view without middleware: one get from django-redis, constant bytes
     pcf       the service; the same request with a token, always a hit
-    worker    the bare application under PCF's own class of workers and its hooks
+    worker    the bare ASGI application under PCF's limits for connections
 
 They are loaded one after the other, round after round, so that a noisy moment meets all of them;
 what counts are the ratios of one run. The load comes from wrk where it is installed, else from a
@@ -48,9 +49,10 @@ CONNECTIONS = 16
 QUERY = '{ note(id: "3") { id title author { id name } tags { id name } } }'
 APPLICATIONS = {
     "bare": "benchmarks.hits_applications:bare",
+    "asgi": "benchmarks.hits_applications:bare_asgi",
     "django": "benchmarks.hits_applications:django_view()",
-    "pcf": "pcf.wsgi:application",
-    "worker": "benchmarks.hits_applications:bare",
+    "pcf": "pcf.asgi:application",
+    "worker": "benchmarks.hits_applications:bare_asgi",
 }
 OWN = ("pcf", "worker")  # served with PCF's gunicorn.conf.py; the others with plain settings
 
@@ -62,8 +64,9 @@ def serving(name: str) -> Iterator[int]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = "gunicorn.conf.py" if name in OWN else "benchmarks/peers/python/gunicorn_settings.py"
+    kind = ["-k", "asgi", "--threads", "1"] if name == "asgi" else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", settings, APPLICATIONS[name]],
+        [sys.executable, "-m", "gunicorn", "-c", settings, *kind, APPLICATIONS[name]],
         cwd=ROOT,
         env={
             "WORKERS": "2",

@@ -22,6 +22,18 @@ def bare(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
     return (BODY,)
 
 
+async def bare_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        for event in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{event}.complete"})
+        return
+    await receive()
+    headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(BODY))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": BODY})
+
+
 def django_view() -> Any:
     """A Django of one view and no middleware, with the service's Redis as its cache."""
     settings.configure(

@@ -10,6 +10,8 @@ from django.utils.module_loading import import_string
 
 from pcf.config import Config
 
+DEFAULT_THREADS = 8
+
 
 @cache  # a request asks some twenty times, and Django's settings take their time
 def config() -> Config:
@@ -40,11 +42,23 @@ def service_maker() -> Any:
     return import_string(settings.GRAPHQL_SERVICE)
 
 
-def proxy_variables() -> tuple[str, ...]:
-    """The WSGI variables by which Django may tell how the client reached a proxy in front."""
+def forwarding_headers() -> tuple[bytes, ...]:
+    """Return the headers by which Django may tell how the client reached a proxy in front."""
     secure = settings.SECURE_PROXY_SSL_HEADER
-    forwarded = tuple(f"HTTP_X_FORWARDED_{what}" for what in ("HOST", "PORT", "PROTO"))
-    return (*forwarded, secure[0]) if secure else forwarded
+    names = {b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto"}
+    if secure:
+        names.add(secure[0].removeprefix("HTTP_").replace("_", "-").lower().encode())
+    return tuple(sorted(names))
+
+
+def middleware_settings() -> tuple[list[str], bool]:
+    """Return MIDDLEWARE, and whether Django refuses clients by their names."""
+    return list(settings.MIDDLEWARE), bool(settings.DISALLOWED_USER_AGENTS)
+
+
+def thread_count() -> int:
+    """Return how many threads of a process work for requests: ``settings.THREADS``."""
+    return int(getattr(settings, "THREADS", DEFAULT_THREADS))
 
 
 class PcfConfig(AppConfig):

@@ -164,6 +164,35 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One process: its threads, and what its clients may keep of it."""
+
+    computing: int = 2  # threads that compute at once, of THREADS
+    max_queued: int = 500  # requests that wait for a thread; more get 503
+    max_connections: int = 8_000  # at once; fewer where the system allows fewer file descriptors
+    max_connections_per_address: int = 2_000  # at once; 0 and behind proxies: any number
+    body_silence: float = 5.0  # seconds between two pieces of a request's body
+    write: float = 30.0  # seconds that a client has to take an answer
+    max_unread_bytes: int = 256_000_000  # of answers that no client has taken yet
+    linger: float = 2.0  # seconds for which a closed connection reads on: a reset loses the answer
+    idle_at_end: float = 1.0  # seconds of silence before a process that ends closes a connection
+    probe: float = 1.5  # seconds that /readyz and /health wait for PostgreSQL and Redis
+
+    def __post_init__(self) -> None:
+        if min(self.computing, self.max_queued, self.max_connections, self.max_unread_bytes) < 1:
+            raise ConfigError(
+                "server: computing, max_queued, max_connections and max_unread_bytes must be >= 1"
+            )
+        if self.max_connections_per_address < 0:
+            raise ConfigError("server.max_connections_per_address must be 0 or more")
+        seconds = (self.body_silence, self.write, self.linger, self.idle_at_end, self.probe)
+        if min(seconds) <= 0:
+            raise ConfigError(
+                "server: body_silence, write, linger, idle_at_end and probe must be > 0 seconds"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
     """How much one client may have executed: token buckets of points of cost in Redis.
 
@@ -322,6 +351,7 @@ class Config:
     cache: Cache = field(default_factory=Cache)
     documents: Documents = field(default_factory=Documents)
     requests: Requests = field(default_factory=Requests)
+    server: Server = field(default_factory=Server)
     rates: Rates = field(default_factory=Rates)
     persisted: Persisted = field(default_factory=Persisted)
     database: Database = field(default_factory=Database)

@@ -214,6 +214,14 @@ http_responses = Labelled(
     STATUSES,
     OUTCOMES,
 )
+connections_ended = Labelled(
+    Counter(
+        "http_connections_ended_total",
+        "Connections that the server ended in the client's place, by the limit that was reached",
+        ("limit",),
+    ),
+    ("address", "process", "head", "unread"),
+)
 limit_refusals = Labelled(
     Counter(
         "graphql_limit_refusals_total", "Requests that went beyond a limit, by limit", ("limit",)

@@ -18,6 +18,7 @@ import fcntl
 import gc
 import os
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from itertools import count
@@ -33,7 +34,7 @@ from pcf.counting import placed_values
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "worker"
 
-SWITCH_INTERVAL = 0.0002  # seconds for which a thread may keep the interpreter from the others
+SWITCH_INTERVAL = 0.0005  # seconds for which a thread may keep the interpreter from the others
 ARENAS = 2  # pools of memory of the C library
 _M_ARENA_MAX = -8  # of mallopt(3)
 YOUNG_OBJECTS = 10_000  # after which the garbage collector looks at the youngest generation
@@ -72,6 +73,32 @@ def give_back_memory() -> None:
     """
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+_ENDING = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT}
+
+
+def hold_signals_over_forks() -> None:
+    """Let no process that this one forks lose a signal that asks it to end.
+
+    Until the new process has handlers of its own, such a signal would go to its copy of this
+    process's handlers, which do nothing there. The new process takes its signals with
+    ``take_signals``.
+    """
+    master = os.getpid()
+
+    def is_master() -> bool:
+        return os.getpid() == master
+
+    os.register_at_fork(
+        before=lambda: is_master() and signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING),
+        after_in_parent=take_signals,
+    )
+
+
+def take_signals() -> None:
+    """Take the signals that ask this process to end, also those that came before."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 class _Identity:

@@ -179,7 +179,7 @@ def check_expressions(folder: Path) -> bool:
             }
         )
     )
-    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"]
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.asgi:application"]
     scraper = [
         "prometheus",
         f"--config.file={config}",

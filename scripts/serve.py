@@ -162,7 +162,7 @@ def _serve(project: Project, address: Address, folder: Path, env: dict[str, str]
     }
     gunicorn = project.supervisor.start(
         "gunicorn",
-        [project.python, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"],
+        [project.python, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.asgi:application"],
         env=env,
         cwd=project.root,
         stop_signal=signal.SIGTERM,

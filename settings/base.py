@@ -28,6 +28,7 @@ ALLOWED_HOSTS = [host.strip() for host in _hosts if host.strip()]
 
 ROOT_URLCONF = "pcf.urls"
 WSGI_APPLICATION = "pcf.wsgi.application"
+ASGI_APPLICATION = "pcf.asgi.application"
 AUTH_USER_MODEL = "users.User"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

@@ -217,3 +217,35 @@ def test_memory_that_was_freed_is_given_back():
         assert int(told) > 50_000_000
     else:
         assert told  # nothing to call, and no failure
+
+
+# --- signals
+
+FORKING = """
+import os, signal, sys
+from pcf.processes import hold_signals_over_forks, take_signals
+
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(os.getpid()))
+if sys.argv[1] == "held":
+    hold_signals_over_forks()
+child = os.fork()
+if child == 0:
+    os.kill(os.getpid(), signal.SIGTERM)  # as a master does that ends at once
+    copied = list(told)  # what the copy of the master's handler was told
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+    take_signals()
+    os._exit(1 if copied else 0)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+os.kill(os.getpid(), signal.SIGTERM)
+print(status, told == [os.getpid()])
+"""
+
+
+@pytest.mark.parametrize(("how", "status"), [("held", "7"), ("not held", "1")])
+def test_a_new_process_hears_what_asked_it_to_end_before_it_listened(how, status):
+    """Status 7 is that of its own handler; 1 says that a copy of the master's took the signal."""
+    found = subprocess.run(
+        [sys.executable, "-c", FORKING, how], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert found.stdout.split() == [status, "True"]

@@ -23,7 +23,9 @@ def client_address(request: HttpRequest) -> str | None:
 
     Of an IPv6 address the network; None when it is not known, and those count as one.
     """
-    address = address_of(request.META, config().rates.trusted_proxies)
+    forwarded = request.headers.get("x-forwarded-for")
+    remote = request.META.get("REMOTE_ADDR")
+    address = address_of(remote, forwarded, config().rates.trusted_proxies)
     return None if address == "unknown" else address.partition("/")[0]
 
 

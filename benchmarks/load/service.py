@@ -138,7 +138,7 @@ def _serve(supervisor: Supervisor, folder: Path, env: dict[str, str], tokens: li
     env |= {"HOST": "127.0.0.1", "PORT": str(port), "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
     supervisor.start(
         "gunicorn",
-        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"],
+        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.asgi:application"],
         env=env,
         cwd=ROOT,
         log=folder / "gunicorn.log",

@@ -169,7 +169,7 @@ class Running:
             argv = [*gunicorn, "-c", "benchmarks/peers/python/gunicorn_settings.py"]
             argv += [f"benchmarks.peers.python.limits:{peer.what}"]
         else:
-            argv = [*gunicorn, "-c", "gunicorn.conf.py", "pcf.wsgi:application"]
+            argv = [*gunicorn, "-c", "gunicorn.conf.py", "pcf.asgi:application"]
         if peer.kind == "django":
             argv = [*gunicorn, "-c", "benchmarks/peers/python/gunicorn_settings.py"]
             argv += ["benchmarks.peers.python.wsgi:application"]

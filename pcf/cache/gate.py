@@ -81,18 +81,29 @@ class Gate:
         self._admit()
         return self._send(script, *arguments)
 
-    def read(self, packed: bytes, replies: int) -> tuple[bytes, list[Any]]:
-        """The server's run, and its ``replies`` to commands that are packed already and change
-        nothing. Raises CacheUnavailable, also while anything is owed, as it is after a failure:
-        what is delivered then takes more than one command. Takes ``timeouts.cache`` at most.
-        """
-        self._admit(settling=False)
-        read: tuple[bytes, list[Any]] = self._guarded(_reads, Wire.read, packed, replies)
-        return read
+    def admits_read(self) -> bool:
+        """Return whether an event loop may ask Redis for hits now; waits for nothing.
 
-    def _admit(self, *, settling: bool = True) -> None:
-        """Raise CacheUnavailable where nothing may be read or stored now; with ``settling`` not
-        before what is owed could not be delivered.
+        It may not while anything is owed, as is the case after a failure: what is owed is
+        delivered by threads.
+        """
+        if self._debts or self._closed or self._shut_until:
+            return False
+        return self._lease is None or monotonic() <= self._lease
+
+    def read_succeeded(self, seconds: float) -> None:
+        """Note that an event loop got replies, after ``seconds``."""
+        _reads.observe(seconds)
+        if self._failures:
+            self._recovered()
+
+    def read_failed(self, error: Exception) -> None:
+        """Note that an event loop got no reply, or an error."""
+        self._failed(error)
+
+    def _admit(self) -> None:
+        """Raise CacheUnavailable where nothing may be read or stored now, and what is owed cannot
+        be delivered.
         """
         timeout = current_timeout()
         if timeout is not None and timeout.remaining() < config().timeouts.cache:
@@ -100,8 +111,6 @@ class Gate:
         if self._closed or (self._lease is not None and monotonic() > self._lease):
             raise CacheUnavailable
         if self._debts:
-            if not settling:
-                raise CacheUnavailable
             self.settle()
 
     def owe(self) -> None:

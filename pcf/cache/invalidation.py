@@ -29,6 +29,7 @@ from pcf.cache.gate import CacheUnavailable, gate
 from pcf.cache.names import complete, write_names
 from pcf.cache.outbox import Taken
 from pcf.cache.touches import declaration_of, declarations, row_sql
+from pcf.compute import slot_released
 from pcf.database.commits import Finish, Outcome
 from pcf.execution.dependencies import Dependencies
 from pcf.timeouts import current_timeout
@@ -81,7 +82,8 @@ def _owed(connection: Any, row: int, outcome: Outcome) -> None:
     lease = config().cache.lease_seconds
     if outcome is Outcome.COMMITTED and not _notices.has_passed(connection):
         timeout = current_timeout()
-        sleep(lease if timeout is None else min(lease, max(timeout.remaining(), 0.0)))
+        with slot_released():
+            sleep(lease if timeout is None else min(lease, max(timeout.remaining(), 0.0)))
         _notices.note(row)
 
 

@@ -176,23 +176,6 @@ class ResponseCache:
         name = f"{SHARED_NAME if shared else viewer}:{digest}"
         return Shortcut.to(config().cache.prefix, token, credentials, name, coding)
 
-    def take(self, shortcuts: Sequence[Shortcut]) -> list[Entry | None]:
-        """The responses that ``shortcuts`` lead to, in one round trip; None for those that need a
-        look-up, as all do every few seconds, or when Redis fails.
-        """
-        if self.tally.is_due:
-            return [None] * len(shortcuts)
-        packed = b"".join([shortcut.packed for shortcut in shortcuts])
-        try:
-            run, replies = self._gate.read(packed, sum([each.replies for each in shortcuts]))
-        except CacheUnavailable:
-            return [None] * len(shortcuts)
-        found, end = [], 0
-        for shortcut in shortcuts:
-            begin, end = end, end + shortcut.replies
-            found.append(shortcut.entry(run, replies[begin:end]))
-        return found
-
     def wait(self, flight: str, seconds: float) -> str | None:
         """Wait for a flight to land, at most ``seconds``; returns its outcome.
 

@@ -7,12 +7,27 @@ was the truth after the request began. Anything that is not as it was (another v
 token, an entry that is gone or stale, another run of the server) is left to a look-up.
 """
 
+import logging
 from time import time
 from typing import Any, NamedTuple
 
-import hiredis
-
 from pcf.cache.entries import Entry, decode_entry
+
+logger = logging.getLogger("pcf.cache")
+
+# commands in the protocol of Redis (RESP): arrays of texts, each behind its length
+_HMGET_5 = b"*7\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n"
+_HMGET_2 = b"*4\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n"
+_PTTL = b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%b\r\n"
+
+
+def _fields(*names: str) -> bytes:
+    return b"".join([b"$%d\r\n%b\r\n" % (len(name), name.encode()) for name in names])
+
+
+_FIELDS_TOKEN = _fields("b", "r")
+_FIELDS_CODED = _fields("m", "e", "s", "r", "z")
+_FIELDS_PLAIN = _fields("m", "e", "s", "r", "b")
 
 
 class Shortcut(NamedTuple):
@@ -35,22 +50,28 @@ class Shortcut(NamedTuple):
         cls, prefix: str, token: str | None, credentials: bytes, name: str, coding: str
     ) -> "Shortcut":
         """To the entry called ``name``, for a token's digest."""
-        entry = f"{prefix}:e:{name}"
-        commands: list[Any] = [
-            ("HMGET", entry, "m", "e", "s", "r", "z" if coding else "b"),
-            ("PTTL", entry),
-        ]
+        key = f"{prefix}:e:{name}".encode()
+        fields = _FIELDS_CODED if coding else _FIELDS_PLAIN
+        packed = _HMGET_5 % (len(key), key) + fields + _PTTL % (len(key), key)
         expires_at = b""
         if token:
-            commands.insert(0, ("HMGET", f"{prefix}:e:token:{token}", "b", "r"))
+            held = f"{prefix}:e:token:{token}".encode()
+            packed = _HMGET_2 % (len(held), held) + _FIELDS_TOKEN + packed
             expires_at = credentials.partition(b" ")[2]
-        packed = b"".join([hiredis.pack_command(command) for command in commands])
         return cls(packed, credentials, coding.encode(), float(expires_at) if expires_at else None)
 
     @property
     def replies(self) -> int:
         """How many there are."""
         return 3 if self.credentials else 2
+
+    def read(self, run: bytes, replies: list[Any]) -> Entry | None:
+        """As ``entry``; None, and a line in the log, where what is stored cannot be read."""
+        try:
+            return self.entry(run, replies)
+        except Exception:  # a look-up tells what is wrong
+            logger.exception("a response in Redis cannot be read")
+            return None
 
     def entry(self, run: bytes, replies: list[Any]) -> Entry | None:
         """What the server of this ``run`` replied; None when a look-up has to tell."""

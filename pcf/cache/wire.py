@@ -25,6 +25,8 @@ from redis import TimeoutError as LateReply
 from redis._parsers import BaseParser
 from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError, ResponseError
 
+from pcf.compute import slot_released
+
 _process = os.getpid()  # asked for once: it is a system call
 
 
@@ -63,20 +65,11 @@ class Wire:
         """
         return self._exchange(lambda _run: parts, seconds)
 
-    def read(self, packed: bytes, replies: int) -> tuple[bytes, list[Any]]:
-        """The run of the server, and its ``replies`` to commands that are packed already and only
-        read. Raises RedisError.
-        """
-        read: tuple[bytes, list[Any]] = self._talk(
-            lambda line: (line.run, line.exchange(packed, replies))
-        )
-        return read
-
     def _exchange(self, parts: Callable[[bytes], tuple[Any, ...]], seconds: Any = None) -> Any:
         def exchange(line: "_Line") -> Any:
             packed = hiredis.pack_command(parts(line.run))
             if seconds is None:
-                return line.exchange(packed)[0]
+                return line.exchange(packed)
             return line.patient_exchange(packed, seconds)
 
         return self._talk(exchange)
@@ -129,35 +122,31 @@ class _Line:
             self._socket.settimeout(None)
         self._bound(self._seconds)
 
-    def exchange(self, packed: bytes, replies: int = 1) -> list[Any]:
-        """The replies to commands. Raises RedisError, also for an error among them."""
+    def exchange(self, packed: bytes) -> Any:
+        """The reply to a command. Raises RedisError."""
         reader = self._reader
-        told: list[Any] = []
         try:
             self._socket.sendall(packed)
-            while len(told) < replies:
-                reply = reader.gets()
+            while (reply := reader.gets()) is False or type(reply) is _Push:
                 if reply is False:
-                    received = self._socket.recv(_CHUNK)
+                    with slot_released():
+                        received = self._socket.recv(_CHUNK)
                     if not received:
                         raise BrokenConnection("Redis closed the connection")
                     reader.feed(received)
-                elif type(reply) is not _Push:  # for which nobody asked
-                    told.append(reply)
         except (TimeoutError, BlockingIOError) as error:  # of Python's own way, of the kernel
             raise LateReply("Redis did not answer in time") from error
         except OSError as error:
             raise BrokenConnection(str(error)) from error
-        for reply in told:
-            if isinstance(reply, Exception):
-                raise reply
-        return told
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     def patient_exchange(self, packed: bytes, seconds: float) -> Any:
         """The same for a command that waits by its own nature, ``seconds`` at most."""
         self._bound(seconds)
         try:
-            return self.exchange(packed)[0]
+            return self.exchange(packed)
         finally:
             self._bound(self._seconds)
 
@@ -180,10 +169,18 @@ def _on_connect(connection: Any) -> None:
     """Greet the server and learn which run of it this is: another after each start."""
     connection.on_connect()
     connection.send_command("INFO", "server", check_health=False)
-    found = _RUN.search(connection.read_response())
+    connection.run = run_of(connection.read_response())
+
+
+def run_of(info: bytes) -> bytes:
+    """Return which run of the server replied with ``info`` to ``INFO server``.
+
+    Raises InvalidResponse.
+    """
+    found = _RUN.search(info)
     if found is None:
         raise InvalidResponse("INFO server names no run_id")
-    connection.run = found[1]
+    return found[1]
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGcancelConn
 
+from pcf.compute import slot_released
 from pcf.database.reads import PreparedReads
 from pcf.timeouts import TimeoutContext, current_timeout
 
@@ -143,6 +144,10 @@ class Connection(psycopg.Connection[Any]):
 
         Raises ``StatementOverdue`` past it; outside of both it waits as long as it takes.
         """
+        with slot_released():
+            return self._wait(gen, interval, timeout)
+
+    def _wait(self, gen: PQGen[RV], interval: float, timeout: float | None) -> RV:
         if timeout is not None:
             return super().wait(gen, interval, timeout)
         context = current_timeout()

@@ -14,6 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from pcf import metrics
 from pcf.apps import config
+from pcf.compute import slot_released
 from pcf.database.connection import LAYER, Connection
 from pcf.database.errors import DatabaseUnavailable, TooManyWaiting
 from pcf.database.retry import Backoff
@@ -124,17 +125,21 @@ class Pool(ConnectionPool[Connection]):
         if waits:
             self._measures.waiting.inc()
         try:
-            connection = super().getconn(seconds)
+            connection = self._wait_for_one(seconds) if waits else super().getconn(seconds)
             while self._checked and not _alive(connection, deadline):
                 self._replace(connection)
                 if not waits:
                     waits = True
                     self._measures.waiting.inc()
-                connection = super().getconn(deadline - monotonic())
+                connection = self._wait_for_one(deadline - monotonic())
             return connection
         finally:
             if waits:
                 self._measures.waiting.dec()
+
+    def _wait_for_one(self, seconds: float) -> Connection:
+        with slot_released():
+            return super().getconn(seconds)
 
     def putconn(self, conn: Connection) -> None:
         """Take ``conn`` back; a broken one is replaced."""

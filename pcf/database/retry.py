@@ -11,6 +11,7 @@ from time import sleep
 
 import psycopg
 
+from pcf.compute import slot_released
 from pcf.timeouts import TimeoutContext
 
 LOST_STATES = {
@@ -62,7 +63,8 @@ class Backoff:
             seconds = self.pause(attempt)
             if context is not None and seconds >= context.remaining():
                 return
-            self.sleep(seconds)
+            with slot_released():
+                self.sleep(seconds)
             yield attempt
 
 

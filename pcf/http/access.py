@@ -5,7 +5,7 @@ is switched off it is not there at all.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
@@ -16,7 +16,13 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _PATHS = frozenset({"/graphql", "/livez", "/readyz", "/health", "/metrics"})
 _facts: ContextVar[dict[str, Any] | None] = ContextVar("pcf_access", default=None)
 
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+_FROM_HEADERS = {
+    b"content-length": "bytes",
+    b"cache-status": "cache",
+    b"x-request-id": "request_id",
+}
+
+Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
 
 def note(**facts: Any) -> None:
@@ -30,7 +36,7 @@ def note(**facts: Any) -> None:
 
 
 class AccessLog:
-    """A WSGI application that logs what another one answers.
+    """An ASGI application that logs what another one answers.
 
     The path is shown where it is one of the service's own, others as ``/admin/``, ``/static/`` or
     ``other``: a path may hold anything. The duration ends with the last byte handed over.
@@ -39,66 +45,48 @@ class AccessLog:
     def __init__(self, application: Application) -> None:
         self._application = application
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        """As WSGI's."""
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """As ASGI's."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
         started = perf_counter()
         facts: dict[str, Any] = {}
         token = _facts.set(facts)
 
-        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            facts["status"] = int(status[:3])
-            for name, value in headers:
-                lowered = name.lower()
-                if lowered == "content-length":
-                    facts["bytes"] = int(value)
-                elif lowered == "cache-status":
-                    facts["cache"] = value
-                elif lowered == "x-request-id":
-                    facts["request_id"] = value
-            return start_response(status, headers, *rest)
+        async def told(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                _take_facts(facts, message)
+            await send(message)
 
         try:
-            body = self._application(environ, start)
-        except BaseException:
-            self._log(environ, facts, started)
-            raise
+            await self._application(scope, receive, told)
         finally:
             _facts.reset(token)
-        return _Body(body, lambda: self._log(environ, facts, started))
-
-    @staticmethod
-    def _log(environ: dict[str, Any], facts: dict[str, Any], started: float) -> None:
-        method = environ.get("REQUEST_METHOD", "")
-        facts["method"] = method if method in METHODS else "other"
-        facts["path"] = shown_path(environ.get("PATH_INFO", ""))
-        facts["seconds"] = round(perf_counter() - started, 6)
-        identity = facts.pop("request_id", "-")
-        logger.info(
-            "%s %s %s",
-            facts["method"],
-            facts["path"],
-            facts.get("status", "-"),
-            extra={"facts": facts, "request_id": identity},
-        )
+            _log(scope, facts, started)
 
 
-class _Body:
-    """A response's body; says when it is closed."""
+def _take_facts(facts: dict[str, Any], start: dict[str, Any]) -> None:
+    facts["status"] = start["status"]
+    for name, value in start["headers"]:
+        key = _FROM_HEADERS.get(name.lower())
+        if key is not None:
+            facts[key] = int(value) if key == "bytes" else value.decode("latin-1")
 
-    def __init__(self, body: Iterable[bytes], closed: Callable[[], None]) -> None:
-        self._body = body
-        self._closed = closed
 
-    def __iter__(self) -> Any:
-        return iter(self._body)
-
-    def close(self) -> None:
-        """As WSGI's: the server calls it when everything was sent, or cannot be."""
-        try:
-            if hasattr(self._body, "close"):
-                self._body.close()
-        finally:
-            self._closed()
+def _log(scope: dict[str, Any], facts: dict[str, Any], started: float) -> None:
+    method = scope["method"]
+    facts["method"] = method if method in METHODS else "other"
+    facts["path"] = shown_path(scope["path"])
+    facts["seconds"] = round(perf_counter() - started, 6)
+    identity = facts.pop("request_id", "-")
+    logger.info(
+        "%s %s %s",
+        facts["method"],
+        facts["path"],
+        facts.get("status", "-"),
+        extra={"facts": facts, "request_id": identity},
+    )
 
 
 def shown_path(path: str) -> str:

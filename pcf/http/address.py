@@ -1,22 +1,21 @@
 """Which network address a request comes from."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any
 
 NETWORK = 64  # bits of an IPv6 address that one subscriber usually has to himself
 
 
-def client_address(environ: Mapping[str, Any], trusted_proxies: int) -> str:
-    """The client's address: an IPv4 address, or the /64 network of an IPv6 one.
+def client_address(remote: str | None, forwarded: str | None, trusted_proxies: int) -> str:
+    """Return the client's address: an IPv4 address, or the /64 network of an IPv6 one.
 
-    ``trusted_proxies`` is how many proxies in front add to X-Forwarded-For; what stands further
-    left was written by the client and is not believed. Text that is no address is one and the same.
+    ``remote`` is the other end of the connection, ``forwarded`` the value of X-Forwarded-For.
+    ``trusted_proxies`` is how many proxies in front add to that header. What stands further left
+    was written by the client and is not believed. Text that is no address gives "unknown".
     """
-    address = str(environ.get("REMOTE_ADDR", ""))
+    address = remote or ""
     if trusted_proxies:
-        hops = str(environ.get("HTTP_X_FORWARDED_FOR", "")).split(",")
+        hops = (forwarded or "").split(",")
         if len(hops) >= trusted_proxies and hops[-trusted_proxies].strip():
             address = hops[-trusted_proxies].strip()
     return _network(address)

@@ -1,41 +1,30 @@
-"""How a request arrived: its id, its deadline, and what was found out in front of Django."""
+"""How a request arrived: its id, its deadline, and what the cache said before it was read."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import getrandbits
 from time import perf_counter
-from typing import Any, NamedTuple
+
+from django.http import HttpRequest
 
 from pcf.apps import config
 from pcf.cache.responses import Lookup
-from pcf.http.protocol import GraphQLRequest
 from pcf.timeouts import TimeoutContext
 
 REQUEST_ID = "X-Request-ID"
 CLIENT = "client"  # the layer of a deadline that the client asked for
-_ARRIVAL = "pcf.arrival"  # in the WSGI environ
+_ARRIVAL = "pcf.arrival"  # in HttpRequest.META
 _SANE_ID = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9._-]{1,64}")  # "-" stands for none in the log
 _SANE_TIMEOUT = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
 
 
-class ReadRequest(NamedTuple):
-    """A request as it came: what its ``head`` says, by the names of GraphQLRequest's fields, also
-    as a ``request`` without a text; and the bytes that say what is ``asked``.
-    """
-
-    head: dict[str, Any]
-    request: GraphQLRequest
-    asked: bytes
-
-
 @dataclass(slots=True)
 class Arrival:
-    """One request from its first moment: its id and deadline, and what the front found out.
+    """One HTTP request from its first moment: its id, its deadline, and what the cache said of it.
 
     ``known_as`` is a digest of its bytes, by which the same request is recognised the next time.
-    When the cache was ``asked`` already for ``digest``, ``lookup`` is what it said. ``watched`` is
-    set once the watchdog knows of it, ``tried`` once the short way to a hit was. ``read`` is what
-    the front has read of it.
+    When the cache was ``asked`` already for ``digest``, ``lookup`` is what it said.
     """
 
     request_id: str
@@ -43,11 +32,16 @@ class Arrival:
     started: float = field(default_factory=perf_counter)  # seconds
     known_as: bytes | None = None
     asked: bool = False
-    watched: bool = False
-    tried: bool = False
     digest: str | None = None
     lookup: Lookup | None = field(default=None, repr=False)
-    read: ReadRequest | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> "Arrival":
+        """Return the arrival of a request with these headers, now."""
+        given = headers.get("x-request-id")
+        if not given or not _SANE_ID.fullmatch(given):
+            given = f"{getrandbits(64):016x}"  # no secret, and no system call
+        return cls(given, open_timeout(headers.get("x-request-timeout")))
 
     @property
     def seconds(self) -> float:
@@ -55,18 +49,22 @@ class Arrival:
         return perf_counter() - self.started
 
 
-def arrival_of(environ: dict[str, Any]) -> Arrival:
-    """The arrival of the request with this WSGI environ; however often it is asked, the same."""
-    arrival: Arrival | None = environ.get(_ARRIVAL)
+def arrival_of(request: HttpRequest) -> Arrival:
+    """Return the arrival of a request of Django's, always the same one.
+
+    The ASGI application puts it there (``keep_arrival``); another server's request has one as soon
+    as it is asked for.
+    """
+    arrival: Arrival | None = request.META.get(_ARRIVAL)
     if arrival is None:
-        given = environ.get("HTTP_X_REQUEST_ID")
-        arrival = environ[_ARRIVAL] = Arrival(
-            given
-            if given and _SANE_ID.fullmatch(given)
-            else f"{getrandbits(64):016x}",  # no secret, and no system call
-            open_timeout(environ.get("HTTP_X_REQUEST_TIMEOUT")),
-        )
+        arrival = Arrival.of(request.headers)
+        keep_arrival(request, arrival)
     return arrival
+
+
+def keep_arrival(request: HttpRequest, arrival: Arrival) -> None:
+    """Have ``arrival_of`` return ``arrival`` for ``request``."""
+    request.META[_ARRIVAL] = arrival
 
 
 def open_timeout(asked: str | None = None) -> TimeoutContext:

@@ -46,10 +46,10 @@ _at_start = Listeners(signals.request_started)
 _at_end = Listeners(signals.request_finished)
 
 
-def begin(sender: Any, environ: dict[str, Any]) -> None:
-    """A request with this WSGI environ begins in this thread."""
+def begin(sender: Any, scope: dict[str, Any]) -> None:
+    """A request with this ASGI scope begins in this thread."""
     if settings.DEBUG or not _at_start.only_django:
-        signals.request_started.send(sender=sender, environ=environ)
+        signals.request_started.send(sender=sender, scope=scope)
 
 
 def end(sender: Any) -> None:

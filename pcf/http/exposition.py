@@ -6,17 +6,24 @@ from django.views.decorators.http import require_safe
 from django_prometheus.exports import ExportToDjangoView
 
 from pcf import processes
+from pcf.http.health import Probe
 
 
-@require_safe
-def metrics_view(request: HttpRequest) -> HttpResponse:
-    """The metrics of all processes together, then what each process uses.
+def exposition() -> Probe:
+    """Return the metrics of all processes together, then what each process uses.
 
     django-prometheus adds up the workers; its own metrics by view and path are not installed, the
     engine's say more and cost less.
     """
-    response: HttpResponse = ExportToDjangoView(request)
+    response: HttpResponse = ExportToDjangoView(HttpRequest())
     registry = prometheus_client.CollectorRegistry()
     processes.register(registry)
-    response.content += prometheus_client.generate_latest(registry)
-    return response
+    body = response.content + prometheus_client.generate_latest(registry)
+    return Probe(200, response["Content-Type"], body)
+
+
+@require_safe
+def metrics_view(_request: HttpRequest) -> HttpResponse:
+    """See ``exposition``."""
+    probe = exposition()
+    return HttpResponse(probe.body, content_type=probe.content_type)

@@ -1,21 +1,27 @@
-"""Probes: alive, ready, and the details.
+"""Probes: ready, and the details.
 
-/livez says that the process answers; it asks no one else. /readyz says whether requests can be
-served: PostgreSQL answers and its migrations are applied. Redis is reported but not needed: without
-it requests are served from PostgreSQL. /health gives the details as JSON.
+/readyz says whether requests can be served: PostgreSQL answers and its migrations are applied.
+Redis is reported but not needed: without it requests are served from PostgreSQL. /health gives the
+details as JSON. Both answer within ``server.probe`` seconds, whatever PostgreSQL and Redis do.
+/livez says that the process answers, and asks no one else.
 """
 
+import json
 from collections.abc import Callable
-from time import perf_counter
-from typing import Any
+from threading import Lock, Thread
+from time import monotonic, perf_counter
+from typing import Any, NamedTuple
 
-from django.db import connection
+from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 
+from pcf.apps import config
 from pcf.cache.gate import gate
+from pcf.timeouts import TimeoutContext, activate
 
 Check = Callable[[], str]
+Report = dict[str, dict[str, Any]]
 
 
 def check_database() -> str:
@@ -55,42 +61,112 @@ CHECKS: dict[str, tuple[Check, bool]] = {  # with whether readiness needs it
 }
 
 
-def _examine() -> dict[str, dict[str, Any]]:
-    report: dict[str, dict[str, Any]] = {}
-    for name, (check, needed) in CHECKS.items():
-        started = perf_counter()
+class _Examination:
+    """One run of one check, in a thread of its own."""
+
+    def __init__(self, check: Check, seconds: float) -> None:
+        self._check = check
+        self._started = perf_counter()
+        self._deadline = TimeoutContext.start("probe", seconds)
+        self._found: tuple[bool, str] | None = None
+        self._seconds = 0.0
+        self._thread = Thread(target=self._run, name="pcf-probe", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the check has come to an end."""
+        return self._found is not None
+
+    def entry(self, until: float) -> dict[str, Any]:
+        """What the check has found ``until`` that time, by monotonic()."""
+        self._thread.join(max(0.0, until - monotonic()))
+        taken = self._seconds if self.is_over else perf_counter() - self._started
+        ok, detail = self._found or (False, f"no answer within {config().server.probe:g} s")
+        return {"ok": ok, "detail": detail, "seconds": round(taken, 4)}
+
+    def _run(self) -> None:
         try:
-            entry: dict[str, Any] = {"ok": True, "detail": check()}
+            with activate(self._deadline):
+                found = (True, self._check())
         except Exception as error:  # noqa: BLE001 (a probe reports whatever is wrong)
-            detail = str(error) if isinstance(error, Trouble) else type(error).__name__
-            entry = {"ok": False, "detail": detail}
-        entry["needed"] = needed
-        entry["seconds"] = round(perf_counter() - started, 4)
-        report[name] = entry
-    return report
+            found = (False, str(error) if isinstance(error, Trouble) else type(error).__name__)
+        finally:
+            self._seconds = perf_counter() - self._started
+            connections.close_all()
+        self._found = found
 
 
-def _is_ready(report: dict[str, dict[str, Any]]) -> bool:
+_lock = Lock()
+_running: dict[str, _Examination] = {}
+
+
+def examine() -> Report:
+    """Run all checks at once; return after ``server.probe`` seconds at the latest.
+
+    A check that is still at work from an earlier probe is not begun twice.
+    """
+    seconds = config().server.probe
+    until = monotonic() + seconds
+    with _lock:
+        for name, (check, _) in CHECKS.items():
+            if name not in _running or _running[name].is_over:
+                _running[name] = _Examination(check, seconds)
+        examined = dict(_running)
+    return {
+        name: {**examined[name].entry(until), "needed": needed}
+        for name, (_, needed) in CHECKS.items()
+    }
+
+
+class Probe(NamedTuple):
+    """What a probe is answered."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+def ready() -> Probe:
+    """200 when requests can be served, else 503; one line a check."""
+    report = examine()
+    lines = [f"{name}: {'ok' if entry['ok'] else 'failed'}\n" for name, entry in report.items()]
+    return Probe(200 if _is_ready(report) else 503, "text/plain", "".join(lines).encode())
+
+
+def details() -> Probe:
+    """Every check with its detail and duration in seconds."""
+    report = examine()
+    served = _is_ready(report)
+    well = all(entry["ok"] for entry in report.values())
+    status = "ok" if well else ("degraded" if served else "failed")
+    body = json.dumps({"status": status, "checks": report}).encode()
+    return Probe(200 if served else 503, "application/json", body)
+
+
+def alive() -> Probe:
+    """200 while the process answers."""
+    return Probe(200, "text/plain", b"ok\n")
+
+
+def _is_ready(report: Report) -> bool:
     return all(entry["ok"] for entry in report.values() if entry["needed"])
 
 
 def livez(_request: HttpRequest) -> HttpResponse:
-    """200 while the process answers."""
-    return HttpResponse("ok\n", content_type="text/plain")
+    """See ``alive``."""
+    return _response(alive())
 
 
 def readyz(_request: HttpRequest) -> HttpResponse:
-    """200 when requests can be served, else 503; one line a check."""
-    report = _examine()
-    lines = [f"{name}: {'ok' if entry['ok'] else 'failed'}" for name, entry in report.items()]
-    status = 200 if _is_ready(report) else 503
-    return HttpResponse("\n".join(lines) + "\n", status=status, content_type="text/plain")
+    """See ``ready``."""
+    return _response(ready())
 
 
-def health(_request: HttpRequest) -> JsonResponse:
-    """Every check with its detail and duration in seconds."""
-    report = _examine()
-    ready = _is_ready(report)
-    well = all(entry["ok"] for entry in report.values())
-    status = "ok" if well else ("degraded" if ready else "failed")
-    return JsonResponse({"status": status, "checks": report}, status=200 if ready else 503)
+def health(_request: HttpRequest) -> HttpResponse:
+    """See ``details``."""
+    return _response(details())
+
+
+def _response(probe: Probe) -> HttpResponse:
+    return HttpResponse(probe.body, status=probe.status, content_type=probe.content_type)

@@ -1,6 +1,5 @@
 """Hits that need nothing of a request but its bytes: no parsing, no document, one round trip."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from pcf import metrics
@@ -99,35 +98,29 @@ class Hits:
         ``request`` has no text, only what the headers say. What the cache said otherwise is left
         at ``arrival`` for the whole journey.
         """
-        known = self._find(request, arrival)
+        known = self._find(request, arrival.known_as)
         if known is None:
             return None
         token = token_digest(request.token) if request.token else None
-        entry = None
-        shortcut = self._shortcut(known, token, request, arrival)
-        if shortcut is not None:
-            entry = self._cache.take([shortcut])[0]
-        if entry is None:
-            entry = self._look_up(self._question(known, token, request), request, arrival)
+        entry = self._look_up(self._question(known, token, request), request, arrival)
         return None if entry is None else self.response(known, entry, request, arrival)
 
     def short(self, request: GraphQLRequest, arrival: Arrival) -> tuple[Known, Shortcut] | None:
-        """What ``request`` is, and the short way to its response, to ``take``; None where that is
-        not known, and ``answer`` has to tell. Waits for nothing.
+        """What ``request`` is, and the short way to its response; None where that is not known,
+        and ``answer`` has to tell. Waits for nothing.
         """
-        known = self._find(request, arrival)
-        if known is None:
-            return None
         token = token_digest(request.token) if request.token else None
-        shortcut = self._shortcut(known, token, request, arrival)
-        if shortcut is None:
-            return None
-        arrival.tried = True
-        return known, shortcut
+        return self.short_of(arrival.known_as, token, request)
 
-    def take(self, shortcuts: Sequence[Shortcut]) -> list[Entry | None]:
-        """See ``ResponseCache.take``."""
-        return self._cache.take(shortcuts)
+    def short_of(
+        self, known_as: bytes | None, token: str | None, request: GraphQLRequest
+    ) -> tuple[Known, Shortcut] | None:
+        """The same for a request with this digest of its bytes, and a digest of its token."""
+        known = self._find(request, known_as)
+        if known is None or known_as is None:
+            return None
+        shortcut = self._shortcut(known, token, request, known_as)
+        return None if shortcut is None else (known, shortcut)
 
     def response(
         self, known: Known, entry: Entry, request: GraphQLRequest, arrival: Arrival
@@ -150,21 +143,21 @@ class Hits:
             name = entry_name(lookup.viewer, known.digest, shared=known.hint.is_shared)
             self._cache.land(name, lookup.flight)
 
-    def _find(self, request: GraphQLRequest, arrival: Arrival) -> Known | None:
-        if arrival.known_as is None or request.no_store or not config().cache.enabled:
+    def _find(self, request: GraphQLRequest, known_as: bytes | None) -> Known | None:
+        if known_as is None or request.no_store or not config().cache.enabled:
             return None
-        return self._known.find(arrival.known_as)
+        return self._known.find(known_as)
 
     def _shortcut(
-        self, known: Known, token: str | None, request: GraphQLRequest, arrival: Arrival
+        self, known: Known, token: str | None, request: GraphQLRequest, known_as: bytes
     ) -> Shortcut | None:
-        if arrival.tried or arrival.known_as is None:
+        if self._cache.tally.is_due:
             return None
         if request.if_none_match and request.queries_only:
             return None
         coding, credentials = known.coding(request), b""
         if token is not None:
-            coding = self._codings.find(_way(arrival.known_as, token, request))
+            coding = self._codings.find(_way(known_as, token, request))
             credentials = self._credentials.find(token) or b""
             if not credentials:
                 return None

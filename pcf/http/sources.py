@@ -11,6 +11,7 @@ from pcf import metrics
 from pcf.apps import config
 from pcf.cache.positions import Positions
 from pcf.cache.responses import Lookup
+from pcf.compute import slot_released
 from pcf.database.errors import DatabaseUnavailable
 from pcf.database.replicas import Replica, Replicas, primary_position, replayed_position
 from pcf.database.routing import PRIMARY
@@ -113,7 +114,8 @@ class Sources:
         seconds = min(config().replicas.max_lag, timeout.remaining() - timeout.reserve)
         deadline = monotonic() + seconds
         while monotonic() < deadline and not self._replicas.all_have(position):
-            sleep(_PAUSE)
+            with slot_released():
+                sleep(_PAUSE)
 
     @staticmethod
     def _give_up(replica: Replica, error: BaseException) -> None:

@@ -1,6 +1,5 @@
 """The span of an HTTP request, and the tracer behind all spans (OpenTelemetry, an extra)."""
 
-from collections.abc import Callable
 from typing import Any
 
 from pcf.config import Traces
@@ -39,7 +38,7 @@ def start_tracing(settings: Traces, exporter: Any = None) -> None:
 
 
 class Traced:
-    """A WSGI application in a span that continues the caller's trace (W3C ``traceparent``).
+    """An ASGI application in a span that continues the caller's trace (W3C ``traceparent``).
 
     A caller that sampled its trace is followed, so let the proxy in front drop the header where
     strangers can send it.
@@ -48,29 +47,30 @@ class Traced:
     def __init__(self, application: Application) -> None:
         self._application = application
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        """As WSGI's."""
-        if tracing.tracer is None:  # a server that did not start it
-            return self._application(environ, start_response)
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """As ASGI's."""
+        if tracing.tracer is None or scope["type"] != "http":  # or nobody started the tracer
+            await self._application(scope, receive, send)
+            return
         from opentelemetry.trace import SpanKind  # noqa: PLC0415 (an optional extra)
         from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415
             TraceContextTextMapPropagator,
         )
 
-        given = {"traceparent": environ.get("HTTP_TRACEPARENT", "")}
-        method = environ.get("REQUEST_METHOD", "")
-        method = method if method in METHODS else "other"
-        route = shown_path(environ.get("PATH_INFO", ""))
+        parent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        route = shown_path(scope["path"])
         with tracing.tracer.start_as_current_span(
             f"{method} {route}",
-            context=TraceContextTextMapPropagator().extract(given),
+            context=TraceContextTextMapPropagator().extract({"traceparent": parent}),
             kind=SpanKind.SERVER,
             attributes={"http.request.method": method, "http.route": route},
             record_exception=False,
         ) as opened:
 
-            def start(status: str, *rest: Any) -> Any:
-                opened.set_attribute("http.response.status_code", int(status[:3]))
-                return start_response(status, *rest)
+            async def told(message: dict[str, Any]) -> None:
+                if message["type"] == "http.response.start":
+                    opened.set_attribute("http.response.status_code", message["status"])
+                await send(message)
 
-            return self._application(environ, start)
+            await self._application(scope, receive, told)

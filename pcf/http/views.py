@@ -14,9 +14,8 @@ from pcf.errors import ClientError
 from pcf.http.arrival import arrival_of
 from pcf.http.batch import answer_batch
 from pcf.http.cors import preflight_headers
-from pcf.http.front import FRAME
 from pcf.http.graphiql import graphiql_page, wants_html
-from pcf.http.heads import finish, impatient, read_head
+from pcf.http.headers import finish, read_head
 from pcf.http.protocol import (
     JSON,
     METHODS,
@@ -35,6 +34,7 @@ from pcf.http.refusals import internal_error, refused
 from pcf.http.service import GraphQLService
 from pcf.timeouts import current_timeout
 
+DEFAULT_HEADERS = "pcf.default_headers"  # in META of a request that asks what middleware adds
 _ABOUT = ("Type", "Encoding")  # of the content
 
 logger = logging.getLogger("pcf.http")
@@ -49,7 +49,7 @@ def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., An
     @csrf_exempt
     def view(request: HttpRequest) -> HttpResponse:
         accept = request.headers.get("Accept")
-        if FRAME in request.META:
+        if DEFAULT_HEADERS in request.META:
             return _empty(200)
         if request.method == "OPTIONS":
             return _preflight(request)
@@ -78,7 +78,7 @@ def _answer(service: GraphQLService, request: HttpRequest, media: str) -> GraphQ
     asked = _read(request, media)
     if isinstance(asked, list):
         return answer_batch(service.answer, asked, _timeout(request))
-    return service.answer(asked, _timeout(request), arrival_of(request.META))
+    return service.answer(asked, _timeout(request), arrival_of(request))
 
 
 def _preflight(request: HttpRequest) -> HttpResponse:
@@ -128,7 +128,8 @@ def _read(request: HttpRequest, media: str) -> GraphQLRequest | list[GraphQLRequ
     """
     if request.method not in METHODS:
         raise BadRequest("GraphQL is served to GET and POST", status=405)
-    how = read_head(request.META, media)
+    remote = request.META.get("REMOTE_ADDR")
+    how = read_head(request.headers, request.method or "", remote, media)
     if request.method == "POST":
         content, encoding = (request.headers.get(f"Content-{what}", "") for what in _ABOUT)
         check_content_type(content, encoding)  # before the body is waited for
@@ -149,19 +150,16 @@ def _body(request: HttpRequest) -> bytes:
     if int(length) > limit:
         raise BodyTooLarge("body", limit, f"The body may have {limit} bytes at most")
     try:
-        with impatient(request.META, _timeout(request)):
-            body = request.body
+        body = request.body
     except (OSError, RawPostDataException) as error:
         raise BadRequest("The body could not be read", status=408) from error
     if len(body) != int(length):
-        if _timeout(request).expired:
-            raise BadRequest("The body did not come in time", status=408)
         raise BadRequest("The body is shorter than its Content-Length")
     return body
 
 
 def _to_django(request: HttpRequest, response: GraphQLResponse, media: str) -> HttpResponse:
-    status, headers = finish(request.META, response, media)
+    status, headers = finish(request.headers.get("origin"), response, media)
     body = b"" if request.method == "HEAD" else response.body
     answer = HttpResponse(body, status=status, reason=REASONS[status], headers=headers)
     if "Content-Type" not in headers:

@@ -353,7 +353,7 @@ class Gunicorn(Process):
 
     def command(self) -> list[str]:
         """As in production."""
-        return [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"]
+        return [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.asgi:application"]
 
     @property
     def url(self) -> str:

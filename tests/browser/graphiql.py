@@ -64,7 +64,7 @@ def service(env: dict[str, str]) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"]
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.asgi:application"]
     with subprocess.Popen(gunicorn, cwd=ROOT, env={**env, "PORT": str(port)}) as process:
         try:
             url = f"http://localhost:{port}"

@@ -85,7 +85,10 @@ class RedisServer:
             client.save()
 
     def freeze(self) -> None:
+        """It has stopped when this returns."""
         self._signal(signal.SIGSTOP)
+        assert self._process is not None
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -93,7 +96,6 @@ class RedisServer:
     def kill(self) -> None:
         """As a crash does: nothing is written."""
         if self._process is not None:
-            self._signal(signal.SIGCONT)
             self._process.kill()
             self._process.wait()
             self._process = None

@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace, port: int) -> int:
 
     call_command("migrate", verbosity=0)
     service = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"],
+        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.asgi:application"],
         cwd=ROOT,
     )
     try:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ class Server:
     environment: dict[str, str]
     process: "subprocess.Popen[bytes]"
     log: IO[bytes]
+    tls: ssl.SSLContext | None = None
 
     def logged(self) -> str:
         """What it has written to standard error so far."""
@@ -51,10 +53,9 @@ class Server:
     def manage(self, *arguments: str) -> str:
         return manage(self.environment, *arguments)
 
-    @staticmethod
-    def _send(request: urllib.request.Request) -> tuple[int, dict[str, str], bytes]:
+    def _send(self, request: urllib.request.Request) -> tuple[int, dict[str, str], bytes]:
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=30, context=self.tls) as response:
                 return response.status, dict(response.headers), response.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -130,16 +131,18 @@ def beside(environment: dict[str, str], **changed: str) -> dict[str, str]:
     return {**environment, "PORT": str(port), **changed}
 
 
-def start(environment: dict[str, str]) -> Server:
+def start(environment: dict[str, str], tls: ssl.SSLContext | None = None) -> Server:
     log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody reads would stop the server
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"],
+        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.asgi:application"],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=log,
     )
-    server = Server(f"http://127.0.0.1:{environment['PORT']}", environment, process, log)
+    scheme = "https" if tls else "http"
+    url = f"{scheme}://127.0.0.1:{environment['PORT']}"
+    server = Server(url, environment, process, log, tls)
     for _ in range(300):
         assert process.poll() is None, server.logged()
         try:

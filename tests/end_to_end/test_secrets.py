@@ -46,7 +46,7 @@ def talkative(server, environment, tmp_path_factory) -> Iterator[tuple[Server, P
         "ACCESS_LOG": "-",
         "PCF_DATABASE_SLOW_STATEMENT": "0",
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.wsgi:application"]
+    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.asgi:application"]
     with log.open("w+b") as stream, subprocess.Popen(
         command, cwd=ROOT, env=chatty, stdout=stream, stderr=subprocess.STDOUT
     ) as process:  # fmt: skip

@@ -138,7 +138,7 @@ def test_a_body_shorter_than_its_length_is_refused(server):
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.sendall(head + b"Content-Length: 99\r\n\r\n" + body)
         client.shutdown(socket.SHUT_WR)
-        assert client.recv(100).startswith(b"HTTP/1.1 400")
+        assert client.recv(100).startswith(b"HTTP/1.1 408")
 
 
 def test_clients_that_stop_sending_do_not_keep_the_workers(server):

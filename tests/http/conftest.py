@@ -1,61 +1,44 @@
 """Fixtures of the tests over HTTP."""
 
-from contextlib import ExitStack
-from threading import get_ident
+from threading import current_thread, get_ident
 
 import pytest
 
+from pcf.cache.stream import RedisStream
 from pcf.cache.wire import Wire
 from tests.cache.redis_server import redis_server
-from tests.http.looped import Looped
-from tests.http.worker import serving
+from tests.server.asgi import pages, service, serving
 
-__all__ = ["commands", "looped", "redis_server", "serve"]
+__all__ = ["commands", "pages", "redis_server", "service", "serving"]
 
 
 @pytest.fixture
 def commands(monkeypatch):
-    """The commands that this thread sent to Redis; others renew leases that a test left behind."""
+    """The commands that this thread, and those that work for requests, sent to Redis; others renew
+    leases that a test left behind. What an event loop asks for is "read".
+    """
     sent = []
     own = get_ident()
-    exchange = Wire._exchange
+    exchange, read = Wire._exchange, RedisStream.read
+
+    def is_ours():
+        return get_ident() == own or current_thread().name.removeprefix("pcf-").isdigit()
 
     def spy(wire, parts, *how):
         def noted(prefix):
             command = parts(prefix)
-            if get_ident() == own:
+            if is_ours():
                 sent.append(command[0])
             return command
 
         return exchange(wire, noted, *how)
 
-    read = Wire.read
-
-    def spy_on_read(wire, packed, replies):
-        if get_ident() == own:
+    def spy_on_read(stream, packed, replies, callback):
+        questions = len(stream._questions)
+        read(stream, packed, replies, callback)
+        if len(stream._questions) > questions:
             sent.append("read")
-        return read(wire, packed, replies)
 
     monkeypatch.setattr(Wire, "_exchange", spy)
-    monkeypatch.setattr(Wire, "read", spy_on_read)
+    monkeypatch.setattr(RedisStream, "read", spy_on_read)
     return sent
-
-
-@pytest.fixture
-def serve():
-    """``serve(application)`` returns a worker, its connection and the client's end of it."""
-    with serving() as make:
-        yield make
-
-
-@pytest.fixture
-def looped():
-    """``looped(application)``: a worker with its loop, and the client of its first connection."""
-    with ExitStack() as stack:
-        make = stack.enter_context(serving())
-
-        def begin(application, answerer=None, **given):
-            worker, conn, client = make(application, **given)
-            return Looped(worker, conn, client, answerer or application, stack)
-
-        yield begin

@@ -2,14 +2,11 @@
 
 import pytest
 from django.core import signals
-from django.db import connection, connections
+from django.db import connections
 
 from pcf.http import borders
-from pcf.http.front import Front
-from pcf.schema import graphql_service
 from tests.conftest import token_for
-from tests.http.test_front import post
-from tests.http.wsgi import CountingDjango, call
+from tests.server.test_application import post
 
 BOTH = signals.request_started, signals.request_finished
 
@@ -69,12 +66,18 @@ def test_debugging_wants_all_of_them(sent, settings):
     assert [signal for signal, _ in sent] == list(BOTH)
 
 
-def test_connections_go_back_to_their_pool(live_world):
-    front = Front(CountingDjango(), graphql_service)
+def test_connections_go_back_to_their_pool(service, live_world, monkeypatch):
+    left = []
+    end = borders.end
+
+    def noted(sender):
+        end(sender)
+        left.extend(one for one in connections.all(initialized_only=True) if one.connection)
+
+    monkeypatch.setattr("pcf.http.borders.end", noted)
     token = token_for(live_world.ann)
-    connection.ensure_connection()
-    answer = call(
-        front, post("{ me { id } }", cache_control="no-store", authorization=f"Bearer {token}")
+    answer = service.call(
+        post("{ me { id } }", cache_control="no-store", authorization=f"Bearer {token}")
     )
     assert answer.status == "200 OK"
-    assert [one for one in connections.all(initialized_only=True) if one.connection] == []
+    assert left == []

@@ -2,22 +2,22 @@
 
 import hashlib
 import json
+from functools import partial
 
 import pytest
 
 from pcf.database.statements import count_queries
-from pcf.http.front import Front
-from pcf.schema import graphql_service
 from tests.attacks import DOCUMENTS
-from tests.http.wsgi import CountingDjango, call, environ_of
+from tests.http.wsgi import CountingDjango, environ_of
+from tests.http.wsgi import call as call_wsgi
 
 NEWER = {"accept": "application/graphql-response+json"}
 
 
-@pytest.fixture(params=["Django", "the front"])
-def application(request, live_world):
-    django = CountingDjango()
-    return django if request.param == "Django" else Front(django, graphql_service)
+@pytest.fixture(params=["WSGI", "ASGI"])
+def call(request, live_world, serving):
+    """``call(environ)`` returns the answer."""
+    return partial(call_wsgi, CountingDjango()) if request.param == "WSGI" else serving().call
 
 
 def body_of(text, **parameters):
@@ -30,23 +30,23 @@ def registering(text):
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer guess"}], ids=["", "a token"])
-def test_a_hostile_document_costs_no_statement_and_no_command(application, commands, headers):
+def test_a_hostile_document_costs_no_statement_and_no_command(call, commands, headers):
     """Nor does its token: whose it is does not matter to a document that nobody may send."""
-    call(application, environ_of(body_of("{ nope }")))  # whatever the first request makes
+    call(environ_of(body_of("{ nope }")))  # whatever the first request makes
     for name, text in DOCUMENTS.items():
         for parameters in ({}, registering(text)):
             commands.clear()
             with count_queries() as queries:
                 body = body_of(text, **parameters)
-                reply = call(application, environ_of(body, **NEWER, **headers))
+                reply = call(environ_of(body, **NEWER, **headers))
             assert reply.status[:3] in ("400", "422"), name
             assert b'"data"' not in reply.body, name
             assert (queries.count, commands) == (0, []), name
 
 
-def test_what_is_not_hostile_is_seen_by_both_counts(application, commands):
+def test_what_is_not_hostile_is_seen_by_both_counts(call, commands):
     with count_queries() as queries:
-        reply = call(application, environ_of(body_of("{ users { id } tags { id } }"), **NEWER))
+        reply = call(environ_of(body_of("{ users { id } tags { id } }"), **NEWER))
     assert reply.status == "200 OK"
     assert queries.count > 0
     assert commands

@@ -1,5 +1,6 @@
 """Lines of the log: their form, and what they keep to themselves."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from pcf.http.access import AccessLog, note
 from pcf.http.logs import JsonFormatter, PlainFormatter, RequestIdFilter, request_id, viewer_safe
+from tests.http.wsgi import environ_of
+from tests.server.asgi import Exchange
 
 
 def record(message, *arguments, **extra):
@@ -90,20 +93,22 @@ def test_what_tells_of_a_person_is_left_out(text, safe):
 # --- the access log
 
 
-def called(application, **environ):
+def called(application, **scope):
     """Call the application as a server does; returns its body."""
-    body = AccessLog(application)(
-        {"REQUEST_METHOD": "POST", "PATH_INFO": "/graphql", **environ}, lambda *_: None
-    )
-    content = b"".join(body)
-    body.close()
-    return content
+    scope = {"type": "http", "method": "POST", "path": "/graphql", "headers": [], **scope}
+    exchange = Exchange(scope)
+    asyncio.run(exchange.run(AccessLog(application)))
+    return b"".join(exchange.pieces)
 
 
-def hello(_environ, start_response):
+def starting(status, *headers):
+    return {"type": "http.response.start", "status": status, "headers": list(headers)}
+
+
+async def hello(_scope, _receive, send):
     note(operation="query", statements=3)
-    start_response("200 OK", [("Content-Length", "5"), ("X-Request-ID", "abc")])
-    return [b"hello"]
+    await send(starting(200, (b"Content-Length", b"5"), (b"X-Request-ID", b"abc")))
+    await send({"type": "http.response.body", "body": b"hello"})
 
 
 @pytest.fixture
@@ -133,12 +138,12 @@ def test_one_line_a_request(lines):
     [("/admin/users/user/7/", "/admin/"), ("/reset/secret", "other"), ("/readyz", "/readyz")],
 )
 def test_paths_tell_nothing(lines, path, shown):
-    called(hello, PATH_INFO=path, REQUEST_METHOD="MADE-UP")
+    called(hello, path=path, method="MADE-UP")
     assert (lines.records[0].facts["path"], lines.records[0].facts["method"]) == (shown, "other")
 
 
 def test_a_request_that_failed_has_its_line(lines):
-    def broken(_environ, _start_response):
+    async def broken(*_):
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
@@ -151,3 +156,25 @@ def test_notes_outside_of_a_request_are_in_no_line(lines):
     called(hello)
     note(after="it")
     assert not lines.records[0].facts.keys() & {"before", "after"}
+
+
+def test_what_threads_note_of_a_request_is_in_its_line(service, lines):
+    service.application, quiet = AccessLog(service.application), service.application
+    for cache in ("pcf; fwd=miss; stored", "pcf; hit"):
+        lines.clear()
+        service.call(environ_of(b'{"query": "{ notes { id title } }"}'))
+        (line,) = [record for record in lines.records if record.name == "pcf.access"]
+        facts = line.facts
+        assert (facts["cache"], facts["operation"], line.request_id) == (cache, "query", "same")
+        assert (facts["statements"] == 0) is (cache == "pcf; hit")
+    service.application = quiet
+
+
+def test_a_server_is_let_begin_and_end_without_a_line(lines):
+    told = []
+
+    async def application(scope, _receive, _send):
+        told.append(scope["type"])
+
+    asyncio.run(AccessLog(application)({"type": "lifespan"}, None, None))
+    assert (told, lines.records) == (["lifespan"], [])

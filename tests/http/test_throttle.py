@@ -201,8 +201,7 @@ def test_the_size_of_an_answer_is_limited(world, ask, settings):
     ],
 )
 def test_the_address_of_a_client(remote, forwarded, proxies, expected):
-    environ = {"REMOTE_ADDR": remote, "HTTP_X_FORWARDED_FOR": forwarded}
-    assert client_address(environ, proxies) == expected
+    assert client_address(remote, forwarded, proxies) == expected
 
 
 def test_addresses_are_not_kept_in_clear():

@@ -10,13 +10,13 @@ from pcf.cache.gate import gate
 from pcf.cache.responses import Question, ResponseCache
 from pcf.cache.tolls import Bucket, Toll
 from pcf.execution.hints import CacheHint
-from pcf.http.front import Front
 from pcf.http.throttle import client_name
 from pcf.schema import graphql_service
 from pcf.viewer import ANONYMOUS, Viewer
 from tests.conftest import token_for
 from tests.http.test_throttle import limit, place
-from tests.http.wsgi import CountingDjango, call, environ_of
+from tests.http.wsgi import environ_of
+from tests.server.asgi import call
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 USERS = "{ users { id } }"  # 2 points
@@ -28,11 +28,6 @@ def few(live_world, settings, fresh_service):
     limit(settings, address_burst=4, viewer_burst=4)
     settings.PCF = replace(settings.PCF, documents=replace(settings.PCF.documents, max_cost=4))
     return live_world
-
-
-@pytest.fixture
-def front():
-    return Front(CountingDjango(), graphql_service)
 
 
 @pytest.fixture
@@ -62,50 +57,50 @@ def forget(settings):
         client.delete(name)
 
 
-def test_a_miss_is_a_look_up_that_charges_and_a_store(few, front, commands, level):
-    call(front, post("{ tags { id } }"))  # the scripts are known from now on
+def test_a_miss_is_a_look_up_that_charges_and_a_store(few, service, commands, level):
+    call(service, post("{ tags { id } }"))  # the scripts are known from now on
     commands.clear()
     before = level()
-    assert call(front, post(USERS)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
+    assert call(service, post(USERS)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
     assert commands == ["EVALSHA", "EVALSHA"]
     assert level() == before - 2
 
 
-def test_each_address_pays_for_itself_also_when_the_request_is_known(few, front, level, settings):
+def test_each_address_pays_for_itself_also_when_the_request_is_known(few, service, level, settings):
     """A known request is looked up before anything else of it is read."""
     for _ in range(2):
-        assert call(front, post(USERS, HERE)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
+        assert call(service, post(USERS, HERE)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
         forget(settings)
     assert (level(address=HERE), level(address=THERE)) == (0, None)
-    refused = call(front, post(USERS, HERE))
+    refused = call(service, post(USERS, HERE))
     assert refused.status == "429 Too Many Requests"
     assert int(refused.headers["Retry-After"]) > 500
-    assert call(front, post(USERS, THERE)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
+    assert call(service, post(USERS, THERE)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
     assert (level(address=HERE), level(address=THERE)) == (0, 2)
-    assert call(front, post(USERS, HERE)).headers["Cache-Status"] == "pcf; hit", "free"
+    assert call(service, post(USERS, HERE)).headers["Cache-Status"] == "pcf; hit", "free"
 
 
 def test_a_viewer_pays_from_its_own_bucket_whether_the_token_is_remembered_or_not(
-    few, front, level
+    few, service, level
 ):
     ann = Viewer(few.ann.pk)
     token = as_user(few.ann)
-    assert call(front, post(USERS, **token)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
+    assert call(service, post(USERS, **token)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
     assert level(ann) == 2
-    other = call(front, post("{ users { name } }", **token))
+    other = call(service, post("{ users { name } }", **token))
     assert other.headers["Cache-Status"] == "pcf; fwd=miss; stored"
     assert level(ann) == 0
-    assert call(front, post("{ users { createdAt } }", **token)).status.startswith("429")
+    assert call(service, post("{ users { createdAt } }", **token)).status.startswith("429")
     assert level() is None, "the address pays nothing"
 
 
-def test_a_refusal_leaves_the_flight_to_others(few, front, settings):
+def test_a_refusal_leaves_the_flight_to_others(few, service, settings):
     for query in (USERS, "{ users { name } }"):
-        call(front, post(query))
-    assert call(front, post("{ users { createdAt } }")).status.startswith("429")
+        call(service, post(query))
+    assert call(service, post("{ users { createdAt } }")).status.startswith("429")
     client = get_redis_connection("default")
     assert list(client.scan_iter(match=f"{settings.PCF.cache.prefix}:f:*")) == []
-    answer = call(front, post("{ users { createdAt } }", THERE))
+    answer = call(service, post("{ users { createdAt } }", THERE))
     assert answer.headers["Cache-Status"] == "pcf; fwd=miss; stored"
 
 
@@ -124,43 +119,43 @@ def test_who_joins_a_flight_pays_nothing(few, level):
 
 
 def test_without_the_points_what_is_stale_is_served_and_made_anew_by_others(
-    few, front, monkeypatch, settings
+    few, service, monkeypatch, settings
 ):
     hint = CacheHint(public=True, max_age=100, stale=60)
     monkeypatch.setattr("pcf.execution.hints._declared", lambda *_: hint)
     query = "{ stale: users { id } }"
-    assert call(front, post(query)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
-    call(front, post(USERS))  # and nothing is left
+    assert call(service, post(query)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
+    call(service, post(USERS))  # and nothing is left
     client = get_redis_connection("default")
     for name in client.scan_iter(match=f"{settings.PCF.cache.prefix}:e:shared:*"):
         client.pexpire(name, 50_000)
     for _ in range(2):
-        assert call(front, post(query)).headers["Cache-Status"].startswith("pcf; hit; ttl=-")
-    answer = call(front, post(query, THERE))
+        assert call(service, post(query)).headers["Cache-Status"].startswith("pcf; hit; ttl=-")
+    answer = call(service, post(query, THERE))
     assert answer.headers["Cache-Status"] == "pcf; fwd=miss; stored"
 
 
 def test_points_are_given_back_for_what_is_not_executed_for_want_of_a_place(
-    few, front, level, settings
+    few, service, level, settings
 ):
     settings.PCF = replace(settings.PCF, requests=replace(settings.PCF.requests, max_concurrent=1))
     with place(graphql_service()._throttle, ANONYMOUS, HERE):
         for _ in range(3):
-            assert call(front, post(USERS)).status.startswith("429")
+            assert call(service, post(USERS)).status.startswith("429")
     assert level() == 4
-    assert call(front, post(USERS)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
+    assert call(service, post(USERS)).headers["Cache-Status"] == "pcf; fwd=miss; stored"
 
 
-def test_what_is_not_looked_up_is_charged_by_itself(few, front, level):
+def test_what_is_not_looked_up_is_charged_by_itself(few, service, level):
     for _ in range(2):
-        call(front, post(USERS, cache_control="no-store"))
+        call(service, post(USERS, cache_control="no-store"))
     assert level() == 0
-    assert call(front, post(USERS, cache_control="no-store")).status.startswith("429")
+    assert call(service, post(USERS, cache_control="no-store")).status.startswith("429")
 
 
-def test_a_request_that_is_too_dear_is_not_known_and_pays_nothing(few, front, level):
+def test_a_request_that_is_too_dear_is_not_known_and_pays_nothing(few, service, level):
     dear = "{ users(first: 50) { notes(first: 50) { id } } }"
     for _ in range(2):
-        answer = call(front, post(dear))
+        answer = call(service, post(dear))
         assert json.loads(answer.body)["errors"][0]["extensions"]["limit"] == "cost"
     assert level() is None

@@ -3,8 +3,6 @@
 import json
 
 import pytest
-from django.core.handlers.wsgi import WSGIHandler
-from django.test import RequestFactory
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
@@ -12,6 +10,8 @@ from pcf.config import ConfigError, Traces
 from pcf.http.traced import Traced, start_tracing
 from pcf.tracing import span, tracing
 from tests.conftest import token_for
+from tests.http.wsgi import environ_of
+from tests.server.asgi import scope_of
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -29,20 +29,27 @@ def switch():
     tracing.use(None)
 
 
-def send(query, token=None, traceparent=None, path="/graphql"):
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    if traceparent:
-        headers["traceparent"] = traceparent
-    body = json.dumps({"query": query, "variables": {"secret": "a secret value"}})
-    request = RequestFactory().post(path, body, content_type="application/json", headers=headers)
-    return b"".join(Traced(WSGIHandler())(request.environ, lambda *_: None))
+@pytest.fixture
+def send(service):
+    """``send(query, token=None, traceparent=None, path="/graphql")`` returns the body."""
+    service.application, untraced = Traced(service.application), service.application
+
+    def post(query, token=None, traceparent=None, path="/graphql"):
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        if traceparent:
+            headers["traceparent"] = traceparent
+        body = json.dumps({"query": query, "variables": {"secret": "a secret value"}}).encode()
+        return service.ask({**scope_of(environ_of(body, **headers)), "path": path}, body).body
+
+    yield post
+    service.application = untraced
 
 
 def names(exporter):
     return [each.name for each in exporter.get_finished_spans()]
 
 
-def test_a_request_is_a_tree_of_spans(live_world, switch):
+def test_a_request_is_a_tree_of_spans(live_world, send, switch):
     exporter = switch(1.0)
     answer = send("{ users { id notes { title } } }", traceparent=PARENT)
     assert b"public of ann" in answer
@@ -73,7 +80,7 @@ def test_a_request_is_a_tree_of_spans(live_world, switch):
     assert {parent(each) for each in spans if each.name == "Redis"} >= {"cache"}
 
 
-def test_spans_tell_of_nobody(live_world, switch):
+def test_spans_tell_of_nobody(live_world, send, switch):
     exporter = switch(1.0)
     token = token_for(live_world.ann)
     send(f'{{ me {{ email }} note(id: "{live_world.private.pk}") {{ title }} }}', token)
@@ -84,7 +91,7 @@ def test_spans_tell_of_nobody(live_world, switch):
         assert secret not in text
 
 
-def test_what_is_not_sampled_is_not_exported(live_world, switch):
+def test_what_is_not_sampled_is_not_exported(live_world, send, switch):
     exporter = switch(0.0)
     send("{ me { id } }")
     assert names(exporter) == []
@@ -92,14 +99,14 @@ def test_what_is_not_sampled_is_not_exported(live_world, switch):
     assert "POST /graphql" in names(exporter)
 
 
-def test_a_header_that_is_no_trace_is_ignored(live_world, switch):
+def test_a_header_that_is_no_trace_is_ignored(live_world, send, switch):
     exporter = switch(1.0)
     send("{ me { id } }", traceparent="made up")
     http = exporter.get_finished_spans()[-1]
     assert (http.name, http.parent) == ("POST /graphql", None)
 
 
-def test_off_there_is_nothing(live_world):
+def test_off_there_is_nothing(send):
     assert tracing.tracer is None
     assert span("a") is span("b", keys=1)
     assert b"data" in send("{ me { id } }", traceparent=PARENT)

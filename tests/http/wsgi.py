@@ -17,14 +17,13 @@ class Reply:
 
 @dataclass
 class CountingDjango:
-    """Django, and the environs of the requests that reached it (but not the front's own)."""
+    """Django, and the environs of the requests that reached it."""
 
     application: Any = field(default_factory=get_wsgi_application)
     reached: list[dict[str, Any]] = field(default_factory=list)
 
     def __call__(self, environ, start):
-        if "pcf.frame" not in environ:
-            self.reached.append(environ)
+        self.reached.append(environ)
         return self.application(environ, start)
 
 

@@ -1,0 +1,1 @@
+"""What PCF uses of other packages beyond their documentation; a module a package."""

@@ -1,0 +1,103 @@
+"""Two servers on one database and one Redis prefix: PCF, and plain gunicorn with Django's view."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from django.conf import settings
+
+from tests.end_to_end.conftest import ROOT, Server, beside, manage, start, stop
+
+# gunicorn's own Python parser is what the C parser of the other server is compared with.
+PLAIN = [
+    *("-k", "gthread", "-w", "1", "--threads", "8", "--keep-alive", "75"),
+    *("--http-parser", "python", "--limit-request-line", "8190"),
+    *("--backlog", "4096", "--no-control-socket", "pcf.wsgi:application"),
+]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The ports of both servers, and what PCF logs."""
+
+    pcf: Server
+    plain: Server
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        return int(self.pcf.environment["PORT"]), int(self.plain.environment["PORT"])
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """A database that no other test knows; its address."""
+    given = settings.DATABASES["default"]
+    name = f"differential_{settings.RUN_ID}_{os.getpid()}"
+    names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
+    where = {key: given[value] for key, value in names.items() if given[value]}
+    with psycopg.connect(dbname="postgres", autocommit=True, **where) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    user = given["USER"] + (f":{given['PASSWORD']}" if given["PASSWORD"] else "")
+    host = given["HOST"].replace("/", "%2F")
+    try:
+        yield f"postgres://{user}@{host}:{given['PORT'] or 5432}/{name}"
+    finally:
+        with psycopg.connect(dbname="postgres", autocommit=True, **where) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def both(address: str) -> Iterator[Pair]:
+    """Both servers, migrated and seeded."""
+    given = {k: v for k, v in os.environ.items() if not k.startswith(("PCF_", "PROMETHEUS_"))}
+    environment = {
+        **given,
+        "DJANGO_SETTINGS_MODULE": "settings.development",
+        "DEBUG": "0",
+        "ALLOWED_HOSTS": "localhost,127.0.0.1,.example.org",
+        "DATABASE_URL": address,
+        "PCF_CACHE_PREFIX": f"{settings.PCF.cache.prefix}-differential",
+        "HOST": "127.0.0.1",
+        "WORKERS": "1",
+        "PCF_SERVER_PROBE": "20",  # a busy machine is no reason for another answer
+    }
+    manage(environment, "migrate", "--verbosity", "0")
+    manage(environment, "seed_demo")
+    pcf = start(beside(environment))
+    try:
+        plain = _start_plain(beside(environment))
+        try:
+            yield Pair(pcf, plain)
+        finally:
+            stop(plain)
+    finally:
+        stop(pcf)
+
+
+def _start_plain(environment: dict[str, str]) -> Server:
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody reads would stop the server
+    url = f"127.0.0.1:{environment['PORT']}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "-c", os.devnull, "-b", url, *PLAIN],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=log,
+    )
+    server = Server(f"http://{url}", environment, process, log)
+    for _ in range(300):
+        assert process.poll() is None, server.logged()
+        try:
+            server.get("/graphql?query={__typename}")
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return server
+    process.kill()
+    raise AssertionError("the plain server did not become ready in 30 seconds")

@@ -1,0 +1,73 @@
+"""A service's workers: their ids, their descriptors, what they count and hold."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.end_to_end.conftest import Server
+
+PATIENCE = 60.0  # seconds; what takes longer never happens
+UNBOUNDED = {"PCF_RATES_ENABLED": "0", "PCF_REQUESTS_MAX_CONCURRENT": "0"}
+
+
+def workers_of(server: Server) -> set[int]:
+    """The process ids of the workers."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return {int(pid) for pid, parent in rows if int(parent) == server.process.pid}
+
+
+def booted(server: Server) -> int:
+    """How many workers the service has started so far."""
+    return server.logged().count("Booting worker")
+
+
+def descriptors(server: Server) -> int:
+    """How many file descriptors the workers have open together."""
+    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in workers_of(server))  # noqa: PTH208
+
+
+def resident(server: Server) -> int:
+    """How many kilobytes the workers hold in memory together."""
+    total = 0
+    for pid in workers_of(server):
+        status = Path(f"/proc/{pid}/status").read_text()
+        total += int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+    return total
+
+
+def cpu_seconds(server: Server) -> float:
+    """How much processor time the workers have used together."""
+    ticks = 0
+    for pid in workers_of(server):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def ended(server: Server, reason: str) -> float:
+    """How many connections the service has ended for this reason."""
+    text = server.get("/metrics")[2].decode()
+    found = re.search(rf'^http_connections_ended_total{{.*"{reason}".*}} (\S+)', text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """Wait until it holds. Raises AssertionError when it never does."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, "it never held"
+        time.sleep(0.05)
+
+
+def replace_workers(server: Server) -> None:
+    """Let other workers take the place of all that run now, and wait for the old ones' end."""
+    old = workers_of(server)
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: not old & workers_of(server) and len(workers_of(server)) == len(old))

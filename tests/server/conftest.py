@@ -1,0 +1,7 @@
+"""Fixtures of the tests of the server."""
+
+from tests.cache.redis_server import redis_server
+from tests.http.conftest import commands
+from tests.server.asgi import pages, service, serving
+
+__all__ = ["commands", "pages", "redis_server", "service", "serving"]

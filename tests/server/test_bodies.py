@@ -1,0 +1,191 @@
+"""Bodies of requests: in pieces, late, too large, short, or none."""
+
+import asyncio
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from pcf.http.arrival import Arrival
+from pcf.server.reading import headers_of, read_body, read_request
+from tests.http.wsgi import environ_of
+from tests.server.asgi import Exchange, scope_of
+
+QUERY = b'{"query": "{ tags { name } }"}'
+
+
+LENGTH = len(QUERY)
+
+
+def scope(length=LENGTH, **headers):
+    """Of a POST with this Content-Length; None stands for a request without one."""
+    made = scope_of(environ_of(b"", **headers))
+    kept = [header for header in made["headers"] if header[0] != b"content-length"]
+    if length is not None:
+        kept.append((b"content-length", str(length).encode()))
+    return {**made, "headers": kept}
+
+
+def chunked(**headers):
+    return scope(None, transfer_encoding="chunked", **headers)
+
+
+def code(reply):
+    return json.loads(reply.body)["errors"][0]["extensions"]["code"]
+
+
+@pytest.fixture
+def soon(settings):
+    """Clients are waited for a moment only."""
+    server = replace(settings.PCF.server, body_silence=0.05)
+    settings.PCF = replace(settings.PCF, server=server)
+
+
+@pytest.fixture
+def small(settings):
+    documents = replace(settings.PCF.documents, max_body_bytes=len(QUERY))
+    settings.PCF = replace(settings.PCF, documents=documents)
+
+
+@pytest.mark.parametrize("make", [scope, chunked])
+@pytest.mark.parametrize("cuts", [(), (1,), (5, 6, 20), tuple(range(1, len(QUERY)))])
+def test_a_body_may_come_in_any_pieces(service, small, make, cuts):
+    ends = [0, *cuts, len(QUERY)]
+    pieces = [QUERY[begin:end] for begin, end in pairwise(ends)]
+    for _ in range(2):
+        reply = service.ask(make(), *pieces)
+    assert reply.status == "200 OK"
+    assert reply.headers["Cache-Status"] == "pcf; hit"
+    assert "Connection" not in reply.headers
+
+
+def test_no_more_is_read_than_was_declared(service):
+    """What comes behind it is the next request."""
+    exchange = Exchange(scope(0), b"", silent=True)
+    service.run_together(exchange)
+    assert exchange.reply.status == "400 Bad Request"
+
+
+@pytest.mark.parametrize("make", [scope, chunked])
+@pytest.mark.parametrize("known", [False, True])
+def test_a_body_that_does_not_come_is_answered_and_ends_the_connection(service, soon, make, known):
+    if known:
+        service.ask(make(), QUERY)
+    reply = service.ask(make(), QUERY[:-1], silent=True)
+    assert (reply.status, code(reply)) == ("408 Request Timeout", "BAD_REQUEST")
+    assert reply.headers["Connection"] == "close"
+
+
+def test_a_client_that_dribbles_has_what_the_deadline_leaves():
+    arrival, sizes = Arrival.of({}), []
+
+    async def receive():
+        if len(sizes) == 3:
+            arrival.timeout = arrival.timeout._replace(deadline=0.0)
+        sizes.append(1)
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    body = asyncio.run(read_body({"content-length": "10000"}, receive, arrival))
+    assert isinstance(body.error, TimeoutError)
+    assert (body.is_whole, body.length) == (False, 10_000)
+    assert len(sizes) == 4
+
+
+@pytest.mark.parametrize("make", [scope, chunked])
+def test_a_client_that_goes_away_in_between_is_not_answered(service, pages, make):
+    exchange = Exchange(make(), QUERY[:-1], silent=True)
+    exchange.hang_up()
+    service.run_together(exchange)
+    assert (exchange.sent, pages.reached) == ([], [])
+
+
+def test_a_body_that_is_declared_too_large_is_refused_unread(service, small):
+    exchange = Exchange(scope(len(QUERY) + 1), silent=True)
+
+    async def receive():
+        raise AssertionError("nobody reads it")
+
+    exchange.receive = receive
+    service.run_together(exchange)
+    assert (exchange.reply.status, code(exchange.reply)) == (
+        "413 Request Entity Too Large",
+        "BODY_TOO_LARGE",
+    )
+    assert exchange.reply.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "silent"),
+    [((QUERY + b" ",), False), ((QUERY, b" "), False), ((QUERY, b" "), True)],
+)
+def test_a_body_of_unknown_length_is_read_as_far_as_it_may_be(service, small, pieces, silent):
+    reply = service.ask(chunked(), *pieces, silent=silent)
+    assert (reply.status, code(reply)) == ("413 Request Entity Too Large", "BODY_TOO_LARGE")
+    assert reply.headers["Connection"] == "close"
+
+
+def test_a_body_without_a_length_is_refused(service):
+    reply = service.ask(scope(None), QUERY)
+    assert reply.status == "411 Length Required"
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_body_that_is_shorter_than_its_length_is_refused(service, known):
+    if known:
+        service.ask(scope(), QUERY)
+    reply = service.ask(scope(len(QUERY) + 1), QUERY)
+    assert reply.status == "400 Bad Request"
+    assert reply.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize("length", ["x", "+4", "\xb2", ""])
+def test_a_length_that_is_no_number_does_not_say_how_long_a_body_is(length):
+    made = scope(None)
+    made["headers"].append((b"content-length", length.encode("latin-1")))
+    exchange = Exchange(made, QUERY)
+    body = asyncio.run(read_body(headers_of(made), exchange.receive, Arrival.of({})))
+    assert body.content == QUERY
+    assert body.length == len(QUERY)
+
+
+def test_a_get_whose_body_is_not_read_ends_its_connection_also_when_it_is_a_hit(service, small):
+    got = scope_of(environ_of(None, "query={tags{name}}"))
+    for _ in range(3):
+        reply = service.ask(got)
+    assert (reply.headers["Cache-Status"], "Connection" in reply.headers) == ("pcf; hit", False)
+    got["headers"].append((b"content-length", b"1000"))
+    reply = service.ask(got, b"", silent=True)
+    assert (reply.headers["Cache-Status"], reply.headers["Connection"]) == ("pcf; hit", "close")
+
+
+def test_headers_of_one_name_are_joined_and_those_with_an_underscore_are_left_out():
+    headers = [(b"x-a", b"1"), (b"x_a", b"evil"), (b"x-b", b"\xe4"), (b"x-a", b"2")]
+    assert headers_of({"headers": headers}) == {"x-a": "1,2", "x-b": "\xe4"}
+    assert headers_of({"headers": headers[:2]}) == {"x-a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "headers"),
+    [
+        ("application/json", {}),
+        ("application/json; charset=utf-8", {}),
+        ("Application/JSON;charset=UTF-8", {}),
+        ("text/plain", None),
+        ("application/json; charset=latin-1", None),
+        ("application/json", {"content_encoding": "gzip"}),
+        ("application/json", {"accept": "image/png"}),
+        ("application/json", {"authorization": "Basic x"}),
+    ],
+)
+def test_only_one_well_formed_request_is_known_by_its_bytes(content_type, headers):
+    made = scope(**(headers or {}))
+    kept = [header for header in made["headers"] if header[0] != b"content-type"]
+    made["headers"] = [*kept, (b"content-type", content_type.encode())]
+    arrival = Arrival.of({})
+    exchange = Exchange(made, QUERY)
+    body = asyncio.run(read_body(headers_of(made), exchange.receive, arrival))
+    read = read_request(made, headers_of(made), body, arrival)
+    assert (read is None) is (headers != {})
+    assert (arrival.known_as is None) is (read is None)
