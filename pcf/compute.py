@@ -18,6 +18,7 @@ from threading import Lock, Thread, local
 from time import monotonic
 
 REST = 0.001  # seconds of waiting after which a slot is lent, if another thread wants one
+PATIENCE = 0.02  # seconds between two looks for a slot by a thread that is not the next
 OVERDUE = 0.1  # seconds of computing after which a slot is forfeited, if another thread wants one
 
 Job = Callable[[], None]
@@ -127,9 +128,13 @@ class ComputePool:
                 return
             self._resuming.append(seat)
             self._borrow(now)
-        while not seat.wake.acquire(timeout=REST):
+        while not seat.wake.acquire(timeout=REST if self._is_first(seat) else PATIENCE):
             with self._lock:
                 self._borrow(monotonic())
+
+    def _is_first(self, seat: _Seat) -> bool:
+        """Whether the next slot is for ``seat``; one thread that looks for a slot is enough."""
+        return bool(self._resuming) and self._resuming[0] is seat
 
     def look(self) -> None:
         """Lend the slots of threads that wait, and replace those that are overdue.
