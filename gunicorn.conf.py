@@ -19,11 +19,21 @@ def _number(name: str, default: int, least: int, most: int) -> int:
     return int(text)
 
 
+def _seconds(name: str, default: float) -> float:
+    """A number of seconds from the environment; ends gunicorn with a sentence where it is none."""
+    text = os.environ.get(name) or str(default)
+    try:
+        return float(text)
+    except ValueError:
+        sys.exit(f"{name} must be a number of seconds, got {text!r}")
+
+
 # --- where and how many
 _host = os.environ.get("HOST") or "127.0.0.1"
 _port = _number("PORT", 8080, 1, 65_535)
 bind = f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"
 workers = _number("WORKERS", 2, 1, 256)
+_number("THREADS", 8, 1, 256)  # of each worker; the application starts them
 worker_class = "pcf.server.worker.Worker"  # gunicorn's asgi with limits for connections
 preload_app = True  # the schema is built once and its memory shared
 asgi_lifespan = "on"  # the application starts its threads with it
@@ -43,7 +53,7 @@ if _http2 == "1":
 # This bounds only a worker's event loop, which runs while requests do. Requests have their own
 # deadline (the timeout hierarchy); a stop waits longer than that, so that none is cut off.
 timeout = 60
-graceful_timeout = int(float(os.environ.get("PCF_TIMEOUTS_HTTP") or 30) + 5)
+graceful_timeout = int(_seconds("PCF_TIMEOUTS_HTTP", 30.0) + 5)
 keepalive = 75  # longer than the 60 s of common proxies, so that the proxy closes first
 
 # --- limits
