@@ -151,7 +151,7 @@ class Application:
         arrival = Arrival.of(headers)
         logs.request_id.set(arrival.request_id)  # of this request's task, and of its thread
         try:
-            body = await read_body(headers, receive, arrival)
+            body = await read_body(headers, receive, arrival, http1=scope["http_version"][0] == "1")
         except Disconnected:
             return
         origin = self._origin_of(scope, headers)
@@ -174,7 +174,7 @@ class Application:
         arrival = Arrival.of(headers)
         logs.request_id.set(arrival.request_id)  # of this request's task, and of its thread
         try:
-            body = await read_body(headers, receive, arrival)
+            body = await read_body(headers, receive, arrival, http1=scope["http_version"][0] == "1")
         except Disconnected:
             return
         work = partial(self._respond, scope, body, arrival)

@@ -71,15 +71,19 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return headers
 
 
-async def read_body(headers: dict[str, str], receive: Receive, arrival: Arrival) -> Body:
+async def read_body(
+    headers: dict[str, str], receive: Receive, arrival: Arrival, *, http1: bool = True
+) -> Body:
     """Read the body, as long as it is not too large and does not keep us waiting.
+
+    With ``http1`` headers say whether there is one (RFC 9112 section 6.3); HTTP/2 needs none.
 
     A client may be silent for ``server.body_silence`` seconds, and has as a whole what the
     request's deadline leaves. Raises Disconnected.
     """
     limit = config().documents.max_body_bytes
     given = headers.get("content-length")
-    if given is None and "transfer-encoding" not in headers:
+    if http1 and given is None and "transfer-encoding" not in headers:
         return Body()
     declared = int(given) if given and given.isascii() and given.isdigit() else None
     if declared is not None and declared > limit:

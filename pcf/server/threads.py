@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from pcf.compute import OVERDUE, REST, ComputePool, slot_released
 from pcf.errors import ClientError
+from pcf.http.arrival import CLIENT
 from pcf.timeouts import TimeoutContext
 
 T = TypeVar("T")
@@ -89,8 +90,8 @@ class _Job(Generic[T]):
         )
 
     def _log_stack(self) -> None:
-        if self._thread is None:
-            return  # no thread was free for it
+        if self._thread is None or self._timeout.bound_by == CLIENT:
+            return  # no thread was free for it, or the client has chosen so little time
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - the documented way
         stack = "".join(traceback.format_stack(frame)[-_FRAMES:]) if frame else ""
         self._context.copy().run(

@@ -98,7 +98,8 @@ BODIES = st.one_of(JSON_BODIES, st.lists(PARAMETERS, max_size=3).map(json.dumps)
 
 def check(server, data):
     answer = exchange(server.url, data)
-    assert answer.status < 500, (answer, data)
+    in_no_time = b"X-Request-Timeout" in data  # which may be a millisecond
+    assert answer.status < 500 or (answer.status == 504 and in_no_time), (answer, data)
     if answer.headers.get("x-request-id") and answer.body:
         kind = answer.headers["content-type"]
         if "json" in kind:
@@ -176,7 +177,7 @@ def test_parameters(server, parameters, accept):
 )
 def test_methods_headers_and_bodies(server, method, headers, body, target):
     answer = check(server, request(method, target, headers, body))
-    assert answer.status == 0 or 200 <= answer.status < 500
+    assert answer.status in {0, 504} or 200 <= answer.status < 500
 
 
 @fuzz

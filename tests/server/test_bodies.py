@@ -189,3 +189,15 @@ def test_only_one_well_formed_request_is_known_by_its_bytes(content_type, header
     read = read_request(made, headers_of(made), body, arrival)
     assert (read is None) is (headers != {})
     assert (arrival.known_as is None) is (read is None)
+
+
+def test_over_http2_a_body_needs_no_header():
+    pieces = [b"{", b"}"]
+
+    async def receive():
+        piece = pieces.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
+
+    body = asyncio.run(read_body({}, receive, Arrival.of({}), http1=False))
+    assert (body.content, body.length, body.is_whole) == (b"{}", 2, True)
+    assert asyncio.run(read_body({}, receive, Arrival.of({}))).length is None
