@@ -119,7 +119,7 @@ class Application:
             if path == GRAPHQL_PATH and not self._whole_chain:
                 await self._graphql(scope, receive, send)
             elif path in self._probes.paths:
-                await self._probes.answer(scope, send)
+                await self._probes.answer(scope, receive, send)
             else:
                 await self._page(scope, receive, send)
         elif kind == "lifespan":

@@ -8,8 +8,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pcf.http.arrival import Arrival
 from pcf.http.exposition import exposition
 from pcf.http.health import Probe, alive, details, ready
+from pcf.server.reading import Disconnected, Receive, headers_of, read_body
 
 _IN_THREADS: dict[str, Callable[[], Probe]] = {
     "/readyz": ready,
@@ -17,7 +19,6 @@ _IN_THREADS: dict[str, Callable[[], Probe]] = {
     "/metrics": exposition,
 }
 _METHODS = ("GET", "HEAD")
-_BODY = (b"content-length", b"transfer-encoding")
 _NOT_ALLOWED = Probe(405, "text/plain", b"method not allowed\n")
 
 
@@ -30,10 +31,18 @@ class Probes:
         self._asked: dict[str, asyncio.Task[Probe]] = {}
 
     async def answer(
-        self, scope: dict[str, Any], send: Callable[[dict[str, Any]], Awaitable[None]]
+        self,
+        scope: dict[str, Any],
+        receive: Receive,
+        send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
-        """Answer a probe."""
+        """Answer a probe; its body, if there is one, is read and means nothing."""
         path = scope["path"]
+        http1 = scope["http_version"][0] == "1"
+        try:
+            body = await read_body(headers_of(scope), receive, Arrival.of({}), http1=http1)
+        except Disconnected:
+            return
         if scope["method"] not in _METHODS:
             probe = _NOT_ALLOWED
         elif path == "/livez":
@@ -49,12 +58,10 @@ class Probes:
             (b"Content-Length", str(len(probe.body)).encode()),
             (b"Cache-Control", b"no-store"),
         ]
-        if scope["http_version"][0] == "1" and any(
-            name in _BODY and value != b"0" for name, value in scope["headers"]
-        ):
-            headers.append((b"Connection", b"close"))  # nobody reads the body
+        if http1 and not body.is_whole:
+            headers.append((b"Connection", b"close"))  # the rest of the body may still come
         if probe.status == _NOT_ALLOWED.status:
             headers.append((b"Allow", b"GET, HEAD"))
         await send({"type": "http.response.start", "status": probe.status, "headers": headers})
-        body = b"" if scope["method"] == "HEAD" else probe.body
-        await send({"type": "http.response.body", "body": body})
+        content = b"" if scope["method"] == "HEAD" else probe.body
+        await send({"type": "http.response.body", "body": content})

@@ -72,7 +72,7 @@ def test_methods_that_change_something_are_refused_and_head_has_no_body(service)
 def test_the_loop_says_that_it_lives_without_a_thread():
     async def ask():
         exchange = Exchange(probe("/livez"))
-        answering = Probes().answer(exchange.scope, exchange.send)
+        answering = Probes().answer(exchange.scope, exchange.receive, exchange.send)
         with pytest.raises(StopIteration):  # it waits for nothing
             answering.send(None)
         return exchange.reply
@@ -148,13 +148,15 @@ def test_many_probes_of_a_kind_are_one_run(monkeypatch):
     async def ask():
         probes = Probes()
         exchanges = [Exchange(probe("/readyz")) for _ in range(5)]
-        asked = [asyncio.ensure_future(probes.answer(e.scope, e.send)) for e in exchanges]
+        asked = [
+            asyncio.ensure_future(probes.answer(e.scope, e.receive, e.send)) for e in exchanges
+        ]
         assert await asyncio.to_thread(begun.wait, PATIENCE)
         asked.pop().cancel()  # one goes away: the others are answered
         free.set()
         await asyncio.gather(*asked)
         later = Exchange(probe("/readyz"))
-        await probes.answer(later.scope, later.send)
+        await probes.answer(later.scope, later.receive, later.send)
         return [each.reply.body for each in (*exchanges[:4], later)]
 
     assert asyncio.run(ask()) == [b"1"] * 4 + [b"2"]
