@@ -6,10 +6,10 @@ from django.views.decorators.http import require_safe
 from django_prometheus.exports import ExportToDjangoView
 
 from pcf import processes
-from pcf.http.health import Probe
+from pcf.http.health import ProbeAnswer
 
 
-def exposition() -> Probe:
+def exposition() -> ProbeAnswer:
     """Return the metrics of all processes together, then what each process uses.
 
     django-prometheus adds up the workers; its own metrics by view and path are not installed, the
@@ -19,7 +19,7 @@ def exposition() -> Probe:
     registry = prometheus_client.CollectorRegistry()
     processes.register(registry)
     body = response.content + prometheus_client.generate_latest(registry)
-    return Probe(200, response["Content-Type"], body)
+    return ProbeAnswer(200, response["Content-Type"], body)
 
 
 @require_safe

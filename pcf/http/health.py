@@ -119,7 +119,7 @@ def examine() -> Report:
     }
 
 
-class Probe(NamedTuple):
+class ProbeAnswer(NamedTuple):
     """What a probe is answered."""
 
     status: int
@@ -127,26 +127,26 @@ class Probe(NamedTuple):
     body: bytes
 
 
-def ready() -> Probe:
+def ready() -> ProbeAnswer:
     """200 when requests can be served, else 503; one line a check."""
     report = examine()
     lines = [f"{name}: {'ok' if entry['ok'] else 'failed'}\n" for name, entry in report.items()]
-    return Probe(200 if _is_ready(report) else 503, "text/plain", "".join(lines).encode())
+    return ProbeAnswer(200 if _is_ready(report) else 503, "text/plain", "".join(lines).encode())
 
 
-def details() -> Probe:
+def details() -> ProbeAnswer:
     """Every check with its detail and duration in seconds."""
     report = examine()
     served = _is_ready(report)
     well = all(entry["ok"] for entry in report.values())
     status = "ok" if well else ("degraded" if served else "failed")
     body = json.dumps({"status": status, "checks": report}).encode()
-    return Probe(200 if served else 503, "application/json", body)
+    return ProbeAnswer(200 if served else 503, "application/json", body)
 
 
-def alive() -> Probe:
+def alive() -> ProbeAnswer:
     """200 while the process answers."""
-    return Probe(200, "text/plain", b"ok\n")
+    return ProbeAnswer(200, "text/plain", b"ok\n")
 
 
 def _is_ready(report: Report) -> bool:
@@ -168,5 +168,5 @@ def health(_request: HttpRequest) -> HttpResponse:
     return _response(details())
 
 
-def _response(probe: Probe) -> HttpResponse:
+def _response(probe: ProbeAnswer) -> HttpResponse:
     return HttpResponse(probe.body, status=probe.status, content_type=probe.content_type)

@@ -10,16 +10,16 @@ from typing import Any
 
 from pcf.http.arrival import Arrival
 from pcf.http.exposition import exposition
-from pcf.http.health import Probe, alive, details, ready
+from pcf.http.health import ProbeAnswer, alive, details, ready
 from pcf.server.reading import Disconnected, Receive, headers_of, read_body
 
-_IN_THREADS: dict[str, Callable[[], Probe]] = {
+_IN_THREADS: dict[str, Callable[[], ProbeAnswer]] = {
     "/readyz": ready,
     "/health": details,
     "/metrics": exposition,
 }
 _METHODS = ("GET", "HEAD")
-_NOT_ALLOWED = Probe(405, "text/plain", b"method not allowed\n")
+_NOT_ALLOWED = ProbeAnswer(405, "text/plain", b"method not allowed\n")
 
 
 class Probes:
@@ -28,7 +28,7 @@ class Probes:
     paths = frozenset({"/livez", *_IN_THREADS})
 
     def __init__(self) -> None:
-        self._asked: dict[str, asyncio.Task[Probe]] = {}
+        self._asked: dict[str, asyncio.Task[ProbeAnswer]] = {}
 
     async def answer(
         self,

@@ -141,7 +141,7 @@ def test_many_probes_of_a_kind_are_one_run(monkeypatch):
         runs.append(1)
         begun.set()
         assert free.wait(PATIENCE)
-        return health.Probe(200, "text/plain", b"%d" % len(runs))
+        return health.ProbeAnswer(200, "text/plain", b"%d" % len(runs))
 
     monkeypatch.setitem(module._IN_THREADS, "/readyz", slow)
 
