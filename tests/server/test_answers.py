@@ -54,8 +54,8 @@ def test_a_client_is_answered_at_its_deadline_while_a_thread_computes(
     (error,) = json.loads(reply.body)["errors"]
     assert error["extensions"] == {"code": "TIMEOUT", "layer": "client", "limit": 0.3}
     assert reply.headers["X-Request-ID"] == "same"
-    (busy,) = [each for each in caplog.records if "busy past its" in each.getMessage()]
-    assert "in compute" in busy.getMessage()
+    # no stack for a time that the client has chosen: see test_request_threads for the others
+    assert [each for each in caplog.records if "busy past its" in each.getMessage()] == []
     free.set()
     assert service.ask(scope_of(environ_of(TAGS)), TAGS).status == "200 OK"
 
