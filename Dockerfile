@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
-# The service alone; PostgreSQL and Redis run elsewhere (DATABASE_URL, REDIS_URL).
+# An image of the service. PostgreSQL and Redis run elsewhere (DATABASE_URL, REDIS_URL).
 
-# --- dependencies, pinned by hash
+# --- the dependencies, pinned by hash
 FROM python:3.13-slim AS dependencies
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/venv
@@ -26,12 +26,12 @@ COPY users users
 COPY tags tags
 COPY notes notes
 COPY pcf pcf
-# Static files do not depend on the environment, but production settings insist on having one.
+# Production settings need these variables; static files do not depend on their values.
 RUN SECRET_KEY=$(python -c "import secrets; print(secrets.token_urlsafe(48))") \
     ALLOWED_HOSTS=build.invalid \
     DATABASE_URL=postgres://build.invalid/build REDIS_URL=redis://build.invalid/0 \
     python manage.py collectstatic --noinput
-# Code and static files belong to root: the service cannot change itself. It writes to /tmp and /dev/shm alone.
+# Code and static files belong to root, so the service cannot change them. It writes to /tmp and /dev/shm only.
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM

@@ -1,58 +1,61 @@
-# Everything is done by scripts/dev.py, which needs nothing but Python 3.11 or later.
-# The recipes are single commands that replace their shell, so that signals reach them.
+# scripts/dev.py does the work; it needs only Python 3.11 or later.
+# Each recipe is one command that replaces its shell, so that signals reach the command.
 
 PYTHON ?= python3
 DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-browser schemathesis format requirements bench bench-execution bench-hits bench-peers check-deploy chaos coherence clean
+.PHONY: help run test check check-package check-browser schemathesis format requirements bench bench-execution bench-hits bench-peers check-deploy chaos coherence clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
 
-run: ## the service on http://127.0.0.1:8080 with its servers and demo data, until Ctrl-C (HOST, PORT, WORKERS)
+run: ## run the service on http://127.0.0.1:8080 with servers and demo data, until Ctrl-C (HOST, PORT, WORKERS)
 	@$(DEV) run
 
-test: ## the whole suite on throw-away servers; some of it: make test ARGS="-k cache -x"
+test: ## run the tests on throw-away servers; a part of them: make test ARGS="-k cache -x"
 	@$(DEV) test $(ARGS)
 
-check: ## everything that is checked without running the tests
+check: ## run all checks except the tests
 	@$(DEV) check
 
-check-browser: ## GraphiQL in headless Chromium, which has to be installed
+check-package: ## the engine from its wheel in an empty environment, with a bookstore on it
+	@$(DEV) exec -- .venv/bin/python scripts/check_package.py
+
+check-browser: ## test GraphiQL in headless Chromium, which must be installed
 	@$(DEV) exec -- .venv/bin/python tests/browser/graphiql.py
 
-schemathesis: ## queries and mutations generated from the schema against a service of its own (PCF_FUZZ_EXAMPLES)
+schemathesis: ## send operations generated from the schema to a started service (PCF_FUZZ_EXAMPLES)
 	@$(DEV) exec -- .venv/bin/python tests/fuzz/schema.py
 
-format: ## put the source into its usual form
+format: ## format the source
 	@$(DEV) format
 
-requirements: ## pin all requirements again, with hashes
+requirements: ## pin all requirements*.in with hashes
 	@$(DEV) requirements
 
-bench: ## what requests cost inside the process, what execution costs, what hits cost (needs wrk)
+bench: ## measure requests inside the process, execution, and hits over HTTP (uses wrk if installed)
 	@$(DEV) exec -- sh -c 'for name in service execution hits; do .venv/bin/python benchmarks/$$name.py || exit; done'
 
-bench-hits: ## hits over HTTP beside a bare WSGI application and a bare Django view (ROUNDS, SECONDS)
+bench-hits: ## measure hits over HTTP beside bare applications (ROUNDS, SECONDS)
 	@$(DEV) exec -- .venv/bin/python benchmarks/hits.py
 
-bench-execution: ## what execution costs: plans, promises and PostgreSQL alone, in one run
+bench-execution: ## measure execution: plans, promises, PostgreSQL alone
 	@$(DEV) exec -- .venv/bin/python benchmarks/execution.py
 
-check-deploy: ## the alerts and the dashboard against a real Prometheus (Debian: the package prometheus)
-	@$(DEV) exec -- .venv/bin/python scripts/check_deploy.py
+check-deploy: ## check alerts and dashboard with a real Prometheus (Debian: the package prometheus)
+	@$(DEV) exec -- .venv/bin/python -m scripts.check_deploy
 
-coherence: ## 100,000 random queries and writes over two workers; no cached answer may differ (ARGS)
+coherence: ## send 100,000 random queries and writes; cached answers must equal uncached ones (ARGS)
 	@$(DEV) exec -- .venv/bin/python -m tests.coherence $(ARGS)
 
-chaos: ## ten minutes of load while faults are injected, with a verdict (MINUTES, RATE, DEADLINE, REPORT)
-	@$(DEV) exec -- .venv/bin/python -m scripts.chaos.run
+chaos: ## inject faults under load for ten minutes; print a verdict (MINUTES, RATE, DEADLINE, REPORT)
+	@$(DEV) exec -- .venv/bin/python -m tests.chaos
 
-bench-peers: ## PCF and what would be used instead of it, in one run (ROUNDS, WORKERS); needs npm for some of them
+bench-peers: ## compare PCF with other GraphQL servers (ROUNDS, WORKERS); some of them need npm
 	@$(DEV) exec --durable -- .venv/bin/python -m benchmarks.peers
 
-clean: ## remove what tools left behind; keeps .venv and the development database
+clean: ## remove files that tools have made; keep .venv and the development database
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

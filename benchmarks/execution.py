@@ -1,10 +1,10 @@
-"""What execution costs down to bytes: by a plan, promise by promise, and in PostgreSQL alone.
+"""Measure execution down to bytes: by a plan, promise by promise, and in PostgreSQL alone.
 
     make bench-execution
 
-Runs on a database with the demo data (1,000 users, 10 notes each, 3 tags a note). The ways
-alternate within each round, so that whatever else the machine does hits all of them; prints medians
-in milliseconds and their ratios. ``ROUNDS`` (20) is the number of rounds.
+The benchmark seeds its database with the demo data (1,000 users, 10 notes each, 3 tags a note). The
+ways alternate within each round, so that other work of the machine affects all of them. It prints
+medians in milliseconds and their ratios. ``ROUNDS`` (20) is the number of rounds.
 """
 
 import gc
@@ -14,13 +14,14 @@ import statistics
 import sys
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ["DJANGO_SETTINGS_MODULE"] = "settings.development"
-os.environ["DEBUG"] = "0"  # Django keeps a list of all statements otherwise
+os.environ["DEBUG"] = "0"  # with DEBUG, Django keeps a list of all statements
 
 import django
 
@@ -33,13 +34,12 @@ from django.test.utils import CaptureQueriesContext
 from graphql import ExecutionResult, build_schema, parse
 from promise import Promise
 
-from pcf.execution.context import execute_with_promises
-from pcf.execution.execute import execute
-from pcf.execution.request import RequestContext
-from pcf.http.arrival import open_timeout
-from pcf.http.protocol import encode
-from pcf.processes import settle_memory
-from pcf.schema import schema
+from pcf.execution.context import RequestContext
+from pcf.execution.executor import execute, execute_with_promises
+from pcf.http.request_state import open_timeout
+from pcf.http.response import encode
+from pcf.project.schema import schema
+from pcf.server.process import freeze_memory
 from pcf.timeouts import activate
 
 GRAPH = (
@@ -93,13 +93,13 @@ def by_postgresql(sql: str) -> Callable[[], bytes]:
     def answered() -> bytes:
         with connection.cursor() as cursor:
             cursor.execute(sql)
-            return str(cursor.fetchone()[0]).encode()  # ready text: nothing is built in Python
+            return str(cursor.fetchone()[0]).encode()  # PostgreSQL returns finished text
 
     return answered
 
 
 def statements_of(text: str) -> Callable[[], None]:
-    """The statements that answer ``text``, sent by psycopg and fetched, and nothing else."""
+    """Return a function that only sends the statements of ``text`` and fetches their rows."""
     with CaptureQueriesContext(connection) as captured:
         answer(execute, text)()
     texts = [entry["sql"].replace("%", "%%") for entry in captured.captured_queries]
@@ -114,10 +114,10 @@ def statements_of(text: str) -> Callable[[], None]:
 
 
 def medians(ways: Ways, rounds: int) -> dict[str, float]:
-    """Milliseconds by way; every round runs each of them once."""
+    """Return the median milliseconds of each way. Every round runs each way once."""
     durations: dict[str, list[float]] = {name: [] for name in ways}
     for run in ways.values():
-        run()  # connections, plans, statements
+        run()  # opens connections, compiles plans, prepares statements
     for _ in range(rounds):
         for name, run in ways.items():
             started = perf_counter()
@@ -156,7 +156,7 @@ def report_small() -> None:
 
 
 def report_growth() -> None:
-    """Time and memory from 10 to 1,000 users, who come in pages of 100."""
+    """Print time and memory for 10 to 1,000 users, in pages of 100."""
     print("users, in one operation: time of a plan, and memory at its peak beside the result")
     for users in (10, 100, 1_000):
         page = min(users, 100)
@@ -182,7 +182,7 @@ def report_growth() -> None:
 
 
 def report_edges() -> None:
-    """Microseconds for each parent that an edge is followed from, its statement included."""
+    """Print the microseconds of an edge for each parent, its statement included."""
     count = 100
     without = "{ notes(first: 100) { title authorId: id } }"
     cases = {
@@ -203,7 +203,7 @@ def report_edges() -> None:
 
 
 def report_units() -> None:
-    """Microseconds for leaf fields, resolvers and promises, without a database."""
+    """Print the microseconds of leaf fields, resolvers and promises, without a database."""
     leaves = range(10)
     fields = " ".join(f"f{number}: String" for number in leaves)
     toy = build_schema(f"type Query {{ items: [Item!]! }} type Item {{ {fields} }}")
@@ -216,7 +216,7 @@ def report_units() -> None:
             "{ items { f0 } }",
             lambda: [{"f0": lambda _: "text"} for _ in range(count)],
         ),
-        "an object with a settled promise": (
+        "an object with a fulfilled promise": (
             "{ items { f0 } }",
             lambda: [{"f0": lambda _: Promise.resolve("text")} for _ in range(count)],
         ),
@@ -231,7 +231,7 @@ def report_units() -> None:
     for name, (text, make) in cases.items():
         document, root = parse(text), {"items": make()}
         ways: Ways = {
-            way: lambda run=run, document=document, root=root: run(toy, document, root_value=root)
+            way: partial(run, toy, document, root_value=root)
             for way, run in (("plan", execute), ("promises", execute_with_promises))
         }
         times = medians(ways, ROUNDS)
@@ -244,7 +244,7 @@ def report_units() -> None:
 def main() -> None:
     call_command("migrate", verbosity=0)
     call_command("seed_demo", verbosity=0)
-    settle_memory()  # as the server does before it forks
+    freeze_memory()  # as the server does before it forks
     for first in (10, 100):
         report_graph(first)
     report_small()

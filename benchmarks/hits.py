@@ -1,19 +1,19 @@
-"""What a hit of the response cache costs over HTTP, beside applications that do next to nothing.
+"""Measure cache hits over HTTP beside applications that do almost nothing.
 
     make bench-hits
 
-Under gunicorn with as many workers and threads, on servers of the benchmark's own:
+Every application runs under gunicorn with the same number of workers:
 
     bare      a WSGI application that returns constant bytes, on gthread
-    asgi      an ASGI application that does the same, on gunicorn's asgi worker and uvloop
+    asgi      an ASGI application that returns constant bytes, on gunicorn's asgi worker and uvloop
     django    a Django view without middleware: one get from django-redis, constant bytes
-    pcf       the service; the same request with a token, always a hit
-    worker    the bare ASGI application under PCF's limits for connections
+    pcf       the service: the same request with a token, always a hit
+    worker    the bare ASGI application on PCF's worker, with its limits for connections
 
-They are loaded one after the other, round after round, so that a noisy moment meets all of them;
-what counts are the ratios of one run. The load comes from wrk where it is installed, else from a
-simple client of the benchmark's own, which needs more of the processor and so hides differences.
-Last come the durations of hits inside the process.
+The benchmark loads them in turns, round after round, so that other work of the machine affects all
+of them. Compare the ratios within one run. The load comes from wrk if it is installed. Otherwise it
+comes from a simple client, which takes more processor time and so hides differences. The last
+figures are durations of hits inside the process.
 """
 
 import json
@@ -44,7 +44,7 @@ from benchmarks.hits_inside import durations
 from notes.management.commands.seed_demo import TOKEN
 
 ROUNDS = int(os.environ.get("ROUNDS") or 5)
-SECONDS = int(os.environ.get("SECONDS") or 4)  # of load, each time
+SECONDS = int(os.environ.get("SECONDS") or 4)  # of load in each round
 CONNECTIONS = 16
 QUERY = '{ note(id: "3") { id title author { id name } tags { id name } } }'
 APPLICATIONS = {
@@ -54,12 +54,12 @@ APPLICATIONS = {
     "pcf": "pcf.asgi:application",
     "worker": "benchmarks.hits_applications:bare_asgi",
 }
-OWN = ("pcf", "worker")  # served with PCF's gunicorn.conf.py; the others with plain settings
+OWN = ("pcf", "worker")  # run with PCF's gunicorn.conf.py; the others with plain settings
 
 
 @contextmanager
 def serving(name: str) -> Iterator[int]:
-    """The port of a gunicorn that serves one of ``APPLICATIONS``."""
+    """Yield the port of a gunicorn that serves one of ``APPLICATIONS``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -90,7 +90,7 @@ def serving(name: str) -> Iterator[int]:
 
 
 def wrk(port: int, folder: str) -> float:
-    """Requests a second by wrk; every answer has to be a 200."""
+    """Return the requests a second that wrk reached. Exits if an answer is not a 200."""
     script = Path(folder) / "post.lua"
     script.write_text(
         'wrk.method = "POST"\n'
@@ -98,27 +98,27 @@ def wrk(port: int, folder: str) -> float:
         'wrk.headers["Content-Type"] = "application/json"\n'
         f'wrk.headers["Authorization"] = "Bearer {TOKEN}"\n'
     )
-    told = subprocess.run(
+    output = subprocess.run(
         ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", script,
          f"http://127.0.0.1:{port}/graphql"],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    if "Non-2xx" in told:
-        raise SystemExit(told)
-    found = re.search(r"Requests/sec:\s+([0-9.]+)", told)
-    assert found, told  # noqa: S101
+    if "Non-2xx" in output:
+        raise SystemExit(output)
+    found = re.search(r"Requests/sec:\s+([0-9.]+)", output)
+    assert found, output  # noqa: S101
     return float(found[1])
 
 
 def own_client(port: int, _folder: str) -> float:
-    """Requests a second by a process that keeps as many connections as wrk would."""
+    """Return the requests a second that ``hits_client`` reached over as many connections."""
     body = json.dumps({"query": QUERY})
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-m", "benchmarks.hits_client", str(port), str(CONNECTIONS), str(SECONDS),
          TOKEN, body],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    return float(told)
+    return float(output)
 
 
 def main() -> None:

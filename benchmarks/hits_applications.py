@@ -1,4 +1,4 @@
-"""What hits are compared with: see ``hits``."""
+"""Small applications that ``hits`` compares PCF with."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from settings import development
 
-BODY = b"x" * 250  # about as long as the answer of the hit
+BODY = b"x" * 250  # about as long as the answer of a hit
 
 
 def bare(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -35,7 +35,7 @@ async def bare_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 def django_view() -> Any:
-    """A Django of one view and no middleware, with the service's Redis as its cache."""
+    """Return a Django application with one view, no middleware, and the service's Redis."""
     settings.configure(
         ROOT_URLCONF=(path("graphql", _view),),
         ALLOWED_HOSTS=["*"],

@@ -1,4 +1,4 @@
-"""How long hits take inside the process, from the ASGI scope to the bytes. See ``hits``."""
+"""Measure cache hits inside the process, from the ASGI scope to the bytes, for ``hits``."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ TIMES = 3_000
 
 
 def durations(query: str, token: str) -> dict[str, tuple[float, float]]:
-    """Median and 95th percentile in ms, by what was asked."""
+    """Return the median and the 95th percentile in milliseconds by kind of request."""
     graph = "{ users(first: 100) { id name notes { id title author { name } tags { name } } } }"
     gzip = (b"accept-encoding", b"gzip")
     with asyncio.Runner() as runner:
@@ -38,17 +38,17 @@ async def _measure(query: str, token: str, *headers: tuple[bytes, bytes]) -> tup
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    told: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
-        told.append(message)
+        messages.append(message)
 
-    taken = []
+    times = []
     for _ in range(TIMES):
-        told.clear()
+        messages.clear()
         started = perf_counter()
         await application(scope, receive, send)
-        taken.append(perf_counter() - started)
-    assert (b"Cache-Status", b"pcf; hit") in told[0]["headers"], told  # noqa: S101
-    taken.sort()
-    return taken[TIMES // 2] * 1000, taken[TIMES * 95 // 100] * 1000
+        times.append(perf_counter() - started)
+    assert (b"Cache-Status", b"pcf; hit") in messages[0]["headers"], messages  # noqa: S101
+    times.sort()
+    return times[TIMES // 2] * 1000, times[TIMES * 95 // 100] * 1000

@@ -1,8 +1,8 @@
-"""What things weigh: cached responses in Redis, documents in a process, plans of statements.
+"""Measure the memory of cached responses, of documents with their plans, of prepared statements.
 
     python3 scripts/dev.py exec -- .venv/bin/python benchmarks/memory.py
 
-Needs an empty Redis and a database of its own; seeds it with the demo data.
+The benchmark needs an empty Redis and an empty database, which it seeds with the demo data.
 """
 
 import gc
@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
-os.environ["DEBUG"] = "0"  # reads are not prepared where Django logs statements
+os.environ["DEBUG"] = "0"  # the backend prepares no reads while Django logs statements
 
 import django
 
@@ -27,9 +27,10 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from pcf.http.arrival import open_timeout
-from pcf.http.protocol import GraphQLRequest, GraphQLResponse
-from pcf.schema import graphql_service
+from pcf.http.request import GraphQLRequest
+from pcf.http.request_state import open_timeout
+from pcf.http.response import GraphQLResponse
+from pcf.project.schema import graphql_service
 from pcf.timeouts import activate
 
 GRAPH = "{ users(first: 100) { id name notes { id title author { name } tags { name } } } }"
@@ -60,7 +61,7 @@ def entries() -> None:
     def used() -> int:
         return int(server.info("memory")["used_memory"])
 
-    answer(NOTE, {"id": "1"})  # the scripts
+    answer(NOTE, {"id": "1"})  # loads the scripts into Redis
     print("| in Redis | body | memory |\n|---|---|---|")
     for name, query, count in (
         ("100 users with everything", GRAPH, 1),
@@ -90,21 +91,21 @@ def documents() -> None:
 def plans() -> None:
     with CaptureQueriesContext(connection) as captured:
         answer(GRAPH, no_store=True)
-    dearest = 0.0
+    costliest = 0.0
     with connection.cursor() as cursor:
         for query in captured.captured_queries:
             if query["sql"].lstrip().upper().startswith("SELECT"):
                 cursor.execute(f"EXPLAIN (FORMAT JSON) {query['sql']}")
                 plan = cursor.fetchone()[0]
                 plan = json.loads(plan) if isinstance(plan, str) else plan
-                dearest = max(dearest, plan[0]["Plan"]["Total Cost"])
+                costliest = max(costliest, plan[0]["Plan"]["Total Cost"])
         cursor.execute("SHOW jit_above_cost")
         above = cursor.fetchone()[0]
-    print(f"dearest statement of the graph: cost {dearest:,.0f}, jit_above_cost {above}")
+    print(f"costliest statement of the graph: cost {costliest:,.0f}, jit_above_cost {above}")
 
 
 def prepared() -> None:
-    for _ in range(3):  # prepared from the second use on
+    for _ in range(3):  # the backend prepares a read at its second use
         for query, variables in ((GRAPH, {}), (NOTE, {"id": "1"}), (PROFILE, {"id": "1"})):
             answer(query, variables, no_store=True)
     with connection.cursor() as cursor:

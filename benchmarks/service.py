@@ -1,8 +1,8 @@
-"""What a request costs inside the process, from GraphQL text to bytes, without HTTP.
+"""Measure requests inside the process, from the GraphQL text to bytes, without HTTP.
 
     make bench
 
-Runs on a database seeded with the demo data; prints the median of each case in milliseconds.
+The benchmark seeds its database with the demo data and prints medians in milliseconds.
 """
 
 import os
@@ -22,14 +22,15 @@ django.setup()
 from django.core.management import call_command
 from django.db import connection
 
-from pcf.http.arrival import open_timeout
-from pcf.http.protocol import GraphQLRequest, GraphQLResponse
-from pcf.schema import graphql_service
+from pcf.http.request import GraphQLRequest
+from pcf.http.request_state import open_timeout
+from pcf.http.response import GraphQLResponse
+from pcf.project.schema import graphql_service
 from pcf.timeouts import activate
 
 GRAPH = "{ users(first: 100) { id name notes { id title author { name } tags { name } } } }"
 SMALL = '{ note(id: "3") { id title author { name } } }'
-# what PostgreSQL itself needs to build the answer to GRAPH
+# PostgreSQL builds the answer to GRAPH in one statement, for comparison
 JSON_AGG = """
 SELECT json_agg(u) FROM (
     SELECT id, name, (
@@ -81,7 +82,7 @@ def main() -> None:
         ("one note and its author, cached", lambda: answer(SMALL, cached=True), 1_000),
     ]
     for _, run, _ in cases:
-        run()  # connections, documents, the first store
+        run()  # opens connections, parses documents, fills the cache
     for name, run, times in cases:
         print(f"{name:45} {median_ms(run, times):9.3f} ms")
 

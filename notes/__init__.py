@@ -1,1 +1,1 @@
-"""Notes, and everything that joins notes to users and tags."""
+"""Notes, and their links to users and tags."""

@@ -1,4 +1,4 @@
-"""The admin of notes: who may see and change which one is the policy's word alone."""
+"""The admin of notes. The policy decides who may see and change which note."""
 
 from functools import cached_property
 from typing import Any
@@ -18,21 +18,21 @@ from pcf.viewer import Viewer
 from tags.models import Tag
 from users.models import User
 
-EXACT_COUNT = 10_000  # rows; beyond this a list says about how long it is, or stops counting
+EXACT_COUNT = 10_000  # rows that a list counts exactly
 TAGS_IN_FILTER = 30
 MAX_DIGITS = 19  # the largest bigint has 19 digits, so any number with fewer fits
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages of a table that may hold millions of rows, whose exact count would take seconds.
+    """A paginator for a table with millions of rows, whose exact count would take seconds.
 
-    The whole table's length is the planner's estimate once that is above EXACT_COUNT. A filtered
-    list is counted up to EXACT_COUNT rows, and has no pages after those.
+    A list without a filter has PostgreSQL's estimate as its length if that is above EXACT_COUNT. A
+    filtered list shows EXACT_COUNT rows at most.
     """
 
     @cached_property
     def count(self) -> int:
-        """Rows, exact up to EXACT_COUNT."""
+        """The number of rows, exact up to EXACT_COUNT."""
         rows = self.object_list
         if not isinstance(rows, QuerySet):
             return len(rows)
@@ -44,7 +44,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
     @staticmethod
     def _estimate(model: type[Model], using: str) -> int:
-        """Rows of the table when it was last analysed; -1 when it never was."""
+        """Return the number of rows at the last ANALYZE; -1 before the first one."""
         with connections[using].cursor() as cursor:
             cursor.execute(
                 "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass",
@@ -55,7 +55,10 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class NoteForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A note with its tags; Django has no field of its own for tags that have a through model."""
+    """The form of a note with its author and tags.
+
+    The API cannot change the author. Django makes no field for tags with a through model.
+    """
 
     tag_names = forms.ModelMultipleChoiceField(
         Tag.objects.all(),
@@ -65,7 +68,7 @@ class NoteForm(forms.ModelForm):  # type: ignore[type-arg]
     )
 
     class Meta:
-        """What is asked for."""
+        """The fields of the form."""
 
         model = Note
         fields = ("title", "content", "author", "is_public")
@@ -77,12 +80,12 @@ class NoteForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 def is_key(text: str) -> bool:
-    """Whether ``text`` can be a primary key; the database has no longer numbers."""
+    """Return whether ``text`` can be a primary key, a positive bigint."""
     return text.isascii() and text.isdigit() and len(text) < MAX_DIGITS
 
 
 class ChosenFilter(admin.SimpleListFilter):
-    """A filter by a related row that a link chose; without one it is not shown."""
+    """A filter by one related row. A link selects the row; without it the filter is hidden."""
 
     model: type[Model]
     lookup: str
@@ -95,7 +98,7 @@ class ChosenFilter(admin.SimpleListFilter):
         return [(key, str(row)) for row in self.model._base_manager.filter(pk=key)]  # noqa: SLF001
 
     def has_output(self) -> bool:
-        # Django applies no filter that has nothing to show: an unknown row would list every note
+        # Django ignores a filter without output; an unknown row would then list every note
         return self.value() is not None or super().has_output()
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Note]) -> QuerySet[Note]:
@@ -114,7 +117,7 @@ class AuthorFilter(ChosenFilter):
 
 
 class TagFilter(ChosenFilter):
-    """Shows the first tags by name besides the one that was chosen."""
+    """A filter that offers the first tags by name, and the selected one."""
 
     title = "tag"
     parameter_name = "tag"
@@ -128,7 +131,7 @@ class TagFilter(ChosenFilter):
 
 
 class NoteChangeList(ChangeList):
-    """A page of notes without their texts."""
+    """A page of notes, loaded without their contents."""
 
     def get_queryset(self, *args: Any, **kwargs: Any) -> Any:
         columns = ("title", "is_public", "created_at", "updated_at")
@@ -170,7 +173,7 @@ class NoteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="tags")
     def tag_list(self, note: Note) -> str:
-        """A note's tags."""
+        """Return a note's tags as text."""
         return ", ".join(tag.name for tag in note.tags.all())
 
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -181,7 +184,9 @@ class NoteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return viewer.is_staff if obj is None else policy.may_read(viewer, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return _viewer(request).is_staff  # for any author, which is what editing any note means
+        return _viewer(
+            request
+        ).is_staff  # staff may add notes of any author, as they may edit any note
 
     def has_change_permission(self, request: HttpRequest, obj: Note | None = None) -> bool:
         viewer = _viewer(request)

@@ -1,22 +1,59 @@
 """Notes."""
 
+from typing import ClassVar
+
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.core.validators import MaxLengthValidator
 from django.db import models
-from django.db.models.functions import Length
+from django.db.models.functions import Length, Now
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
+from pcf.database.fields import SearchText, folded, search_vector, time_in_range
 from tags.models import Tag
 
 MAX_TITLE = 200  # characters
 MAX_CONTENT = 100_000  # characters
+BUCKETS = 32  # rows at most that together count the notes of a tag
+
+# The text search configurations: a copy of the setting NOTES_SEARCH_CONFIG, and one without stems
+# for the beginnings of words. Both ignore accents.
+SEARCH_CONFIG = "notes_search"
+PREFIX_CONFIG = "notes_search_simple"
+
+
+# ANALYZE keeps the frequencies of ten times as many words. Without a frequency PostgreSQL takes a
+# rare word for one of the rarest that it knows.
+SEARCH_STATISTICS = "ALTER TABLE notes_note ALTER COLUMN search_vector SET STATISTICS 1000"
+
+
+def _order_indexes(name: str, field: str) -> list[models.Index]:
+    """Return the indexes for one order: of all notes, and of the notes of an author."""
+    return [
+        models.Index(fields=(field, "id"), name=f"notes_note_{name}_id"),
+        models.Index(fields=("author", field, "id"), name=f"notes_note_author_{name}_id"),
+    ]
+
+
+class NoteManager(models.Manager["Note"]):
+    """The manager of notes: it fetches no search vectors."""
+
+    def get_queryset(self) -> models.QuerySet["Note"]:
+        """Return all notes."""
+        return super().get_queryset().defer("search_vector")
 
 
 class Note(models.Model):
-    """A text of its author, private or public, marked with tags."""
+    """A text of one author, private or public, with tags.
+
+    The words of the title have the weight A in the search vector, those of the content B. The
+    weight C marks the words of the title as they are written, for the beginnings of words.
+    """
 
     title = models.CharField(max_length=MAX_TITLE)
+    title_folded = folded("title")
     content = models.TextField(
         blank=True, max_length=MAX_CONTENT, validators=[MaxLengthValidator(MAX_CONTENT)]
     )
@@ -27,13 +64,27 @@ class Note(models.Model):
     is_public = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
+    search_vector = search_vector(
+        SearchVector(SearchText("title"), config=SEARCH_CONFIG, weight="A")
+        + SearchVector(SearchText("content"), config=SEARCH_CONFIG, weight="B")
+        + SearchVector(SearchText("title"), config=PREFIX_CONFIG, weight="C")
+    )
+
+    objects: ClassVar[NoteManager] = NoteManager()
 
     class Meta:
-        """Indexes: an author's notes by id; public notes by id for viewers without an account."""
+        """The indexes serve each order of all notes and of an author's, and the search."""
 
         ordering = ("id",)
         indexes = [
             models.Index(fields=("author", "id"), name="notes_note_author_id"),
+            *_order_indexes("created", "created_at"),
+            *_order_indexes("updated", "updated_at"),
+            *_order_indexes("title", "title_folded"),
+            GinIndex(
+                fields=("title_folded",), opclasses=("gin_trgm_ops",), name="notes_note_title_part"
+            ),
+            GinIndex(fields=("search_vector",), name="notes_note_search"),
             models.Index(
                 fields=("id",), condition=models.Q(is_public=True), name="notes_note_public_id"
             ),
@@ -46,6 +97,8 @@ class Note(models.Model):
                 condition=LessThanOrEqual(Length("content"), MAX_CONTENT),
                 name="notes_note_content_length",
             ),
+            time_in_range("created_at", "notes_note_created_at_range"),
+            time_in_range("updated_at", "notes_note_updated_at_range"),
         ]
 
     def __str__(self) -> str:
@@ -53,18 +106,53 @@ class Note(models.Model):
 
 
 class NoteTag(models.Model):
-    """A note carries a tag."""
+    """The link between a note and one of its tags.
+
+    ``created_at`` and ``is_public`` are copies of the note's values. Triggers keep them, so that an
+    index serves the notes of a tag by time.
+    """
 
     note = models.ForeignKey(Note, on_delete=models.CASCADE, db_index=False)
     tag = models.ForeignKey(Tag, on_delete=models.CASCADE, db_index=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    is_public = models.BooleanField(db_default=False, editable=False)
 
     class Meta:
-        """Both directions are looked up in order, so both have an index that holds the answer."""
+        """Each direction has an index that answers its look-up in order."""
 
         constraints = [
             models.UniqueConstraint(fields=("note", "tag"), name="notes_notetag_note_tag"),
         ]
-        indexes = [models.Index(fields=("tag", "note"), name="notes_notetag_tag_note")]
+        indexes = [
+            models.Index(fields=("tag", "note"), name="notes_notetag_tag_note"),
+            models.Index(fields=("tag", "created_at", "note"), name="notes_notetag_tag_created"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.note_id} - {self.tag_id}"
+
+
+class TagCount(models.Model):
+    """A part of the number of notes with a tag: the sum over all buckets is the number.
+
+    Triggers keep the counters. A transaction writes to a bucket of its own, so transactions do not
+    wait for each other. A bucket may hold a negative number.
+    """
+
+    # the foreign key in the database deletes the counters of a deleted tag
+    tag = models.ForeignKey(
+        Tag, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="counts"
+    )
+    bucket = models.SmallIntegerField()
+    total = models.BigIntegerField(default=0)
+    public = models.BigIntegerField(default=0)
+
+    class Meta:
+        """A bucket of a tag is one row."""
+
+        constraints = [
+            models.UniqueConstraint(fields=("tag", "bucket"), name="notes_tagcount_tag_bucket"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tag_id}/{self.bucket}: {self.total}"

@@ -1,4 +1,4 @@
-"""Who may see and change a note: lists, loaders, mutations and the admin all ask here."""
+"""The rules for notes. Lists, loaders, mutations and the admin all apply them."""
 
 from django.db.models import Q
 
@@ -7,7 +7,10 @@ from pcf.viewer import Viewer
 
 
 def visible_notes(viewer: Viewer) -> Q:
-    """The notes that ``viewer`` may read: public ones and their own; staff read all."""
+    """Return a filter for the notes that the viewer may read.
+
+    A viewer may read public notes and their own; staff may read all.
+    """
     if viewer.is_staff:
         return Q()
     if viewer.is_authenticated:
@@ -16,10 +19,13 @@ def visible_notes(viewer: Viewer) -> Q:
 
 
 def may_read(viewer: Viewer, note: Note) -> bool:
-    """The same rule for a note at hand."""
+    """Return whether the viewer may read ``note``, by the rule of ``visible_notes``."""
     return viewer.is_staff or note.is_public or may_write(viewer, note)
 
 
 def may_write(viewer: Viewer, note: Note) -> bool:
-    """A note is written by its author or by staff."""
+    """Return whether the viewer may change ``note``: its author or staff.
+
+    No mutation changes the author of a note. Only the admin does (``notes.admin.NoteForm``).
+    """
     return viewer.is_staff or (viewer.is_authenticated and note.author_id == viewer.id)

@@ -1,7 +1,7 @@
-"""Words for made-up people, notes and tags.
+"""Made-up words for users, notes and tags.
 
-Every function takes the random generator that decides; the same state gives the same text. The
-words hold no tab, newline or backslash.
+Every function draws from the random generator that it gets: the same state gives the same text. The
+words contain no tab, newline or backslash.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from random import Random
 
 _FIRST_NAMES = (
     "Ada", "Amara", "Anna", "Ben", "Carlos", "Chen", "Clara", "David", "Dina", "Elif", "Emil",
-    "Fatima", "Grace", "Hanna", "Hugo", "Ida", "Ines", "Ivan", "Jonas", "Kofi", "Laila", "Leo",
+    "Fatima", "Grace", "Hanna", "Hugo", "Ida", "Inès", "Ivan", "Jonas", "Kofi", "Laila", "Leo",
     "Lina", "Marco", "Maya", "Mira", "Nadia", "Noah", "Olga", "Omar", "Paul", "Priya", "Ravi",
-    "Rosa", "Sami", "Sofia", "Tara", "Tom", "Yuki", "Zoe",
+    "Rosa", "Sami", "Sofía", "Tara", "Tom", "Yuki", "Zoë",
 )  # fmt: skip
 _LAST_NAMES = (
     "Abel", "Adeyemi", "Andersen", "Baker", "Bauer", "Brandt", "Castro", "Costa", "Demir",
-    "Dubois", "Eriksen", "Fischer", "Garcia", "Haddad", "Hansen", "Ito", "Jansen", "Kaya", "Khan",
-    "Kim", "Kowalski", "Lang", "Lopez", "Martin", "Mensah", "Meyer", "Moreau", "Novak", "Okafor",
+    "Dubois", "Eriksen", "Fischer", "García", "Haddad", "Hansen", "Ito", "Jönsson", "Kaya", "Khan",
+    "Kim", "Kowalski", "Lang", "López", "Martin", "Mensah", "Müller", "Moreau", "Novák", "Okafor",
     "Olsen", "Patel", "Petrov", "Reyes", "Rossi", "Sato", "Silva", "Smith", "Tanaka", "Weber",
-    "Wolf",
+    "Wójcik",
 )  # fmt: skip
 _TAGS = (
     "work", "home", "ideas", "reading", "travel", "recipes", "garden", "budget", "health", "music",
@@ -59,6 +59,25 @@ _REMARKS = (
     "The shop closes at six on Saturdays.", "Remember to thank Omar.",
     "This needs a quiet hour.", "The photos are on the shared drive.",
 )  # fmt: skip
+_SUBJECTS = (
+    "the café", "the orchard", "a violin", "the harbour", "some pottery", "the archive", "a kayak",
+    "the observatory", "the bakery", "an old compass", "the greenhouse", "the ferry", "a telescope",
+    "the crème brûlée", "the résumé", "a sculpture", "the aquarium", "the vineyard", "a tapestry",
+    "the windmill", "the piñata", "a manuscript", "the locksmith", "the planetarium", "a carousel",
+    "the blacksmith", "an accordion", "the beekeeper", "a mosaic", "the apothecary", "the glacier",
+    "a typewriter", "the soufflé", "the botanist", "a hammock", "the lagoon", "the marathon",
+    "an umbrella", "the jalapeños", "a fresco", "the canal", "the naïve painting", "a teacup",
+    "the tramway", "a thermometer", "the smörgåsbord", "the cathedral", "an avalanche", "a sax",
+    "the chess club", "the volcano", "a fountain pen", "the fjord", "the flea market", "a beetle",
+    "the saffron", "the tournament", "a snowshoe", "the herbarium", "a metronome", "the château",
+    "the beech forest", "a jigsaw", "the cinnamon buns", "the quarry", "an encyclopedia",
+)  # fmt: skip
+_PLACES = (
+    "Lisbon", "Málaga", "Zürich", "Kraków", "Reykjavík", "Montréal", "São Paulo", "Malmö", "Dublin",
+    "Ghent", "Tromsø", "Utrecht", "Bologna", "Kyoto", "Accra", "Izmir", "Porto", "Besançon", "Graz",
+    "Tallinn", "Valparaíso", "Galway", "Leipzig", "Århus", "Plzeň", "Oaxaca", "Nairobi", "Győr",
+)  # fmt: skip
+RARE_WORD = "lighthouse"  # in one note of a hundred
 MAX_REMARKS = 5  # sentences after the first one of a note's text
 
 
@@ -68,20 +87,28 @@ def _pick(random: Random, words: Sequence[str]) -> str:
 
 
 def person(random: Random) -> tuple[str, str]:
-    """A first and a last name."""
+    """Return a first and a last name."""
     return _pick(random, _FIRST_NAMES), _pick(random, _LAST_NAMES)
 
 
 def note(random: Random) -> tuple[str, str]:
-    """A note's title, and its text of two to six sentences."""
+    """Return a note's title, and its content of three to seven sentences."""
     thing = _pick(random, _THINGS)
     title = f"{_pick(random, _ACTIONS)} {thing} {_pick(random, _OCCASIONS)}"
     count = 1 + int(random.random() * MAX_REMARKS)
     remarks = " ".join([_pick(random, _REMARKS) for _ in range(count)])
-    return title, f"This is about {thing}. {remarks}"
+    detail = f"See {_pick(random, _SUBJECTS)} in {_pick(random, _PLACES)}."
+    return title, f"This is about {thing}. {remarks} {detail}"
+
+
+def with_rare_word(title: str, content: str, *, in_title: bool) -> tuple[str, str]:
+    """Return the texts of a note with RARE_WORD in the content, and in the title if wanted."""
+    if in_title:
+        title = f"{title} at the {RARE_WORD}"
+    return title, f"{content} The {RARE_WORD} opens at ten."
 
 
 def tag(index: int) -> str:
-    """The name of tag number ``index``, counted from 0; every number has a name of its own."""
+    """Return the name of tag number ``index``, from 0. Every number has a different name."""
     turn, word = divmod(index, len(_TAGS))
     return f"{_TAGS[word]} {turn + 1}" if turn else _TAGS[word]

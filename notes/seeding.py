@@ -1,11 +1,11 @@
-"""Made-up users, notes and tags in quantity: what ``seed_load`` and ``seed_demo`` share.
+"""Made-up users, notes and tags in large numbers, for ``seed_load`` and ``seed_demo``.
 
-Rows are made one after another and sent with COPY in batches, so memory does not grow with their
-number. A load is one transaction: cut off, it leaves nothing behind. Ids come from the tables'
-sequences, so rows that others insert meanwhile cannot collide with them.
+A load sends rows with COPY in batches, so its memory does not grow with the number of rows. A load
+is one transaction; an interrupted load changes nothing. Ids come from the sequences of the tables,
+so that rows which other sessions insert meanwhile cannot collide with them.
 
-Text and times come from generators seeded with ``Volume.seed``, one for each kind of row: the same
-counts and seed give the same users, notes and tags, whatever the batch size.
+Text and times come from random generators seeded with ``Volume.seed``, one for each kind of row.
+The same counts and seed give the same users, notes and tags for every batch size.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from random import Random
 from typing import Any, TypeVar
+from unicodedata import normalize
 
 from django.contrib.auth.hashers import make_password
 from django.db import connection, transaction
@@ -22,17 +23,18 @@ from notes import seed_text
 
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 LAST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
-TABLES = ("users_user", "tags_tag", "notes_note", "notes_notetag")
+TABLES = ("users_user", "tags_tag", "notes_note", "notes_notetag", "notes_tagcount")
 
-_SIGN_UPS = timedelta(days=365)  # users sign up in the first of the two years
-_LOCK = 0x5EED  # one load at a time: transaction-level advisory lock
+_SIGN_UPS = timedelta(days=365)  # users sign up within the first of the two years
+RARE = 100  # one note of so many has seed_text.RARE_WORD
+_LOCK = 0x5EED  # key of the advisory lock that allows one load at a time
 _USER_COLUMNS = (
     "id, username, name, email, password, first_name, last_name, is_superuser, is_staff, "
     "is_active, date_joined, created_at"
 )
 _NOTE_COLUMNS = "id, title, content, author_id, is_public, created_at, updated_at"
 _EMPTY_STATEMENTS = (
-    "TRUNCATE notes_notetag, notes_note, tags_tag RESTART IDENTITY",
+    "TRUNCATE notes_notetag, notes_note, notes_tagcount, tags_tag RESTART IDENTITY",
     *(
         f"DELETE FROM {table} USING users_user u "  # noqa: S608 (names from the line below)
         "WHERE u.id = user_id AND NOT (u.is_staff OR u.is_superuser)"
@@ -49,15 +51,15 @@ Author = tuple[int, datetime]  # id, time of sign-up
 
 
 class SeedingError(ValueError):
-    """Counts that make no sense, or not together."""
+    """A count is wrong, or two counts contradict each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """How much to load. Raises SeedingError when the numbers make no sense.
+    """The numbers of rows to load. Raises SeedingError for wrong numbers.
 
-    ``private_share`` is the share (0 to 1) of every user's notes that is private, rounded to whole
-    notes; ``batch_size`` is in rows.
+    ``private_share`` is the share of every user's notes that is private, 0 to 1, rounded to whole
+    notes. ``batch_size`` is in rows.
     """
 
     users: int
@@ -86,17 +88,17 @@ class Volume:
 
     @property
     def notes(self) -> int:
-        """All notes."""
+        """The number of all notes."""
         return self.users * self.notes_per_user
 
     @property
     def note_tags(self) -> int:
-        """All rows that join a note to a tag."""
+        """The number of all links between notes and tags."""
         return self.notes * self.tags_per_note
 
 
 def ignore_progress(notes: int) -> None:
-    """Progress for those who do not look at it."""
+    """Do nothing: the default for ``progress``."""
 
 
 def load(
@@ -105,15 +107,15 @@ def load(
     replace: bool = False,
     progress: Callable[[int], None] = ignore_progress,
 ) -> None:
-    """Write ``volume`` to the database in one transaction, and its tables' statistics with it.
+    """Add ``volume`` to the database in one transaction, and update the tables' statistics.
 
-    A new set is added to what is there; tags are found by name. With ``replace`` all notes, all
-    tags and all users who are neither staff nor superusers are deleted first. ``progress`` is
-    called after every batch with the number of notes so far.
+    The load reuses tags with the same names. ``replace`` first deletes all notes, all tags, and all
+    users who are neither staff nor superusers. The load calls ``progress`` after every batch with
+    the number of notes so far.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        # Deferred checks would queue in the server's memory, one entry a row, until the commit.
+        # PostgreSQL would keep one deferred check a row in memory until the commit.
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         if replace:
             for statement in _EMPTY_STATEMENTS:
@@ -124,16 +126,16 @@ def load(
 
 
 def vacuum() -> None:
-    """Vacuum the loaded tables, so that index-only scans need not wait for autovacuum.
+    """Vacuum the loaded tables, so that index-only scans work before autovacuum runs.
 
-    Must run outside a transaction; losing it costs speed for a while and nothing else.
+    The function must run outside a transaction. A failure only makes reads slower for a while.
     """
     with connection.cursor() as cursor:
         cursor.execute(f"VACUUM {', '.join(TABLES)}")
 
 
 class _Loader:
-    """One load: users in batches, and for each batch of users their notes in batches."""
+    """Writes one load: users in batches, and the notes of each batch of users in batches."""
 
     def __init__(
         self, cursor: Any, volume: Volume, tags: Sequence[int], progress: Callable[[int], None]
@@ -142,9 +144,12 @@ class _Loader:
         self.volume = volume
         self.tags = tags
         self.progress = progress
-        self.password = make_password(None)  # unusable; made once, it is the same for all
+        self.notes = 0  # so far
+        self.password = make_password(
+            None
+        )  # unusable; the same for all users, because hashing is slow
         self.random_user, self.random_note, self.random_tags = (
-            Random(f"{volume.seed}/{kind}")  # noqa: S311 (repeatable is what is wanted)
+            Random(f"{volume.seed}/{kind}")  # noqa: S311 (the sequence must be repeatable)
             for kind in ("users", "notes", "tags")
         )
 
@@ -175,33 +180,55 @@ class _Loader:
 
     def _user(self, user_id: int, number: int, index: int) -> Row:
         first, last = seed_text.person(self.random_user)
-        username = f"{first}.{last}.{number}".lower()
+        username = _without_accents(f"{first}.{last}.{number}".lower())
         joined = FIRST_DAY + _SIGN_UPS * (index / self.volume.users)
         email = f"{username}@example.org"
         names = (f"{first} {last}", email, self.password, first, last)
         return (user_id, username, *names, False, False, True, joined, joined)
 
     def _notes(self, authors: Iterable[Author]) -> Iterator[Row]:
-        """Rows of ``notes_note`` without their ids: an author's notes one after another."""
+        """Yield the rows of ``notes_note`` without their ids, author by author."""
         random = self.random_note
         count = self.volume.notes_per_user
         private = round(count * self.volume.private_share)
         for author_id, joined in authors:
+            shift = self.notes // max(count, 1)  # another one for each author
             step = (LAST_DAY - joined) / (count + 1)
             for index in range(count):
-                title, content = seed_text.note(random)
-                # spreads ``private`` notes evenly over ``count``
-                is_public = (index + 1) * private // count == index * private // count
+                title, content = self._text()
+                # this spreads ``private`` notes evenly over ``count`` notes
+                place = (index + shift) % count
+                is_public = (place + 1) * private // count == place * private // count
                 created = joined + step * (index + random.random())
                 updated = created + step * random.random() if random.random() < 1 / 3 else created
                 yield title, content, author_id, is_public, created, updated
 
+    def _text(self) -> tuple[str, str]:
+        """Return the title and the content of the next note."""
+        title, content = seed_text.note(self.random_note)
+        block, place = divmod(self.notes, RARE)
+        self.notes += 1
+        if place == block * 37 % RARE:  # one place in each block, seldom the same
+            return seed_text.with_rare_word(title, content, in_title=block % 10 == 0)
+        return title, content
+
     def _note_tags(self, note_ids: Iterable[int]) -> Iterator[Row]:
-        sample, tags, count = self.random_tags.sample, self.tags, self.volume.tags_per_note
-        return ((note_id, tag_id) for note_id in note_ids for tag_id in sample(tags, count))
+        """Yield the rows of ``notes_notetag``.
+
+        The notes of a tag are inversely proportional to the square root of its position. All tags
+        have the same number of notes where a note has more than half of the tags.
+        """
+        random, sample = self.random_tags.random, self.random_tags.sample
+        tags, count = self.tags, self.volume.tags_per_note
+        for note_id in note_ids:
+            chosen = set() if 2 * count <= len(tags) else set(sample(range(len(tags)), count))
+            while len(chosen) < count:
+                chosen.add(int(random() ** 2 * len(tags)))
+            for position in sorted(chosen):
+                yield note_id, tags[position]
 
     def _last_number(self) -> int:
-        """The highest number at the end of a loaded user's name; 0 when there is none."""
+        """Return the highest number at the end of a loaded user's name, or 0."""
         self.cursor.execute(
             "SELECT COALESCE(MAX(split_part(username, '.', 3)::bigint), 0) FROM users_user "
             r"WHERE username ~ '^[a-z]+\.[a-z]+\.[0-9]{1,18}$'"
@@ -210,7 +237,7 @@ class _Loader:
         return int(number)
 
     def _reserve(self, table: str, count: int) -> list[int]:
-        """``count`` ids of ``table`` that nobody else will get."""
+        """Take ``count`` ids of ``table`` from its sequence."""
         self.cursor.execute(
             "SELECT nextval(pg_get_serial_sequence(%s, 'id')::regclass) "
             "FROM generate_series(1, %s)",
@@ -225,7 +252,7 @@ class _Loader:
 
 
 def _find_or_add_tags(cursor: Any, volume: Volume) -> list[int]:
-    """The ids of the first ``volume.tags`` tag names, in that order; missing ones are added."""
+    """Return the ids of the first ``volume.tags`` tag names, in order. Add missing tags."""
     ids: list[int] = []
     for indexes in _chunks(range(volume.tags), volume.batch_size):
         names = [seed_text.tag(index) for index in indexes]
@@ -240,6 +267,10 @@ def _find_or_add_tags(cursor: Any, volume: Volume) -> list[int]:
         found = dict(cursor.fetchall())
         ids.extend(found[name] for name in names)
     return ids
+
+
+def _without_accents(text: str) -> str:
+    return normalize("NFD", text).encode("ascii", "ignore").decode()
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -1,30 +1,30 @@
-"""The ASGI application."""
+"""The ASGI application of a project; ``DJANGO_SETTINGS_MODULE`` names the project's settings."""
 
-import os
 from typing import Any
 
 import django
+from django.urls import get_resolver
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
+from pcf.conf import config, service_maker
+
+
+def _application() -> Any:
+    from pcf.server.application import Application  # noqa: PLC0415 - Django is set up now
+    from pcf.server.django_handler import DjangoHandler  # noqa: PLC0415
+    from pcf.server.middleware import AccessLogMiddleware, TracingMiddleware  # noqa: PLC0415
+
+    # Load the URLs and the schema before gunicorn forks workers, so that no request waits for them.
+    # A manifest of persisted documents that cannot be read stops the start here.
+    _ = get_resolver().url_patterns
+    make_service = service_maker()
+    make_service()
+    application: Any = Application(DjangoHandler(), make_service)
+    if config().traces.enabled:
+        application = TracingMiddleware(application)
+    if config().logs.access:
+        application = AccessLogMiddleware(application)
+    return application
+
+
 django.setup()
-
-from django.urls import get_resolver  # noqa: E402 - once Django is set up
-
-from pcf.apps import config, service_maker  # noqa: E402
-from pcf.http.access import AccessLog  # noqa: E402
-from pcf.http.traced import Traced  # noqa: E402
-from pcf.server.application import Application  # noqa: E402
-from pcf.server.pages import Pages  # noqa: E402
-
-# What the first request would load is loaded now, once, before workers are forked: a new worker
-# does not let the requests wait that reach it first.
-_ = get_resolver().url_patterns
-
-_make_service = service_maker()
-_make_service()  # a manifest that cannot be read stops the start
-
-application: Any = Application(Pages(), _make_service)
-if config().traces.enabled:
-    application = Traced(application)
-if config().logs.access:
-    application = AccessLog(application)
+application = _application()

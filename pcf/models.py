@@ -1,13 +1,13 @@
-"""What the engine has in Django's tables: permissions, nothing else."""
+"""The engine's model without a table, which gives Django the engine's permissions."""
 
 from django.db import models
 
 
 class ResponseCache(models.Model):
-    """No table: the response cache as the admin knows it, with who may look at it and flush it."""
+    """The response cache in the admin. The model has permissions and no table."""
 
     class Meta:
-        """Permissions alone."""
+        """The permissions to view and to flush the cache."""
 
         managed = False
         default_permissions = ("view",)

@@ -1,6 +1,6 @@
-"""Deadlines: one ``TimeoutContext`` a request, handed down layer by layer.
+"""Deadlines: one ``TimeoutContext`` for each request, from which each layer derives its own.
 
-All times are seconds on ``time.monotonic()``, so a changed wall clock moves no deadline.
+All times are seconds on ``time.monotonic()``, so a change of the wall clock moves no deadline.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 
 class DeadlineExceeded(ClientError):
-    """A layer ran out of its time.
+    """A layer exceeded its time limit.
 
-    ``layer`` names the layer whose limit was reached, ``limit`` is that limit in seconds. For the
-    log: ``statement`` is the fingerprint of the SQL statement that was cut short, ``path`` the
-    response's field that was being executed, where these are known.
+    ``layer`` is the layer whose limit was reached, and ``limit`` is that limit in seconds. Two
+    attributes are for the log, when they are known. ``statement`` is the fingerprint of the SQL
+    statement that ran, and ``path`` is the response path of the field.
     """
 
     code = "TIMEOUT"
@@ -41,7 +41,7 @@ class DeadlineExceeded(ClientError):
 
 
 class InsufficientTime(DeadlineExceeded):
-    """So little is left that the layer's work would not be worth beginning."""
+    """Too little time is left to begin the work of the layer."""
 
     def __init__(self, layer: str, limit: float) -> None:
         super().__init__(layer, limit)
@@ -49,11 +49,11 @@ class InsufficientTime(DeadlineExceeded):
 
 
 class TimeoutContext(NamedTuple):
-    """A deadline, the layer it belongs to, and how to derive the layers below.
+    """The deadline of one layer; ``child_budget`` derives the deadlines of the layers below.
 
-    ``bound_by`` and ``limit`` say whose limit the deadline really is: the layer's own, or that of
-    an outer layer with less time left. ``reserve`` is what the layer keeps for itself, in seconds:
-    the layers below end so much earlier.
+    ``bound_by`` and ``limit`` name the limit that sets the deadline: the layer's own, or that of an
+    outer layer with less time left. ``reserve`` is the time in seconds that the layer keeps for its
+    own response; the layers below end earlier by that time. A context is immutable.
     """
 
     layer: str
@@ -74,17 +74,18 @@ class TimeoutContext(NamedTuple):
         reserve: float = 0.0,
         reserves: Mapping[str, float] | None = None,
     ) -> "TimeoutContext":
-        """A new outermost deadline, ``limit`` seconds from now.
+        """Return a new outermost deadline, ``limit`` seconds from now.
 
-        ``limits`` are the layers' own limits for ``child_budget``. ``reserve`` is what this layer
-        keeps for itself; ``reserves`` what the layers below keep: by name, ``""`` for every other
-        name, and where that is missing as much as the layer above. All are seconds.
+        ``limits`` are the limits of the layers below, by name. ``reserve`` is the time that this
+        layer keeps for itself. ``reserves`` are the times that the layers below keep, by name; the
+        entry ``""`` stands for all other names. A layer without an entry keeps as much as the layer
+        above. All values are seconds.
         """
         deadline = monotonic() + limit
         return cls(layer, deadline, layer, limit, limits or {}, reserve, reserves or {})
 
     def remaining(self) -> float:
-        """Seconds left; 0.0 when the deadline has passed."""
+        """Return the seconds that are left; 0.0 when the deadline has passed."""
         return max(0.0, self.deadline - monotonic())
 
     @property
@@ -98,7 +99,7 @@ class TimeoutContext(NamedTuple):
             raise self.exceeded()
 
     def exceeded(self) -> DeadlineExceeded:
-        """The error that says whose limit was reached."""
+        """Return the error that names the limit that was reached."""
         return DeadlineExceeded(self.bound_by, self.limit)
 
     def require(self, seconds: float) -> None:
@@ -106,12 +107,18 @@ class TimeoutContext(NamedTuple):
         if self.deadline - monotonic() < seconds:
             raise InsufficientTime(self.bound_by, self.limit)
 
-    def child_budget(self, layer: str, limit: float | None = None) -> "TimeoutContext":
-        """The deadline of a layer below: its own limit, never later than this one allows.
+    def leaving(self, seconds: float) -> "TimeoutContext":
+        """Return a deadline that leaves ``seconds`` of this one, or two thirds of what is left."""
+        now = monotonic()
+        left = self.deadline - now
+        return self._replace(deadline=now + max(left - seconds, left / 3))
 
-        The child ends ``reserve`` seconds (at most a tenth of what is left) before this deadline,
-        so that this layer can still answer. A layer with neither ``limit`` nor a configured one
-        has all that is left.
+    def child_budget(self, layer: str, limit: float | None = None) -> "TimeoutContext":
+        """Return the deadline of a layer below: its own limit, within this deadline.
+
+        The child ends ``reserve`` seconds before this deadline (at most a tenth of the time left),
+        so this layer can still respond. The limit is ``limit``, or the layer's entry in ``limits``.
+        A layer without a limit has all of the time left.
         """
         now = monotonic()
         left = max(0.0, self.deadline - now)
@@ -128,12 +135,12 @@ _current: ContextVar[TimeoutContext | None] = ContextVar("pcf_timeout", default=
 
 
 def current_timeout() -> TimeoutContext | None:
-    """The deadline that applies here, or None outside a request."""
+    """Return the deadline that applies here; None outside a request."""
     return _current.get()
 
 
 class _Activation:
-    """A class rather than a generator: every request and level goes through it."""
+    """The block of ``activate``; a class, because a generator would cost more in every request."""
 
     __slots__ = ("_context", "_token")
 
@@ -154,12 +161,12 @@ def activate(context: TimeoutContext | None) -> AbstractContextManager[TimeoutCo
 
 
 def carried(function: Callable[P, T]) -> Callable[P, T]:
-    """``function``, to be called in another thread as if it were called here.
+    """Return ``function`` for use in another thread, with the context variables of this one.
 
-    A new thread knows nothing of the request it works for. What is returned runs with the deadline,
-    the request id and every other context variable as they are now; it may be called in several
-    threads at once. The deadline stays the request's: work that outlives it is cut short. A
-    function that asks the database wants ``pcf.database.threads.for_thread``.
+    A new thread has no context variables. The returned function runs with the deadline, the request
+    id and all others as they are now. Several threads may call it at the same time. The deadline
+    stays the request's. A function that uses the database needs
+    ``pcf.database.statements.for_thread``.
     """
     context = copy_context()
 

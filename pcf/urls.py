@@ -1,18 +1,15 @@
-"""Addresses of the service."""
+"""The URLs of the engine: the GraphQL endpoint, the probes and the metrics."""
 
-from django.contrib import admin
 from django.urls import path
 
-from pcf.apps import service_maker
-from pcf.http.exposition import metrics_view
-from pcf.http.health import health, livez, readyz
+from pcf.conf import graphql_path, service_maker
 from pcf.http.views import graphql_view
+from pcf.server.probes import health, livez, metrics_view, readyz
 
 urlpatterns = [
-    path("graphql", graphql_view(service_maker())),
+    path(graphql_path().removeprefix("/"), graphql_view(service_maker())),
     path("livez", livez),
     path("readyz", readyz),
     path("health", health),
     path("metrics", metrics_view),
-    path("admin/", admin.site.urls),
 ]

@@ -1,13 +1,9 @@
-"""The WSGI application, for servers that know no ASGI: everything goes through Django's view.
+"""The WSGI application of a project, for servers without ASGI.
 
-The answers are the same. The fast path, the deadline that holds whatever a thread does and the
-bound of the queue are the ASGI application's (``pcf.asgi``).
+Django's view answers every request, with the same answers as ``pcf.asgi``. The fast path, the
+deadline that no thread can delay, and the bounded queue belong to the ASGI application alone.
 """
 
-import os
-
 from django.core.wsgi import get_wsgi_application
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 
 application = get_wsgi_application()

@@ -1,1 +1,1 @@
-"""What starts, tests and checks the project on a developer's machine. Standard library only."""
+"""The programs that run, test and check the project. dev.py needs only the standard library."""

@@ -1,12 +1,12 @@
-"""Does deploy/ fit the service? Prometheus itself is asked, with a running server to scrape.
+"""Check deploy/ against a real Prometheus that scrapes a running service.
 
     make check-deploy
 
-1. promtool checks the configuration and the rules, and runs deploy/prometheus/rules_test.yml;
-2. gunicorn serves, requests of every kind are sent, Prometheus scrapes with the rules loaded, and
-   every expression of the dashboard and of the rules has to return data.
+1. promtool checks the configuration and the rules, and runs deploy/prometheus/rules_test.yml.
+2. gunicorn serves requests of every kind and Prometheus scrapes it with the rules. Every expression
+   of the dashboard and of the rules has to return data.
 
-Needs promtool and prometheus (Debian: the package ``prometheus``), and the servers that
+The check needs promtool and prometheus (Debian: the package ``prometheus``), and the servers that
 ``dev.py exec`` provides.
 """
 
@@ -17,7 +17,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,9 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts.project import ROOT
+from scripts.services import free_port
+
 RULES = ROOT / "deploy/prometheus/rules.yml"
 TESTS = ROOT / "deploy/prometheus/rules_test.yml"
 CONFIG = ROOT / "deploy/prometheus/prometheus.yml"
@@ -41,7 +42,7 @@ COMPARISON = re.compile(r"\s(?:>|<|==)\s[\d.]+(?:\s\*\s[\d.]+)?")
 
 
 def dashboard_expressions() -> dict[str, str]:
-    """The expressions of the dashboard by panel, with Grafana's variables filled in."""
+    """Return the dashboard's expressions by panel, with values for Grafana's variables."""
     found = {}
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
         for target in panel.get("targets", ()):
@@ -51,13 +52,13 @@ def dashboard_expressions() -> dict[str, str]:
 
 
 def rules() -> list[dict[str, Any]]:
-    """All rules, recording and alerting."""
+    """Return all recording and alerting rules."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def rule_expressions() -> dict[str, str]:
-    """The expressions of the rules, without the comparisons that make them empty in good times."""
+    """Return the expressions of the rules without comparisons, so that they always have data."""
     found = {}
     for rule in rules():
         name = rule.get("record") or rule["alert"]
@@ -66,8 +67,8 @@ def rule_expressions() -> dict[str, str]:
 
 
 def check_rules() -> bool:
-    """Whether promtool finds nothing."""
-    commands = (
+    """Return whether promtool finds no fault."""
+    commands: tuple[list[str | Path], ...] = (
         ["promtool", "check", "config", CONFIG],
         ["promtool", "check", "rules", "--lint-fatal", RULES],
         ["promtool", "test", "rules", TESTS],
@@ -76,17 +77,9 @@ def check_rules() -> bool:
     return not any(statuses)
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def running(argv: list[str], env: dict[str, str], url: str, log: Path) -> Iterator[None]:
-    """A server until the block ends; it has to answer ``url`` within a minute."""
+    """Run a server while the block runs. Exits unless it answers ``url`` within a minute."""
     with log.open("wb") as stream:
         process = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=stream, stderr=stream)
         try:
@@ -108,7 +101,7 @@ def running(argv: list[str], env: dict[str, str], url: str, log: Path) -> Iterat
 
 
 def ask(url: str, query: str, token: str | None = None, **headers: str) -> None:
-    """One GraphQL request; whatever is answered is fine."""
+    """Send one GraphQL request and ignore the answer."""
     headers |= {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -119,7 +112,7 @@ def ask(url: str, query: str, token: str | None = None, **headers: str) -> None:
 
 
 def send_requests(url: str) -> None:
-    """Requests of every kind: hits, misses, edges, writes, errors, time limits."""
+    """Send requests of every kind: hits, misses, edges, writes, errors, timeouts."""
     graph = "{ users(first: 5) { name notes { title tags { name } author { name } } } }"
     for _ in range(4):
         ask(url, graph)
@@ -130,7 +123,7 @@ def send_requests(url: str) -> None:
 
 
 def value_of(prometheus: str, expression: str) -> list[Any]:
-    """What Prometheus answers; exits when it cannot evaluate the expression."""
+    """Return the result of an expression. Exits if Prometheus cannot evaluate it."""
     query = urllib.parse.urlencode({"query": expression})
     try:
         with urllib.request.urlopen(f"{prometheus}/api/v1/query?{query}", timeout=10) as response:
@@ -142,7 +135,7 @@ def value_of(prometheus: str, expression: str) -> list[Any]:
 
 
 def empty_expressions(url: str, prometheus: str) -> dict[str, str]:
-    """The expressions without data, after up to a minute of requests."""
+    """Return the expressions that have no data after a minute of requests."""
     wanted = dashboard_expressions() | rule_expressions()
     wanted = {name: text for name, text in wanted.items() if not needs_replicas(text)}
     print(f"{len(wanted)} expressions of the dashboard and the rules", flush=True)
@@ -155,12 +148,12 @@ def empty_expressions(url: str, prometheus: str) -> dict[str, str]:
 
 
 def needs_replicas(expression: str) -> bool:
-    """Whether the expression has data only where there are replicas."""
+    """Return whether the expression has data only with replicas."""
     return ONLY_WITH_REPLICAS in expression and "vector(0)" not in expression
 
 
 def check_expressions(folder: Path) -> bool:
-    """Whether every expression returns data for a running server."""
+    """Return whether every expression has data for a running service."""
     port, prometheus_port = free_port(), free_port()
     url, prometheus = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{prometheus_port}"
     env = os.environ | {"PORT": str(port), "DJANGO_SETTINGS_MODULE": "settings.development"}
@@ -197,7 +190,7 @@ def check_expressions(folder: Path) -> bool:
 
 
 def main() -> int:
-    """Everything; 0 when all is well."""
+    """Run all checks; return 0 if all passed, 2 without Prometheus."""
     missing = [name for name in ("promtool", "prometheus") if shutil.which(name) is None]
     if missing:
         print(f"{' and '.join(missing)} missing. Debian: apt-get install prometheus")

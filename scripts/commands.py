@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from scripts.environment import compile_requirements, ensure_venv
+from scripts.environment import ensure_venv
 from scripts.folders import server_account, throwaway
 from scripts.project import ROOT, Project, provide_servers
+from scripts.requirements import compile_requirements
 from scripts.serve import run
 from scripts.supervise import Failure, Say, Stop, Supervisor
 
-CONNECTIONS = 200  # what tests may need at once, in parallel and through pools
+CONNECTIONS = 200  # max_connections: several processes of tests, each with a pool
 TESTS = {"DJANGO_SETTINGS_MODULE": "settings.test"}
 
 
@@ -26,9 +27,10 @@ def with_servers(
     *,
     durable: bool = False,
 ) -> int:
-    """Return what action returns, called with throw-away servers and an environment naming them.
+    """Call ``action`` with throw-away servers and return its result.
 
-    With ``durable`` PostgreSQL waits for its disk as it does in production.
+    The environment that ``action`` gets has the servers' addresses. A ``durable`` PostgreSQL waits
+    for its disk as in production.
     """
     project = Project(ROOT, ensure_venv(ROOT, supervisor), supervisor)
     with throwaway(server_account()) as folder:
@@ -36,8 +38,8 @@ def with_servers(
             env = project.environment() | provide_servers(
                 project, folder, None, connections=CONNECTIONS, durable=durable
             )
-            # Part of the names of test databases and cache keys, so that runs on one server do
-            # not meet.
+            # Names of test databases and cache keys contain it, so that several runs can share a
+            # server.
             env["PCF_TEST_RUN_ID"] = f"{os.getpid()}_{secrets.token_hex(4)}"
             return action(project, env | dict(extra or {}))
         finally:
@@ -45,20 +47,20 @@ def with_servers(
 
 
 def services(supervisor: Supervisor) -> int:
-    """Start servers, print their addresses for a shell, wait for the stop."""
+    """Start servers, print their addresses for a shell, wait for a signal."""
 
     def wait(project: Project, env: dict[str, str]) -> int:
         for name in ("DATABASE_URL", "REDIS_URL"):
             print(f"export {name}={env[name]}", flush=True)
         project.say("Ctrl-C stops these servers and removes their data.")
-        project.supervisor.watch()
+        project.supervisor.wait()
         return 0
 
     return with_servers(supervisor, wait)
 
 
 def execute(supervisor: Supervisor, command: Sequence[str], *, durable: bool = False) -> int:
-    """Run a command and return its exit status, 128 + signal when a signal ended it."""
+    """Run a command and return its exit status; 128 + signal if a signal ended it."""
 
     def call(project: Project, env: dict[str, str]) -> int:
         try:
@@ -82,7 +84,7 @@ def test(supervisor: Supervisor, arguments: Sequence[str]) -> int:
 
 
 def check(supervisor: Supervisor) -> int:
-    """Run every check, also after one failed; 1 when any failed."""
+    """Run all checks and return 1 if any failed."""
     return with_servers(supervisor, _check, TESTS)
 
 
@@ -100,8 +102,9 @@ def _check(project: Project, env: dict[str, str]) -> int:
         ("import-linter", ["lint-imports"], env),
         ("migrations", [*manage, "makemigrations", "--check", "--dry-run"], env),
         ("schema", [*manage, "export_schema", "--check"], env),
+        ("settings", [*manage, "settings_reference", "--check"], env),
         ("dependencies", ["python", "scripts/audit.py"], env),
-        ("their needs", ["python", "-m", "pip", "check", "--disable-pip-version-check"], env),
+        ("pip check", ["python", "-m", "pip", "check", "--disable-pip-version-check"], env),
         ("deployment", [*manage, "check", "--deploy", "--fail-level", "WARNING"], production),
     ]
     failed: list[str] = []
@@ -118,7 +121,7 @@ def _check(project: Project, env: dict[str, str]) -> int:
 
 
 def format_source(supervisor: Supervisor) -> int:
-    """Format the source and mend what the linter can mend."""
+    """Format the source, and let the linter fix what it can."""
     python = ensure_venv(ROOT, supervisor)
     project = Project(ROOT, python, supervisor)
     ruff = python.parent / "ruff"
@@ -130,13 +133,13 @@ def format_source(supervisor: Supervisor) -> int:
 
 
 def requirements(supervisor: Supervisor) -> int:
-    """Pin requirements*.in."""
+    """Pin requirements*.in in requirements*.txt."""
     compile_requirements(ROOT, supervisor)
     return 0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out one command and return the exit status."""
+    """Run one command and return the exit status."""
     name, *rest = arguments or ["help"]
     without_arguments = {
         "run": run,
@@ -147,16 +150,17 @@ def main(arguments: Sequence[str]) -> int:
     }
     durable = name == "exec" and rest[:1] == ["--durable"]
     rest = rest[1:] if durable else rest
-    if rest[:1] == ["--"]:
-        rest = rest[1:]
-    with_arguments = {"test": test, "exec": partial(execute, durable=durable)}
+    rest = rest[1:] if rest[:1] == ["--"] else rest
+    command: Callable[[Supervisor], int]
     if name in without_arguments and not rest:
         command = without_arguments[name]
-    elif name == "test" or (name == "exec" and rest):
-        command = lambda supervisor: with_arguments[name](supervisor, rest)  # noqa: E731
+    elif name == "test":
+        command = partial(test, arguments=rest)
+    elif name == "exec" and rest:
+        command = partial(execute, command=rest, durable=durable)
     else:
         return usage()
-    # test, exec and services keep standard output for what they run or print.
+    # The standard output of test, exec and services belongs to their programs and addresses.
     say = Say(sys.stderr if name in {"test", "exec", "services"} else sys.stdout)
     with Supervisor(say) as supervisor:
         try:
@@ -170,6 +174,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def usage() -> int:
-    """Explain the commands; they are listed where they are documented, in scripts/dev.py."""
+    """Print the commands, which the docstring of scripts/dev.py lists; return 2."""
     print((ROOT / "scripts" / "dev.py").read_text().split('"""')[1].strip(), file=sys.stderr)
     return 2

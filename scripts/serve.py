@@ -1,4 +1,4 @@
-"""`dev.py run`: the service with everything it needs, until it is asked to stop."""
+"""``dev.py run``: run the service with its servers until a signal."""
 
 from __future__ import annotations
 
@@ -22,34 +22,32 @@ from scripts.supervise import Child, Failure, Supervisor, tail
 DEVELOPMENT = "settings.development"
 CONNECTIONS = 100
 READY_TIMEOUT = 60.0  # seconds from the start of gunicorn to a ready service
-STOP_GRACE = (
-    40.0  # seconds; more than gunicorn's graceful_timeout, which is more than the longest request
-)
+STOP_GRACE = 40.0  # seconds; more than gunicorn's graceful_timeout
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the service listens, and where people on this machine find it."""
+    """The address that the service listens on."""
 
     host: str
     port: int
 
     @classmethod
     def from_environment(cls) -> Address:
-        """HOST and PORT, 127.0.0.1 and 8080 without them. Raises Failure when PORT is no port."""
+        """Return the address of HOST (127.0.0.1) and PORT (8080). Raises Failure."""
         text = os.environ.get("PORT") or "8080"
         if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 16:
-            raise Failure(f"PORT is {text!r}; it has to be a number from 1 to 65535.")
+            raise Failure(f"PORT is {text!r}; it must be a number from 1 to 65535.")
         return cls(os.environ.get("HOST") or "127.0.0.1", int(text))
 
     @property
     def reachable(self) -> str:
-        """A host name to connect to: an address of this machine when listening on all of them."""
+        """A host to connect to: a loopback address if the service listens on all addresses."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared only
 
     @property
     def url(self) -> str:
-        """The service's address for a browser."""
+        """The service's URL for a browser."""
         return (
             f"http://[{self.reachable}]:{self.port}"
             if ":" in self.reachable
@@ -57,27 +55,26 @@ class Address:
         )
 
     def require_free(self) -> None:
-        """Raise Failure when nothing can listen there."""
+        """Raise Failure if no program can listen on the address."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         with socket.socket(family) as probe:
-            probe.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # as gunicorn does: no wait for TIME_WAIT
+            # gunicorn sets this too; without it, connections in TIME_WAIT block the port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((self.host, self.port))
                 probe.listen(1)
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
                     raise Failure(
-                        f"Port {self.port} on {self.host} is taken by another program. "
-                        "Stop that one, or choose a port: make run PORT=8081"
+                        f"Port {self.port} on {self.host} is in use by another program. "
+                        "Stop that program, or choose a port: make run PORT=8081"
                     ) from error
                 raise Failure(
                     f"Cannot listen on {self.host}, port {self.port}: {error.strerror or error}."
                 ) from error
 
     def is_ready(self) -> bool:
-        """Whether the service says that it is ready for requests."""
+        """Return whether /readyz answers that the service is ready."""
         connection = http.client.HTTPConnection(self.reachable, self.port, timeout=5)
         try:
             connection.request("GET", "/readyz", headers={"Host": f"localhost:{self.port}"})
@@ -90,9 +87,9 @@ class Address:
 
 @contextlib.contextmanager
 def only_one(root: Path, address: Address) -> Iterator[dict[str, object] | None]:
-    """Yield None as the only run of this tree, or what the run that goes on says of itself.
+    """Yield None if no other run of this project exists, else the other run's information.
 
-    The lock decides; what is written into its file is information for people.
+    A lock on a file decides. The content of the file is information for people.
     """
     path = root / ".pcf" / "run.lock"
     path.parent.mkdir(exist_ok=True)
@@ -116,14 +113,17 @@ def only_one(root: Path, address: Address) -> Iterator[dict[str, object] | None]
 
 
 def run(supervisor: Supervisor) -> int:
-    """Serve until asked to stop (Stop) or something dies (Failure); 0 when another run goes on."""
+    """Run the service; return 0 if the project is already running.
+
+    Raises Stop after a signal, and Failure when a process ends by itself.
+    """
     address = Address.from_environment()
     with only_one(ROOT, address) as other:
         if other is not None:
             supervisor.say(
                 f"already running: {other.get('address', 'just starting')} "
                 f"(process {other.get('pid', 'unknown')}). "
-                "Stop it with Ctrl-C where it runs, or with kill. Nothing was started or changed."
+                "Stop that process with Ctrl-C or kill. Nothing was started or changed."
             )
             return 0
         address.require_free()
@@ -145,16 +145,16 @@ def run(supervisor: Supervisor) -> int:
 
 
 def _serve(project: Project, address: Address, folder: Path, env: dict[str, str]) -> None:
+    """Migrate, seed or collect static files, start gunicorn, wait for the end."""
     development = env["DJANGO_SETTINGS_MODULE"] == DEVELOPMENT
     _manage(project, folder, env, "migrate", "--noinput")
     if development:
         _manage(project, folder, env, "seed_demo")
-    else:  # development serves static files from where they are
+    else:  # development serves static files from their own folders
         _manage(project, folder, env, "collectstatic", "--noinput")
     metrics = folder / "metrics"
     metrics.mkdir()
-    # The folder is removed whatever happens to gunicorn; left to gunicorn, a killed one would
-    # leave its own behind.
+    # A killed gunicorn would leave a folder of its own behind; this one is removed in any case.
     env |= {
         "HOST": address.host,
         "PORT": str(address.port),
@@ -175,11 +175,11 @@ def _serve(project: Project, address: Address, folder: Path, env: dict[str, str]
         what=f"{address.url}/readyz answering that the service is ready",
     )
     _welcome(project, address, gunicorn, env, development=development)
-    project.supervisor.watch()
+    project.supervisor.wait()
 
 
 def _manage(project: Project, folder: Path, env: dict[str, str], *arguments: str) -> None:
-    """Run a management command; say its last line, or everything it printed when it fails."""
+    """Run a management command and print its last line. Raises Failure with all its output."""
     log = folder / f"{arguments[0]}.log"
     with log.open("wb") as output:
         argv = [str(project.python), "manage.py", *arguments]
@@ -195,6 +195,7 @@ def _manage(project: Project, folder: Path, env: dict[str, str], *arguments: str
 def _welcome(
     project: Project, address: Address, gunicorn: Child, env: dict[str, str], *, development: bool
 ) -> None:
+    """Print the URLs and an example request."""
     url = address.url
     project.say(
         f"ready: {url} (gunicorn is process {gunicorn.process.pid}, its supervisor {os.getpid()})"

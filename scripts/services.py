@@ -1,6 +1,6 @@
-"""Starting PostgreSQL and a Redis-protocol server for development and tests.
+"""PostgreSQL and Redis servers for development and tests.
 
-They listen on 127.0.0.1 on free ports and trust every local connection, as development servers do.
+The servers listen on free ports of 127.0.0.1 and trust every local connection.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from pathlib import Path
 from scripts.programs import Programs
 from scripts.supervise import Child, Failure, Supervisor, tail
 
-START_TIMEOUT = 60.0  # seconds; recovery after a crash takes its time
-PORT_TRIES = 5  # a free port can be taken by somebody else before the server binds it
+START_TIMEOUT = 60.0  # seconds; a recovery after a crash takes long
+PORT_TRIES = 5  # another program may take a free port before the server binds it
 STATUS_LINE = 7  # of postmaster.pid, counted from 0 (miscadmin.h, LOCK_FILE_LINE_PM_STATUS)
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    """Return a TCP port of 127.0.0.1 that is free at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
 
 
 def _server_environment() -> dict[str, str]:
-    """The caller's environment, but for messages in English: they are read here."""
+    """Return the caller's environment with English messages, which this module reads."""
     return dict(os.environ) | {"LC_ALL": "C"}
 
 
 def _initdb(supervisor: Supervisor, programs: Programs, data: Path, durable: bool) -> None:
-    """Make a new cluster.
+    """Make a new cluster. Raises Failure.
 
-    It gets its name only when it is complete, so a run that was cut off leaves nothing half made.
+    The cluster gets its name when it is complete, so an interrupted run leaves no broken cluster.
     """
     unfinished = data.with_name(data.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -53,7 +53,7 @@ def _initdb(supervisor: Supervisor, programs: Programs, data: Path, durable: boo
         "-E",
         "UTF8",
     ]
-    if programs.major >= 17:  # noqa: PLR2004 - the first version with a UTF-8 locale of its own
+    if programs.major >= 17:  # noqa: PLR2004 - version 17 brought a built-in UTF-8 locale
         argv += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     else:
         argv += ["--locale=C.UTF-8"]
@@ -70,6 +70,7 @@ def _initdb(supervisor: Supervisor, programs: Programs, data: Path, durable: boo
 
 
 def _postgres_options(programs: Programs, port: int, durable: bool, connections: int) -> list[str]:
+    """Return the command line options of the server."""
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -77,7 +78,7 @@ def _postgres_options(programs: Programs, port: int, durable: bool, connections:
         "max_connections": str(connections),
         "log_min_messages": "warning",
     }
-    if not durable:  # nothing is worth keeping beyond the run
+    if not durable:  # the data of a throw-away cluster may be lost
         settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     base = programs.server.parent.parent
     libraries = (
@@ -93,7 +94,7 @@ def _postgres_options(programs: Programs, port: int, durable: bool, connections:
 
 
 def _wait_for_leftover(supervisor: Supervisor, data: Path) -> None:
-    """Let a server finish whose supervisor was killed a moment ago: it still owns the cluster."""
+    """Wait for a server whose supervisor was killed: it still uses the cluster."""
     pidfile = data / "postmaster.pid"
 
     def gone() -> bool:
@@ -113,9 +114,9 @@ def _wait_for_leftover(supervisor: Supervisor, data: Path) -> None:
 def start_postgres(
     supervisor: Supervisor, programs: Programs, folder: Path, *, durable: bool, connections: int
 ) -> str:
-    """Start PostgreSQL with its cluster inside folder and return its URL.
+    """Start PostgreSQL with a cluster in ``folder`` and return its URL. Raises Failure.
 
-    A durable cluster is kept, reused and safe from crashes.
+    A durable cluster survives crashes of the machine. An existing cluster is used again.
     """
     data = folder / f"postgresql-{programs.major}"
     if not data.exists():
@@ -128,7 +129,7 @@ def start_postgres(
             lines = pidfile.read_text().splitlines()
         except OSError:
             return False
-        # The server writes its own process id first and what it is doing further down.
+        # The first line of the file is the process id, line STATUS_LINE the state.
         ours = lines[:1] == [str(child.process.pid)]
         return ours and len(lines) > STATUS_LINE and lines[STATUS_LINE].strip() == "ready"
 
@@ -141,14 +142,14 @@ def start_postgres(
         ]
 
     log = folder / "postgresql.log"
-    # PostgreSQL's fast shutdown (clients are cut off, everything is written) and its immediate one.
+    # SIGINT is PostgreSQL's fast shutdown, SIGQUIT the immediate one.
     stop = (signal.SIGINT, signal.SIGQUIT)
     port = _start_on_free_port(supervisor, "PostgreSQL", argv, ready, programs, log, stop)
     return f"postgres://postgres@127.0.0.1:{port}/postgres"
 
 
 def start_redis(supervisor: Supervisor, programs: Programs, folder: Path) -> str:
-    """Start a Redis-protocol server that keeps everything in memory, and return its URL."""
+    """Start a Redis server that stores nothing on disk, and return its URL. Raises Failure."""
     started_on: list[int] = []
 
     def argv(port: int) -> list[str | Path]:
@@ -167,7 +168,7 @@ def start_redis(supervisor: Supervisor, programs: Programs, folder: Path) -> str
         ]
 
     def ready(child: Child) -> bool:
-        # Ask who answers: another server may have taken the port.
+        # Another server may have taken the port, so the answer has to name the process.
         return f"process_id:{child.process.pid}\r\n".encode() in _ask_redis(
             started_on[0], b"INFO server\r\n"
         )
@@ -179,7 +180,7 @@ def start_redis(supervisor: Supervisor, programs: Programs, folder: Path) -> str
 
 
 def _ask_redis(port: int, command: bytes) -> bytes:
-    """Send one inline command and return what comes back within a second, or nothing."""
+    """Send one inline command; return the answer, or nothing after a second of silence."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(command + b"QUIT\r\n")
@@ -197,7 +198,10 @@ def _start_on_free_port(
     log: Path,
     stop: tuple[signal.Signals, signal.Signals],
 ) -> int:
-    """Start a server and wait for it; on another port when somebody else was quicker."""
+    """Start a server and wait until it is ready; return its port. Raises Failure.
+
+    The function tries another port if another program has taken the first one.
+    """
     for _ in range(PORT_TRIES):
         port = free_port()
         log.unlink(missing_ok=True)
@@ -216,7 +220,7 @@ def _start_on_free_port(
         while child.process.poll() is None and time.monotonic() < deadline:
             if ready(child):
                 return port
-            supervisor.answer_signals()
+            supervisor.raise_for_signals()
             time.sleep(0.02)
         if child.process.poll() is None or "in use" not in tail(log):
             break

@@ -1,7 +1,7 @@
-"""Child processes that never outlive their parent, and a stop that keeps its order.
+"""Child processes that never outlive their parent and stop in order.
 
-Linux tells a child when its parent dies (prctl PR_SET_PDEATHSIG), even after SIGKILL. Elsewhere
-children are stopped by every ordinary way of ending the parent, but not by SIGKILL.
+On Linux the kernel signals the children when their parent dies (prctl PR_SET_PDEATHSIG), even after
+SIGKILL. On other systems, children survive a SIGKILL of their parent.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import IO, Self, TextIO
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-POLL = 0.05  # seconds between two looks at the children
-ASKED_COMMAND_GRACE = 30.0  # seconds a command gets to clean up after it was asked to stop
+POLL = 0.05  # seconds between two checks of the children
+COMMAND_GRACE = 30.0  # seconds that a command may take to end after a signal
 
 
 class Stop(Exception):
-    """Somebody asked the supervisor to stop."""
+    """The supervisor received a signal to stop."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -34,12 +34,12 @@ class Stop(Exception):
 
 
 class Failure(Exception):
-    """Something went wrong that its message explains completely; no traceback is needed."""
+    """A failure that its message explains completely. It is printed without a traceback."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """The user that servers run as when root starts them (PostgreSQL refuses to run as root)."""
+    """The user of servers that root starts. PostgreSQL refuses to run as root."""
 
     name: str
     uid: int
@@ -48,9 +48,9 @@ class Account:
 
 @dataclass
 class Child:
-    """A server that was started and has to be stopped.
+    """A running server.
 
-    stop_signal asks it to end in good order within grace seconds; hurry_signal ends it at once.
+    ``stop_signal`` asks it to end within ``grace`` seconds. ``hurry_signal`` ends it at once.
     """
 
     name: str
@@ -62,14 +62,14 @@ class Child:
 
 
 class Say:
-    """Prints one short line per step."""
+    """Prints lines for people, with a prefix."""
 
     def __init__(self, stream: TextIO, prefix: str = "[pcf] ") -> None:
         self._stream = stream
         self._prefix = prefix
 
     def __call__(self, text: str) -> None:
-        """Print the line; without a reader go on all the same, there may be a stop to carry out."""
+        """Print a line. A closed stream is ignored, because children may have to be stopped."""
         with contextlib.suppress(OSError):
             print(self._prefix + text, file=self._stream, flush=True)
 
@@ -79,16 +79,18 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def _prepare_child(parent: int, death_signal: int) -> Callable[[], None]:
-    """What a child does before exec, and after its change of user, which clears the request."""
-    libc = _libc()  # loaded before the fork: a forked child must not
+    """Return the function that a child runs before exec.
+
+    A change of the user clears PR_SET_PDEATHSIG, so the child sets it after that.
+    """
+    libc = _libc()  # a forked child must not load libraries
 
     def prepare() -> None:
-        # A shell that starts a job in the background ignores SIGINT for it, and the job's
-        # children inherit that.
+        # Jobs in the background of a shell ignore SIGINT, and their children inherit that.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if libc is not None:
             libc.prctl(PR_SET_PDEATHSIG, death_signal)
-            if os.getppid() != parent:  # it died before the line above
+            if os.getppid() != parent:  # the parent died before the call of prctl
                 os._exit(1)
 
     return prepare
@@ -102,19 +104,19 @@ def _started_by_make() -> bool:
 
 
 def tail(log: Path | None, lines: int = 15) -> str:
-    """The last lines of a log, or an empty text."""
+    """Return the last lines of a log; an empty text without a log."""
     if log is None or not log.exists():
         return ""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 class Supervisor:
-    """Starts servers and commands, watches the servers, stops everything in reverse order.
+    """Starts servers and commands, checks the servers, stops all in reverse order.
 
-    Signals only raise a flag; they are answered where nothing is half done. A context manager:
-    leaving it, however that happens, stops what was started. If the supervisor itself is killed,
-    the kernel stops its children (Linux). Children must be started from the main thread: the
-    kernel's signal is bound to the thread that forked them.
+    A signal only sets a flag; ``check`` raises Stop at safe places. The supervisor is a context
+    manager whose end stops all children. If the supervisor is killed, the kernel stops them
+    (Linux). Only the main thread may start children, because the kernel's signal belongs to the
+    thread that forked.
     """
 
     def __init__(self, say: Say) -> None:
@@ -124,9 +126,9 @@ class Supervisor:
 
     def __enter__(self) -> Self:
         for signum in STOP_SIGNALS:
-            signal.signal(signum, self._note)
+            signal.signal(signum, self._remember)
         if _started_by_make() and (libc := _libc()) is not None:
-            # make forwards SIGTERM, but a killed make cannot: then this process is to end as well.
+            # make forwards SIGTERM, but a killed make cannot. The kernel then ends this process.
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         return self
 
@@ -138,7 +140,7 @@ class Supervisor:
     ) -> None:
         self.stop()
 
-    def _note(self, signum: int, _frame: FrameType | None) -> None:
+    def _remember(self, signum: int, _frame: FrameType | None) -> None:
         self._signals.append(signum)
 
     def start(
@@ -154,10 +156,10 @@ class Supervisor:
         hurry_signal: signal.Signals = signal.SIGKILL,
         grace: float = 10.0,
     ) -> Child:
-        """Start a server and watch it from now on.
+        """Start a server, which ``check`` checks from now on.
 
-        Its output goes to log, or to the terminal without one. It gets a session of its own, so
-        that Ctrl-C reaches the supervisor alone, which then stops things in order.
+        The server writes to ``log``, or to the terminal without one. It runs in its own session, so
+        that Ctrl-C reaches only the supervisor, which then stops the servers in order.
         """
         self.check()
         stream: IO[bytes] | None = log.open("ab") if log else None
@@ -194,7 +196,7 @@ class Supervisor:
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
-            # This process has one thread, so running Python between fork and exec is safe.
+            # The supervisor has one thread, so it may run Python between fork and exec.
             preexec_fn=_prepare_child(os.getpid(), death_signal),  # noqa: PLW1509
         )
 
@@ -208,11 +210,11 @@ class Supervisor:
         account: Account | None = None,
         interactive: bool = False,
     ) -> int:
-        """Run a command to its end and return its exit status (negative: the signal that ended it).
+        """Run a command and return its exit status; a negative one is the signal that ended it.
 
-        An interactive one shares a terminal (debuggers work), and then Ctrl-C reaches it
-        directly. Raises Stop when a stop was asked for meanwhile, Failure when a server died; the
-        command has ended by then.
+        An interactive command shares the terminal, so that debuggers work and Ctrl-C reaches the
+        command directly. Raises Stop after a signal, and Failure when a server ended by itself. The
+        command has ended before either is raised.
         """
         self.check()
         terminal = interactive and sys.stdin is not None and sys.stdin.isatty()
@@ -230,25 +232,23 @@ class Supervisor:
                 self.check()
                 time.sleep(POLL)
         except Stop as stop:
-            heard = terminal and stop.signum == signal.SIGINT  # the terminal told it already
-            self._end(
-                process, None if heard else signal.SIGINT, signal.SIGKILL, ASKED_COMMAND_GRACE
-            )
+            heard = terminal and stop.signum == signal.SIGINT  # the terminal has sent it the signal
+            self._end(process, None if heard else signal.SIGINT, signal.SIGKILL, COMMAND_GRACE)
             raise
         except Failure:
-            self._end(process, signal.SIGINT, signal.SIGKILL, ASKED_COMMAND_GRACE)
+            self._end(process, signal.SIGINT, signal.SIGKILL, COMMAND_GRACE)
             raise
         self.check()
         return process.returncode
 
-    def answer_signals(self) -> None:
-        """Raise Stop if a signal came in."""
+    def raise_for_signals(self) -> None:
+        """Raise Stop if the supervisor received a signal."""
         if self._signals:
             raise Stop(self._signals[0])
 
     def check(self) -> None:
-        """Raise Stop if a signal came in, Failure if a server ended by itself."""
-        self.answer_signals()
+        """Raise Stop after a signal, Failure if a server ended by itself."""
+        self.raise_for_signals()
         for child in self.children:
             status = child.process.poll()
             if status is not None:
@@ -263,7 +263,10 @@ class Supervisor:
                 )
 
     def wait_until(self, ready: Callable[[], bool], *, timeout: float, what: str) -> None:
-        """Wait until ready(); Failure after timeout seconds or when a server dies."""
+        """Wait until ``ready`` returns True.
+
+        Raises Failure, which names ``what``, after ``timeout`` seconds; also raises as ``check``.
+        """
         deadline = time.monotonic() + timeout
         while not ready():
             self.check()
@@ -272,27 +275,24 @@ class Supervisor:
                 raise Failure(f"{what}: not within {timeout:.0f} s.\n{logs}".rstrip())
             time.sleep(POLL)
 
-    def watch(self) -> None:
-        """Do nothing until a signal comes in (Stop) or a server dies (Failure)."""
+    def wait(self) -> None:
+        """Wait until ``check`` raises."""
         while True:
             self.check()
             time.sleep(POLL * 2)
 
     def forget(self, child: Child) -> None:
-        """Stop watching a server that is known to have ended."""
+        """Remove a server that has ended from the checks."""
         self.children.remove(child)
 
     def stop(self) -> None:
-        """Stop every server, one after another, the last one started first.
-
-        Asked to stop once more meanwhile: hurry.
-        """
+        """Stop every server in reverse order of their starts. A second signal hurries."""
         while self.children:
             child = self.children.pop()
             if child.process.poll() is None and child.log is None:
                 self.say(f"stopping {child.name}")
             self._end(child.process, child.stop_signal, child.hurry_signal, child.grace)
-            # What a killed server left of its own children shares its session's process group.
+            # The children of a killed server are in its process group.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.process.pid, signal.SIGKILL)
 
@@ -303,13 +303,17 @@ class Supervisor:
         hurry_signal: signal.Signals,
         grace: float,
     ) -> None:
-        """End a process: ask, wait grace seconds (or until asked once more), insist, then kill."""
-        asked_before = len(self._signals)
+        """End a process with ``stop_signal``, then ``hurry_signal``, then SIGKILL.
+
+        ``stop_signal`` has ``grace`` seconds to work, or until the supervisor receives a second
+        signal.
+        """
+        received_before = len(self._signals)
         for signum, seconds in ((stop_signal, grace), (hurry_signal, 5.0), (signal.SIGKILL, 5.0)):
             if process.poll() is None and signum is not None:
                 process.send_signal(signum)
             deadline = time.monotonic() + seconds
             while process.poll() is None and time.monotonic() < deadline:
-                if signum == stop_signal and len(self._signals) > asked_before:
+                if signum == stop_signal and len(self._signals) > received_before:
                     break
                 time.sleep(POLL)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Fetch the files of GraphiQL that the project carries, as pcf/static/pcf/graphiql/VERSIONS lists them.
+# Fetch the files of GraphiQL that pcf/static/pcf/graphiql/VERSIONS lists.
 #
-#     scripts/vendor-graphiql.sh            fetch again; fails, and changes nothing, when a SHA-256 differs
-#     scripts/vendor-graphiql.sh --update   fetch and write the new SHA-256 sums into VERSIONS
+#     scripts/vendor-graphiql.sh            fetch the files; fail and change nothing if a SHA-256 differs
+#     scripts/vendor-graphiql.sh --update   fetch the files and write their SHA-256 sums into VERSIONS
 #
-# For another version: change it in VERSIONS, run with --update, look at GET /graphql in a browser (its console must
-# stay free of Content-Security-Policy errors) and see whether LICENSE.bundled.txt still names what is bundled.
-# Needs npm, tar, GNU sed and sha256sum. Exit status: 0 done, 1 a sum differs or a file is missing, 2 wrong arguments.
+# To change a version: edit VERSIONS, run with --update, open GET /graphql in a browser (its console must show no
+# Content-Security-Policy errors), and check that LICENSE.bundled.txt names all bundled packages.
+# Needs npm, tar, GNU sed and sha256sum. Exit status: 0 success, 1 a sum differs or a file is missing, 2 wrong arguments.
 set -euo pipefail
 export LC_ALL=C
 
@@ -22,7 +22,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/new"
 
-# unpack PACKAGE VERSION: lay the package out in $work/PACKAGE-VERSION, once.
+# unpack PACKAGE VERSION: unpack the package into $work/PACKAGE-VERSION, once.
 unpack() {
   local folder="$work/$1-$2" archive
   [[ -d $folder ]] && return
@@ -31,7 +31,7 @@ unpack() {
   tar -xzf "$folder/$archive" -C "$folder" --strip-components=1
 }
 
-# adapt FILE: drop what this project does not ship.
+# adapt FILE: print the file without references to files that the project does not ship.
 adapt() {
   case $1 in
     *.js) sed '/^\/\/# sourceMappingURL=/d' "$1" ;;

@@ -1,1 +1,1 @@
-"""Settings: one typed place for every knob. ``base`` holds what all environments share."""
+"""Settings of this project; ``base`` holds what all environments share."""

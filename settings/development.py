@@ -1,7 +1,7 @@
-"""Working on the project: everything is visible, nothing is secret. Never use it in production."""
+"""Settings for development: every feature is on, no value is secret. Not for production."""
 
+from pcf.conf.environment import engine_config, env
 from settings.base import *
-from settings.environment import engine_config, env
 
 PCF = engine_config(
     features={"graphiql": True, "slow_query": True, "demo_data": True},

@@ -1,11 +1,11 @@
-"""Tests: real servers, names of their own, so that two runs do not meet."""
+"""Settings for tests: real servers, with names that only one run of the tests uses."""
 
 import os
 
+from pcf.conf.environment import database_settings, engine_config, env, redis_settings
 from settings.base import *
-from settings.environment import database_settings, engine_config, env, redis_settings
 
-# of this run, and of this process of it (pytest-xdist)
+# identifies the run and its process (pytest-xdist)
 RUN_ID = env.str("PCF_TEST_RUN_ID", str(os.getpid())) + env.str("PYTEST_XDIST_WORKER", "")
 
 PCF = engine_config(
@@ -13,6 +13,7 @@ PCF = engine_config(
     requests={"max_concurrent": 0},
     rates={"enabled": False},
     cache={"prefix": f"test-{RUN_ID}"},
+    timeouts={"cache": 2.0},  # a test on a busy machine must not take Redis for dead
 )
 
 SECRET_KEY = "test-" + "x" * 50

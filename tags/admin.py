@@ -1,4 +1,4 @@
-"""The admin of tags: staff edit them, as the policy says."""
+"""The admin of tags. The policy lets staff edit them."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ from tags.models import Tag
 
 
 class TagChangeList(ChangeList):
-    """A page of tags with their numbers of notes, counted for the rows shown and no others."""
+    """A page of tags with their numbers of notes, counted for the rows of the page only."""
 
     def get_queryset(self, *args: Any, **kwargs: Any) -> Any:
-        # counts rows, not a column, so that an index alone can answer
+        # Count("*") counts rows, so that PostgreSQL can answer from an index alone
         counts = (
             apps.get_model("notes", "NoteTag")
             .objects.filter(tag=OuterRef("pk"))
@@ -46,17 +46,17 @@ class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="notes")
     def notes_link(self, tag: Any) -> str:
-        """How many notes carry a tag, as a link to them."""
+        """Return the number of notes with a tag, as a link to them."""
         url = reverse("admin:notes_note_changelist", query={"tag": tag.pk})
         return format_html('<a href="{}">{}</a>', url, tag.note_count)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """A count of the notes that lose a tag; Django's own page would name every one."""
+        """Return the numbers of notes that lose a tag. Django's page would list every note."""
         tags = list(objs)
         links = apps.get_model("notes", "NoteTag").objects.filter(tag__in=tags).count()
-        names = [f"{tag.name} (taken off {links:,} notes)" for tag in tags]
+        names = [f"{tag.name} (removed from {links:,} notes)" for tag in tags]
         if len(tags) > 1:
-            names = [*(tag.name for tag in tags), f"(taken off notes {links:,} times)"]
+            names = [*(tag.name for tag in tags), f"(removed from notes {links:,} times)"]
         counts = {"tags": len(tags), "tags on notes": links}
         missing = set() if self.has_delete_permission(request) else {"tag"}
         return names, counts, missing, []

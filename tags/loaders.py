@@ -1,4 +1,4 @@
-"""Loaders of tags."""
+"""Loaders of tags. The tags of a note are loaded by ``notes.TagsByNote``: notes import tags."""
 
 from django.db.models import QuerySet
 
@@ -8,13 +8,13 @@ from tags.models import Tag
 
 
 class _Tags(RowLoader):
-    """Tags are public."""
+    """Every viewer may see every tag."""
 
     model = Tag
 
     @classmethod
     def queryset(cls, viewer: Viewer) -> QuerySet[Tag]:
-        """All tags."""
+        """Return all tags."""
         del viewer
         return Tag.objects.all()
 

@@ -1,8 +1,8 @@
-"""Who may see and change tags: all may see them, staff change them (in the admin)."""
+"""The rules for tags: every viewer may see them, staff may edit them (in the admin)."""
 
 from pcf.viewer import Viewer
 
 
 def may_edit_tags(viewer: Viewer) -> bool:
-    """Tags are edited by staff."""
+    """Return whether the viewer may edit tags."""
     return viewer.is_staff

@@ -1,21 +1,26 @@
-"""The tags' part of the schema."""
+"""The part of the schema about tags."""
 
 import graphene
 from graphene_django import DjangoObjectType
 
+from pcf.execution.cache_hints import CacheHint, cache_hints
 from pcf.execution.dependencies import WHOLE
-from pcf.execution.edges import Edge, RootEdge, Route, page_of
-from pcf.execution.hints import CacheHint, cache_hints
-from pcf.execution.paging import parse_id
+from pcf.execution.edges import Edge, RootEdge, Route
+from pcf.execution.nodes import Node, NodeId
+from pcf.execution.paging import page_of, parse_id
+from pcf.pagination.fields import ConnectionField, RowConnection
 from tags.models import Tag
 
-PUBLIC = CacheHint(public=True)  # all viewers see the same tags
+PUBLIC = CacheHint(public=True)  # all viewers see the same values
 
 
-@cache_hints(id=PUBLIC, name=PUBLIC)
+@cache_hints(id=PUBLIC, node_id=PUBLIC, name=PUBLIC)
 class TagType(DjangoObjectType):
     """A word that notes are marked with."""
 
+    node_id = NodeId("tags.TagById")
+    id = graphene.ID(required=True, description="The primary key: unique among tags.")
+    name = graphene.String(required=True, description="The word, unique among tags.")
     notes = Edge(
         "notes.schema.NoteType",
         loader="notes.NotesByTag",
@@ -24,12 +29,34 @@ class TagType(DjangoObjectType):
         description="The notes with this tag that the viewer may read, by id.",
     )
 
+    notes_connection = ConnectionField(
+        "notes.schema.NoteConnection",
+        loader="notes.NoteConnectionsByTag",
+        description="The notes with this tag that the viewer may read.",
+    )
+    note_count = Edge(
+        graphene.Int,
+        loader="notes.NoteCountByTag",
+        required=True,
+        description="The number of notes with this tag that the viewer may read.",
+    )
+
     class Meta:
         """Only these fields of the model are public."""
 
         name = "Tag"
         model = Tag
+        interfaces = (Node,)
         fields = ("id", "name")
+
+
+class TagConnection(RowConnection):
+    """Tags, page by page."""
+
+    class Meta:
+        """The rows are tags."""
+
+        node = TagType
 
 
 @cache_hints(tags=PUBLIC, tag=PUBLIC)
@@ -44,9 +71,16 @@ class TagQuery(graphene.ObjectType):
         first=20,
         description="All tags, by id.",
     )
+    tags_connection = ConnectionField(
+        "tags.schema.TagConnection",
+        loader="notes.TagConnections",
+        key=None,
+        description="All tags.",
+    )
     tag = RootEdge(
         "tags.schema.TagType",
         loaders=("tags.TagById",),
         route=lambda _context, arguments: Route("tags.TagById", parse_id(arguments["id"])),
-        id=graphene.ID(required=True),
+        description="One tag; null if there is none.",
+        id=graphene.ID(required=True, description="The id of the tag."),
     )

@@ -3,11 +3,14 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
+from time import monotonic
 from typing import Any
 
 import pytest
+import redis
 from django.conf import settings
 from django.test import Client
 from django_redis import get_redis_connection
@@ -20,15 +23,49 @@ from users.models import ApiToken, User
 _numbers = count(1)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test with the mark ``blocks`` that takes less or more time than its mark says."""
+    started = monotonic()
+    yield
+    for mark in item.iter_markers("blocks"):
+        check_blocking_time(mark, monotonic() - started)
+
+
+def check_blocking_time(mark: pytest.Mark, seconds: float) -> None:
+    """Raise AssertionError when a call did not block, or did not end in time."""
+    call, at_least, within = mark.args[0], mark.kwargs["at_least"], mark.kwargs["within"]
+    assert seconds >= at_least, f"{call} ended after {seconds:.2f} s, so it did not block"
+    assert seconds <= within, f"{call} took {seconds:.2f} s, more than {within} s"
+
+
 @pytest.fixture(autouse=True)
 def own_cache(settings: Any) -> None:
     """Every test has a cache prefix of its own, so nothing of another test is ever found."""
     cache = replace(settings.PCF.cache, prefix=f"{settings.PCF.cache.prefix}-{next(_numbers)}")
     settings.PCF = replace(settings.PCF, cache=cache)
+    begin_epoch(get_redis_connection("default"), cache.prefix)
+    know_starts(get_redis_connection("default"), cache.prefix)
     # The service keeps the limits under which it is made: not those that a test sets for itself.
-    from pcf.schema import graphql_service
+    from pcf.project.schema import graphql_service
 
     graphql_service()
+
+
+def begin_epoch(client: Any, prefix: str) -> None:
+    """Do what the first request does on an empty Redis, with a statement to PostgreSQL."""
+    with suppress(redis.RedisError):
+        run_id = client.info("server")["run_id"][:8]
+        client.set(f"{prefix}:epoch", run_id, ex=3600)
+
+
+def know_starts(client: Any, prefix: str) -> None:
+    """Do what the first session of each database does: the later ones remove no entries."""
+    from pcf.cache.redis_gateway import redis_gateway
+
+    with suppress(redis.RedisError):
+        for alias, started in redis_gateway().starts._adopted.items():
+            client.set(f"{prefix}:db:{alias}", started, ex=3600)
 
 
 class Reports(logging.Handler):
@@ -54,7 +91,7 @@ def repetitions(request: pytest.FixtureRequest, settings: Any) -> Iterator[Repor
     """
     database = replace(settings.PCF.database, repeated_statements=2)
     settings.PCF = replace(settings.PCF, database=database)
-    logger = logging.getLogger("pcf.http.repetitions")
+    logger = logging.getLogger("pcf.n_plus_one")
     reports = Reports()
     logger.addHandler(reports)
     yield reports
@@ -74,7 +111,7 @@ def _leave_redis_clean() -> Iterator[None]:
 @pytest.fixture
 def fresh_service() -> Iterator[None]:
     """The service is made by the first request, so with the settings that the test has by then."""
-    from pcf.schema import graphql_service
+    from pcf.project.schema import graphql_service
 
     graphql_service.cache_clear()
     yield

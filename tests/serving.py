@@ -4,28 +4,27 @@ from collections.abc import Callable
 
 from graphql import GraphQLSchema
 
-from pcf.apps import config
-from pcf.cache.gate import gate
-from pcf.cache.responses import ResponseCache
-from pcf.cache.texts import RedisTexts
-from pcf.documents.persisted import PersistedDocuments
-from pcf.documents.store import DocumentStore
-from pcf.http.authentication import Credentials
+from pcf.cache.redis_gateway import redis_gateway
+from pcf.cache.response_cache import CachedResponses
+from pcf.conf import config
+from pcf.documents.document import DocumentStore
+from pcf.documents.persisted import PersistedDocuments, PersistedStore
+from pcf.http.rate_limits import RateLimiter
 from pcf.http.service import GraphQLService
-from pcf.http.throttle import Throttle
-from pcf.schema import graphql_service
+from pcf.project.schema import graphql_service
+from pcf.viewer import Credentials
 
 
 def service_of(
     schema: GraphQLSchema, find_credentials: Callable[[str], Credentials | None] = lambda _: None
 ) -> GraphQLService:
-    """As the composition root makes it (``pcf.schema``), on the same database and Redis."""
+    """As the composition root makes it (``pcf.project.schema``), on the same database and Redis."""
     documents = DocumentStore(schema, config().documents)
     return GraphQLService(
         schema,
-        PersistedDocuments(documents, RedisTexts(gate()), {}, "automatic"),
-        ResponseCache(gate()),
+        PersistedDocuments(documents, PersistedStore(redis_gateway()), {}, "automatic"),
+        CachedResponses(redis_gateway()),
         find_credentials,
-        Throttle(gate()),
+        RateLimiter(redis_gateway()),
         graphql_service()._sources,
     )

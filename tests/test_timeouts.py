@@ -1,3 +1,5 @@
+"""Deadlines: the layers' limits and reserves, and the context of threads."""
+
 import threading
 from time import monotonic
 
@@ -5,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcf.config import ConfigError, Timeouts
+from pcf.conf.sections import ConfigError, TimeoutSettings
 from pcf.timeouts import (
     DeadlineExceeded,
     InsufficientTime,
@@ -36,7 +38,7 @@ def test_children_have_their_own_limits_while_there_is_time():
     assert 19.9 < database.remaining() <= 20.0
 
 
-def test_a_child_never_outlives_its_parent_and_says_whose_limit_it_has():
+def test_a_child_ends_with_its_parent_and_names_the_limit():
     database = start(2.0).child_budget("graphql").child_budget("database")
 
     assert (database.layer, database.bound_by, database.limit) == ("database", "http", 2.0)
@@ -52,7 +54,7 @@ def test_a_layer_without_a_limit_has_what_is_left():
     limits=st.lists(st.floats(0.001, 100), max_size=5),
     reserve=st.floats(0, 5),
 )
-def test_deadlines_only_ever_come_closer(total, limits, reserve):
+def test_a_child_never_ends_after_its_parent(total, limits, reserve):
     context = start(total, reserve)
     for number, limit in enumerate(limits):
         child = context.child_budget(f"layer-{number}", limit)
@@ -73,7 +75,7 @@ def test_every_layer_keeps_its_own_reserve_for_its_own_answer():
     assert anything.deadline - below.deadline == pytest.approx(0.125)
 
 
-def test_a_thread_that_carries_the_context_has_the_deadline_of_the_request():
+def test_a_thread_with_the_context_has_the_deadline_of_the_request():
     seen = []
 
     def look(number, *, doubled):
@@ -139,4 +141,4 @@ def test_the_current_context_is_per_thread_and_ends_with_its_block():
 )
 def test_limits_out_of_order_are_refused(wrong):
     with pytest.raises(ConfigError):
-        Timeouts(**wrong)
+        TimeoutSettings(**wrong)

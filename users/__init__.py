@@ -1,1 +1,1 @@
-"""People: users and the tokens they call the API with."""
+"""Users and their API tokens."""

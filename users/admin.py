@@ -1,8 +1,8 @@
 """The admin of users and their API tokens.
 
-Staff see users and edit their profiles, as the policy says. Everything else about an account needs
-Django's permissions, and whatever gives power (staff, superuser, groups, a superuser's password or
-token) needs a superuser.
+Staff see users and edit their profiles, as the policy says. Every other change of an account needs
+Django's permissions. Only superusers give powers: staff, superuser, groups, permissions, and the
+password or a token of a superuser.
 """
 
 from typing import Any
@@ -30,18 +30,18 @@ PROFILE = ("name", "email")
 
 
 def viewer_of(request: HttpRequest) -> Viewer:
-    """The viewer that policies are asked about, for a request to the admin."""
+    """Return the viewer of a request to the admin, which the policies need."""
     user = request.user
     return Viewer(user.pk, bool(user.is_active and user.is_staff))
 
 
 def is_superuser(request: HttpRequest) -> bool:
-    """Whether the request comes from an active superuser."""
+    """Return whether an active superuser sent the request."""
     return bool(request.user.is_active and request.user.is_superuser)
 
 
 class TokenInline(admin.TabularInline):  # type: ignore[type-arg]
-    """A user's tokens, to look at; each links to its own page."""
+    """A user's tokens, read only. Each one links to its own page."""
 
     model = ApiToken
     fields = readonly_fields = (
@@ -66,10 +66,10 @@ class TokenInline(admin.TabularInline):  # type: ignore[type-arg]
 
 
 class UserChangeList(ChangeList):
-    """A page of users with their numbers of notes, counted for the rows shown and no others."""
+    """A page of users with their numbers of notes, counted for the rows of the page only."""
 
     def get_queryset(self, *args: Any, **kwargs: Any) -> Any:
-        # counts rows, not a column, so that an index alone can answer
+        # Count("*") counts rows, so that PostgreSQL can answer from an index alone
         counts = (
             apps.get_model("notes", "Note")
             .objects.filter(author=OuterRef("pk"))
@@ -91,7 +91,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
     list_filter = ("is_staff", "is_superuser", "is_active", "created_at")
     search_fields = ("username", "name", "email")
     ordering = ("id",)
-    sortable_by = ("id", "username")  # the columns with an index
+    sortable_by = ("id", "username")  # columns with an index
     show_full_result_count = False
     readonly_fields = ("created_at", "last_login", "date_joined")
     fieldsets = (
@@ -117,7 +117,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
 
     @admin.display(description="notes")
     def notes_link(self, user: Any) -> str:
-        """How many notes a user has, as a link to them."""
+        """Return the number of a user's notes, as a link to them."""
         url = reverse("admin:notes_note_changelist", query={"author": user.pk})
         return format_html('<a href="{}">{}</a>', url, user.note_count)
 
@@ -160,19 +160,19 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
         return super().user_change_password(request, id, form_url)
 
     def _may_manage(self, request: HttpRequest, user: User | None) -> bool:
-        """Whether more than the profile of ``user`` may be changed."""
+        """Return whether the request may change more than the profile of ``user``."""
         if is_superuser(request):
             return True
         return request.user.has_perm("users.change_user") and not (user and user.is_superuser)
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A new token. Raises a form error when its user is more powerful than who asks for it."""
+    """The form of a new token. Only superusers may create one for a superuser."""
 
     for_superusers = False
 
     class Meta:
-        """What is asked for."""
+        """The fields of the form."""
 
         model = ApiToken
         fields = ("user", "name", "scope", "expires_at")
@@ -185,7 +185,7 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class ActiveFilter(admin.SimpleListFilter):
-    """Tokens that work, that have expired, that were revoked."""
+    """A filter by state: valid, expired or revoked tokens."""
 
     title = "state"
     parameter_name = "state"
@@ -209,7 +209,7 @@ class ActiveFilter(admin.SimpleListFilter):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Tokens are issued, renamed, limited and revoked; their text is shown when issued."""
+    """The admin issues, renames, limits and revokes tokens. It shows a token's text once."""
 
     form = TokenForm
     list_display = (
@@ -255,10 +255,10 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def response_add(
         self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The page that shows the text.
+        """Return the page with the token's text, as the answer to the POST.
 
-        It answers the POST itself: after a redirect the text would have had to wait in a session
-        or a cookie. Like every page of the admin it is sent with Cache-Control: no-store.
+        A redirect would need a session or a cookie that holds the text. Like every page of the
+        admin, the answer has Cache-Control: no-store.
         """
         del post_url_continue
         context = {
@@ -272,14 +272,14 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        # whoever saves wants to see the text next
+        # the next page has to show the text of the new token
         if kwargs.get("add"):
             context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.action(description="Revoke selected tokens", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
-        """Tokens that were revoked before keep their time."""
+        """Revoke the selected tokens. A token that is already revoked keeps its time."""
         tokens = list(queryset.filter(revoked_at=None))
         queryset.filter(pk__in=[token.pk for token in tokens]).update(revoked_at=timezone.now())
         for token in tokens:

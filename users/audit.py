@@ -1,8 +1,8 @@
-"""Who changed what that is not theirs: the table that the admin shows as an object's history.
+"""The audit of changes to rows of other users, and of commands.
 
-The admin writes it for what is changed there; ``record`` does for what staff change through the
-API. It is one row in the transaction of the change: both are there or neither. What has no person
-behind it, such as a command, is a line of the log ``pcf.audit``.
+The admin writes its changes to Django's table of log entries. ``record`` writes those that staff
+make through the API to the same table, in the transaction of the change. The admin shows them as
+the history of a row. A command has no user, so it writes a line to the log ``pcf.audit``.
 """
 
 import logging
@@ -13,15 +13,16 @@ from django.db.models import Model
 
 from pcf.viewer import Viewer
 
-__all__ = ("ADDITION", "CHANGE", "DELETION", "note", "record")
+__all__ = ("ADDITION", "CHANGE", "DELETION", "log", "record")
 
 logger = logging.getLogger("pcf.audit")
 
 
 def record(viewer: Viewer, row: Model, owner_id: int, action: int, what: str) -> None:
-    """Write down that ``viewer`` changed a row of somebody else; nothing when it is their own.
+    """Record that ``viewer`` changed a row of another user, in one SQL statement.
 
-    ``action`` is ADDITION, CHANGE or DELETION; ``what`` is for people. One SQL statement.
+    The function does nothing for a viewer's own row. ``action`` is ADDITION, CHANGE or DELETION.
+    ``what`` is text for people.
     """
     if viewer.id is None or viewer.id == owner_id:
         return
@@ -30,6 +31,10 @@ def record(viewer: Viewer, row: Model, owner_id: int, action: int, what: str) ->
     )
 
 
-def note(what: str, **facts: Any) -> None:
-    """A line of the log for what a command did; ``facts`` hold no text of a token."""
+def log(what: str, **facts: Any) -> None:
+    """Log the action of a command. ``facts`` must not contain the text of a token.
+
+    The formatter of logs masks a word behind "token" (``without_secrets``). So neither ``what`` nor
+    the name of a fact may have a word behind it.
+    """
     logger.info("%s (%s)", what, ", ".join(f"{name} {value}" for name, value in facts.items()))

@@ -1,7 +1,7 @@
-"""Log-ins to the admin that failed too often: who is counted, and what they see.
+"""Failed log-ins to the admin: the account and the address that django-axes counts, the lock page.
 
-django-axes counts in PostgreSQL, by account and by address (``settings.base``). With PostgreSQL
-gone nobody can log in anyhow.
+django-axes counts failures in PostgreSQL, by account and by address (``settings.base``). While
+PostgreSQL is down, every log-in fails.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,18 @@ from axes.helpers import get_cool_off, get_failure_limit
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from pcf.apps import config
-from pcf.http.address import client_address as address_of
+from pcf.conf import config
+from pcf.http.headers import client_address as address_of
 from users.models import User
 
-MAX_NAME = 150  # characters; Django's log-in form does not hold it
+MAX_NAME = 150  # characters; Django's log-in form has no such limit
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The address that failures are counted for, as rates count it (``rates.trusted_proxies``).
+    """Return the client's address, found as for rate limits (``rates.trusted_proxies``).
 
-    Of an IPv6 address the network; None when it is not known, and those count as one.
+    An IPv6 address stands for its network. All requests without a known address, None, count
+    together.
     """
     forwarded = request.headers.get("x-forwarded-for")
     remote = request.META.get("REMOTE_ADDR")
@@ -30,13 +31,13 @@ def client_address(request: HttpRequest) -> str | None:
 
 
 def account_name(request: HttpRequest, credentials: Mapping[str, Any] | None) -> str:
-    """The account that failures are counted for: what was typed, cut to what a name can have."""
+    """Return the typed account name, cut to the length that a name can have."""
     typed = (request.POST if credentials is None else credentials).get(User.USERNAME_FIELD)
     return str(typed or "")[:MAX_NAME]
 
 
 def locked_out(request: HttpRequest, _response: Any, credentials: Any) -> HttpResponse:
-    """The page that an account or an address gets while it is locked out: 429 (RFC 6585)."""
+    """Return the page for a locked account or address, with status 429 (RFC 6585)."""
     wait = get_cool_off(request).total_seconds()
     context = {"failures": get_failure_limit(request, credentials), "minutes": round(wait / 60)}
     response = render(request, "admin/locked_out.html", context, status=429)

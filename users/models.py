@@ -5,12 +5,14 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
+from django.contrib.postgres.indexes import GinIndex
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models.functions import Length
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
+from pcf.database.fields import folded, time_in_range
 from pcf.viewer import Scope
 from users.tokens import DIGEST_BYTES, digest_of, new_text
 
@@ -22,15 +24,16 @@ SCOPES = (
 
 
 class UserManager(DjangoUserManager["User"]):
-    """Django's manager of users, kept out of migrations."""
+    """Django's manager of users; migrations do not contain it."""
 
     use_in_migrations = False
 
 
 class User(AbstractUser):
-    """A person: writes notes, may be staff."""
+    """A person who writes notes. A member of staff also manages the data of others."""
 
     name = models.CharField(max_length=150)
+    name_folded = folded("name")
     email = models.EmailField(blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -39,11 +42,25 @@ class User(AbstractUser):
     REQUIRED_FIELDS = ["email", "name"]
 
     class Meta:
-        """Names are never blank, also for writers that bypass forms."""
+        """The constraint also holds for writers that bypass forms.
+
+        The indexes serve lists by time and by name, and parts of names.
+        """
 
         ordering = ("id",)
+        indexes = [
+            models.Index(fields=("created_at", "id"), name="users_user_created_id"),
+            models.Index(fields=("name_folded", "id"), name="users_user_folded_id"),
+            GinIndex(
+                fields=("name_folded",), opclasses=("gin_trgm_ops",), name="users_user_folded_part"
+            ),
+        ]
         constraints = [
             models.CheckConstraint(condition=~models.Q(name=""), name="users_user_name_not_empty"),
+            *(
+                time_in_range(field, f"users_user_{field}_range")
+                for field in ("created_at", "date_joined", "last_login")
+            ),
         ]
 
     def __str__(self) -> str:
@@ -51,15 +68,15 @@ class User(AbstractUser):
 
 
 class TokenQuerySet(models.QuerySet[Any]):
-    """Tokens, some of which still work."""
+    """A query set of tokens."""
 
     def valid(self) -> "TokenQuerySet":
-        """Those that are neither revoked nor expired; their users may not be active."""
+        """Return tokens that are neither revoked nor expired; their users may be inactive."""
         return self.filter(revoked_at=None).exclude(expires_at__lte=timezone.now())
 
 
 class ApiToken(models.Model):
-    """A bearer token. Only the SHA-256 of its text is stored; the text is shown once."""
+    """A bearer token. The table holds the SHA-256 of its text, which is shown once."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=100)
@@ -87,10 +104,10 @@ class ApiToken(models.Model):
 
     objects = models.Manager.from_queryset(TokenQuerySet)()
 
-    plain_text: str | None = None  # no column: only the instance that was just issued has it
+    plain_text: str | None = None  # no column; only a token that was just issued has it
 
     class Meta:
-        """A token has a name, a scope and a whole digest."""
+        """Every token has a name, a scope and a complete digest."""
 
         ordering = ("id",)
         verbose_name = "API token"
@@ -106,19 +123,23 @@ class ApiToken(models.Model):
                 condition=models.Q(scope__in=[value for value, _ in SCOPES]),
                 name="users_apitoken_scope",
             ),
+            *(
+                time_in_range(field, f"users_apitoken_{field}_range")
+                for field in ("created_at", "last_used_at", "expires_at", "revoked_at")
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
 
     def clean(self) -> None:
-        """Raises ValidationError for powers that the token's user does not have."""
+        """Raise ValidationError for a scope beyond the rights of the token's user."""
         if self.scope == Scope.ADMIN and self.user_id and not self.user.is_staff:
             raise ValidationError({"scope": "Only staff have powers that 'admin' could pass on."})
 
     @staticmethod
     def digest_of(text: str) -> bytes:
-        """The 32 bytes under which a token's text is stored."""
+        """Return the 32 bytes that the table holds for a token's text."""
         return digest_of(text)
 
     def renew(self) -> str:
@@ -129,25 +150,25 @@ class ApiToken(models.Model):
 
     @classmethod
     def issue(cls, user: User, name: str, **fields: Any) -> tuple["ApiToken", str]:
-        """Create a token for ``user``; returns it with its plain text, which is not kept."""
+        """Create a token for ``user``; return the token and its text, which is not stored."""
         token = cls(user=user, name=name, **fields)
         text = token.renew()
         token.save()
         return token, text
 
     def rotate(self, *, overlap: timedelta, expires_at: datetime | None) -> tuple["ApiToken", str]:
-        """Issue a token instead of this one, which works for ``overlap`` yet, or no longer.
+        """Replace this token; return the new token and its text.
 
-        The new one has the same user, name and scope, and works until ``expires_at`` (None: until
-        revoked). Returns it with its plain text. Raises ValueError when this one is revoked,
-        expired or replaced already.
+        The new token has the same user, name and scope. It expires at ``expires_at``, or never for
+        None. The old token works for another ``overlap``. Raises ValueError when the old token is
+        revoked, expired or replaced.
         """
         now = timezone.now()
         with transaction.atomic():
             old = ApiToken.objects.select_for_update().get(pk=self.pk)
             expired = old.expires_at is not None and old.expires_at <= now
             if expired or old.revoked_at is not None or old.replaced_by_id is not None:
-                raise ValueError("the token is revoked, expired or replaced already")
+                raise ValueError("the token is already revoked, expired or replaced")
             new, text = ApiToken.issue(old.user, old.name, scope=old.scope, expires_at=expires_at)
             old.replaced_by = new
             if not overlap:

@@ -5,7 +5,7 @@ from typing import Any
 import graphene
 from graphql import GraphQLResolveInfo
 
-from pcf.execution.mutations import clean, mutation, payload_errors, require_login
+from pcf.execution.mutations import clean, mutation, mutation_field, payload_errors, require_login
 from pcf.viewer import Viewer
 from users.models import User
 from users.schema import UserType
@@ -14,14 +14,16 @@ from users.schema import UserType
 class UpdateProfileInput(graphene.InputObjectType):
     """What to change of the viewer's own profile; what is left out stays."""
 
-    name = graphene.String()
-    email = graphene.String()
+    name = graphene.String(description="The new name, which everybody sees.")
+    email = graphene.String(description="The new e-mail address.")
 
 
 class UpdateProfilePayload(graphene.ObjectType):
     """The viewer after the change, null when it was refused."""
 
-    user = graphene.Field(UserType)
+    user = graphene.Field(
+        UserType, description="The viewer after the change, null when it was refused."
+    )
     user_errors = payload_errors()
 
 
@@ -42,9 +44,4 @@ def update_profile(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dic
 class UserMutation(graphene.ObjectType):
     """Mutations of users."""
 
-    update_profile = graphene.Field(
-        UpdateProfilePayload,
-        input=UpdateProfileInput(required=True),
-        required=True,
-        resolver=update_profile,
-    )
+    update_profile = mutation_field(UpdateProfilePayload, UpdateProfileInput, update_profile)

@@ -1,13 +1,13 @@
-"""Who may see and change what of a user."""
+"""The rules that decide who may see and change a user's data."""
 
 from pcf.viewer import Viewer
 
 
 def may_see_email(viewer: Viewer, user_id: int) -> bool:
-    """E-mail addresses are for oneself and for staff."""
+    """Return whether the viewer may see the user's e-mail address: the user or staff."""
     return viewer.is_staff or viewer.id == user_id
 
 
 def may_edit_profile(viewer: Viewer, user_id: int) -> bool:
-    """A profile is edited by its owner or by staff."""
+    """Return whether the viewer may edit the user's profile: the user or staff."""
     return viewer.is_staff or viewer.id == user_id

@@ -1,24 +1,30 @@
-"""The users' part of the schema."""
+"""The part of the schema about users."""
 
 import graphene
 from graphene_django import DjangoObjectType
 from graphql import GraphQLResolveInfo
 
+from pcf.execution.cache_hints import CacheHint, cache_hints
 from pcf.execution.dependencies import WHOLE
-from pcf.execution.edges import Edge, RootEdge, Route, page_of
-from pcf.execution.hints import CacheHint, cache_hints
-from pcf.execution.paging import parse_id
-from pcf.execution.rows import needs
+from pcf.execution.edges import Edge, RootEdge, Route
+from pcf.execution.nodes import Node, NodeId
+from pcf.execution.paging import page_of, parse_id
+from pcf.execution.rows import requires_columns
+from pcf.pagination.fields import ConnectionField, ListCount, RowConnection
 from users.models import User
 from users.policy import may_see_email
 
-SHARED = CacheHint(shared=True)  # all viewers see the same users
+SHARED = CacheHint(shared=True)  # all viewers see the same values
 
 
-@cache_hints(id=SHARED, name=SHARED, created_at=SHARED)
+@cache_hints(id=SHARED, node_id=SHARED, name=SHARED, created_at=SHARED)
 class UserType(DjangoObjectType):
     """A person who writes notes."""
 
+    node_id = NodeId("users.UserById")
+    id = graphene.ID(required=True, description="The primary key: unique among users.")
+    name = graphene.String(required=True, description="The name, which everybody sees.")
+    created_at = graphene.DateTime(required=True, description="When the user joined.")
     email = graphene.String(description="Only for oneself and for staff; otherwise null.")
     notes = Edge(
         "notes.schema.NoteType",
@@ -28,18 +34,38 @@ class UserType(DjangoObjectType):
         description="The notes of this user that the viewer may read, by id.",
     )
 
+    notes_connection = ConnectionField(
+        "notes.schema.NoteConnection",
+        loader="notes.NoteConnectionsByAuthor",
+        description="The notes of this user that the viewer may read.",
+    )
+    note_count = ListCount(
+        loader="notes.NoteConnectionsByAuthor",
+        description="The number of notes of this user that the viewer may read.",
+    )
+
     class Meta:
         """Only these fields of the model are public."""
 
         name = "User"
         model = User
+        interfaces = (Node,)
         fields = ("id", "name", "created_at")
 
     @staticmethod
-    @needs("id", "email")
+    @requires_columns("id", "email")
     def resolve_email(user: User, info: GraphQLResolveInfo) -> str | None:
-        """The address when the policy allows it."""
+        """Return the address if the policy allows it, else None."""
         return user.email if may_see_email(info.context.viewer, user.id) else None
+
+
+class UserConnection(RowConnection):
+    """Users, page by page."""
+
+    class Meta:
+        """The rows are users."""
+
+        node = UserType
 
 
 @cache_hints(users=SHARED, user=SHARED)
@@ -54,11 +80,18 @@ class UserQuery(graphene.ObjectType):
         first=20,
         description="All users, by id.",
     )
+    users_connection = ConnectionField(
+        "users.schema.UserConnection",
+        loader="users.UserConnections",
+        key=None,
+        description="All users.",
+    )
     user = RootEdge(
         "users.schema.UserType",
         loaders=("users.UserById",),
         route=lambda _context, arguments: Route("users.UserById", parse_id(arguments["id"])),
-        id=graphene.ID(required=True),
+        description="One user; null if there is none.",
+        id=graphene.ID(required=True, description="The id of the user."),
     )
     me = RootEdge(
         "users.schema.UserType",

@@ -1,9 +1,8 @@
-"""The text of an API token: what it looks like, and how it is recognised.
+"""The text of an API token: its form, its checksum, its digest.
 
-``pcf_``, 43 random characters of ``0-9A-Za-z`` (256 bits), and 6 that are the CRC-32 of those 43
-in base 62. The prefix and the checksum let scanners for secrets find a text that got into a
-repository or a log, without false alarms; a text with a wrong checksum is refused without asking
-the database.
+A text consists of ``pcf_``, 43 random characters of ``0-9A-Za-z`` (256 bits), and 6 characters with
+the CRC-32 of those 43 in base 62. Scanners for secrets recognise a leaked text by its prefix and
+checksum, without false alarms. The service refuses a text with a wrong checksum without SQL.
 """
 
 import hashlib
@@ -22,16 +21,15 @@ _FORM = re.compile(rf"{PREFIX}([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHE
 
 
 def new_text() -> str:
-    """A new token's text, from the system's source of randomness."""
+    """Return the text of a new token, from the operating system's source of randomness."""
     secret = "".join(secrets.choice(_ALPHABET) for _ in range(SECRET_LENGTH))
     return f"{PREFIX}{secret}{_checksum(secret)}"
 
 
 def may_be_token(text: str) -> bool:
-    """Whether a token with this text may exist.
+    """Return whether a token with this text may exist.
 
-    One without the prefix may: texts were given out before there was a form, and the demo data
-    has one of its own.
+    A text without the prefix may exist: tokens older than the form, and the token of the demo data.
     """
     if not text.startswith(PREFIX):
         return True
@@ -40,15 +38,15 @@ def may_be_token(text: str) -> bool:
 
 
 def digest_of(text: str) -> bytes:
-    """The 32 bytes under which a token's text is stored.
+    """Return the 32 bytes that the table holds for a token's text.
 
-    A plain SHA-256 is enough for 256 random bits, which cannot be guessed however fast one hashes;
-    a slow hash is for passwords.
+    A plain SHA-256 is enough: 256 random bits cannot be guessed, unlike passwords.
     """
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _checksum(secret: str) -> str:
+    """Return the CRC-32 of ``secret`` in base 62."""
     number = zlib.crc32(secret.encode())
     digits = []
     for _ in range(CHECKSUM_LENGTH):

@@ -1,1 +1,1 @@
-"""An open-loop load generator for /graphql, its verdict and its report (scripts/load-test.sh)."""
+"""The load test of /graphql (scripts/load-test.sh): generator, verdict, report."""

@@ -1,4 +1,4 @@
-"""Charts as inline SVG; colours and fonts come from the report's style sheet."""
+"""Charts as inline SVG. The report's style sheet has the colours and fonts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from math import ceil, floor, log10
 
 WIDTH, HEIGHT = 720, 250
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 34
-HOVERS = 400  # columns with a text at most
+HOVERS = 400  # columns with a tooltip at most
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line; ``colour`` is a class of the style sheet, c1 to c5."""
+    """One line of a chart. ``colour`` is a class of the style sheet, c1 to c5."""
 
     name: str
     colour: str
@@ -23,14 +23,14 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """A range with its ticks; ``place`` maps a value into 0 to 1."""
+    """A range with its ticks. ``place`` maps a value to 0 to 1."""
 
     ticks: Sequence[tuple[float, str]]
     place: Callable[[float], float]
 
 
 def linear(low: float, high: float, label: Callable[[float], str], count: int = 5) -> Axis:
-    """An axis in even steps from ``low`` to at least ``high``."""
+    """Return an axis with even steps from ``low`` to at least ``high``."""
     span = max(high - low, 1e-9)
     rough = span / count
     size = 10 ** floor(log10(rough))
@@ -42,14 +42,14 @@ def linear(low: float, high: float, label: Callable[[float], str], count: int = 
 
 
 def exact(low: float, high: float, label: Callable[[float], str]) -> Axis:
-    """As ``linear``, but ending where the values do."""
+    """Return an axis as ``linear`` does that ends exactly at ``high``."""
     ticks = [tick for tick in linear(low, high, label, 8).ticks if tick[0] <= high]
     span = max(high - low, 1e-9)
     return Axis(ticks=ticks, place=lambda value: (value - low) / span)
 
 
 def logarithmic(low: float, high: float, label: Callable[[float], str]) -> Axis:
-    """An axis in 1, 2, 5 steps of powers of ten around ``low`` to ``high`` (above 0)."""
+    """Return an axis with ticks at 1, 2 and 5 times the powers of ten; ``low`` is above 0."""
     steps = [
         digit * 10.0**power
         for power in range(floor(log10(low)) - 1, ceil(log10(high)) + 1)
@@ -71,7 +71,7 @@ def logarithmic(low: float, high: float, label: Callable[[float], str]) -> Axis:
 
 
 def nines(most: float) -> Axis:
-    """Percentages below 100, each further nine as wide as the one before."""
+    """Return an axis of percentages up to ``most`` on which every further nine is as wide."""
     ticks = [(0.0, "0 %"), (50.0, "50"), (90.0, "90"), (99.0, "99"), (99.9, "99.9")]
     ticks += [(99.99, "99.99"), (99.999, "99.999")]
     span = -log10(1 - most / 100)
@@ -91,7 +91,11 @@ def chart(
     start: float | None = None,
     hover: Callable[[float], str] | None = None,
 ) -> str:
-    """A line chart. ``limit`` is a line across; what is before ``start`` is greyed (warm-up)."""
+    """Return a line chart as SVG.
+
+    ``limit`` is a value with a name, drawn as a horizontal line. The part before ``start``, the
+    warm-up, is grey. ``hover`` returns the tooltip at an x value.
+    """
 
     def at_x(value: float) -> float:
         return LEFT + x.place(value) * (WIDTH - LEFT - RIGHT)
@@ -133,7 +137,7 @@ def chart(
 
 
 def _across(name: str, where: float) -> str:
-    """A line from left to right."""
+    """Return a horizontal line at the height ``where``."""
     end = WIDTH - RIGHT
     return f'<line class="{name}" x1="{LEFT}" x2="{end}" y1="{where:.1f}" y2="{where:.1f}"/>'
 
@@ -152,5 +156,5 @@ def _hovers(
 
 
 def legend(series: Sequence[Series]) -> str:
-    """The names of the lines with their colours."""
+    """Return the names of the lines with their colours as HTML."""
     return "".join(f'<span class="key {one.colour}">{escape(one.name)}</span>' for one in series)

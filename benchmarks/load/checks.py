@@ -1,17 +1,17 @@
-"""The verdict: what was wanted, what was measured, and whether that is enough."""
+"""The verdict of a load: every target beside the measured value."""
 
 from dataclasses import dataclass
 
 from benchmarks.load.mix import Targets
 from benchmarks.load.results import Results
 
-ENOUGH = 100_000  # requests from which the growth of memory says something
-KEPT = 0.99  # share of the rate that has to be sent
+ENOUGH = 100_000  # requests from which the growth of memory is judged
+KEPT = 0.99  # share of the requests that the generator has to send
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the verdict; ``passed`` is None where nothing could be judged."""
+    """One line of the verdict. ``passed`` is None if it could not be judged."""
 
     name: str
     wanted: str
@@ -20,7 +20,7 @@ class Check:
 
 
 def milliseconds(micros: float) -> str:
-    """A duration as people read it."""
+    """Return a duration in microseconds as text for people."""
     value = micros / 1000
     if value >= 1000:
         return f"{value / 1000:.3g} s"
@@ -36,7 +36,7 @@ def judge(
     batch_efficiency: float | None,
     growth: float | None,
 ) -> list[Check]:
-    """The checks of a run that was to send ``rate`` requests a second for ``seconds``."""
+    """Return the checks of a load of ``rate`` requests a second for ``seconds``."""
     total = results.total()
     sent = sum(results.outcomes.values())
     p99 = total.percentile(99)
@@ -65,24 +65,24 @@ def judge(
         Check(
             "hit rate",
             f"> {targets.hit_rate:.0%}",
-            "not told" if hit_rate is None else f"{hit_rate:.1%}",
+            "unknown" if hit_rate is None else f"{hit_rate:.1%}",
             None if hit_rate is None else hit_rate > targets.hit_rate,
         ),
         Check(
             "batch efficiency",
             f"> {targets.batch_efficiency:g} keys a batch",
-            "not told" if batch_efficiency is None else f"{batch_efficiency:.1f} keys a batch",
+            "unknown" if batch_efficiency is None else f"{batch_efficiency:.1f} keys a batch",
             None if batch_efficiency is None else batch_efficiency > targets.batch_efficiency,
         ),
         Check(
             "memory of the workers",
             f"< +{targets.memory_growth:.0%}",
-            "not seen" if growth is None else f"{growth:+.1%} over {sent:,} requests",
+            "unknown" if growth is None else f"{growth:+.1%} over {sent:,} requests",
             None if growth is None or sent < ENOUGH else growth < targets.memory_growth,
         ),
     ]
 
 
 def verdict(checks: list[Check]) -> bool:
-    """Whether nothing failed."""
+    """Return whether no check failed."""
     return all(check.passed is not False for check in checks)

@@ -1,7 +1,7 @@
-"""One process of the generator: sends when it is time, whatever became of the requests before.
+"""The client of one generator process: an open loop that sends each request at its intended time.
 
-Sockets and epoll instead of an HTTP library: what the generator needs is taken from the server
-beside it. Linux only.
+The client uses sockets and epoll instead of an HTTP library, because it takes its processor time
+from the server on the same machine. Linux only.
 """
 
 import re
@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from math import sqrt
 from time import CLOCK_MONOTONIC, clock_gettime, process_time
 
-CACHES = ("none", "hit", "miss")  # of a sample
-OUTCOMES = ("ok", "timeout", "connection")  # the first ones; a client adds what servers answer
+CACHES = ("none", "hit", "miss")  # outcomes of the cache, by number
+OUTCOMES = (
+    "ok",
+    "timeout",
+    "connection",
+)  # the first outcomes by number; a client adds those that servers cause
 MAX_OUTCOMES = 64
 MAX_CONNECT = 2.0  # seconds
 MICROSECONDS = 26  # bits of a sample's duration: 67 seconds
@@ -28,10 +32,10 @@ _OK = b"200"
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When this process sends: every ``of``-th request of all, from the ``index``-th on.
+    """The times at which one process sends: every ``of``-th request, from the ``index``-th on.
 
-    During the warm-up the rate rises evenly from 0, then it is constant: a service with empty
-    caches that gets everything at once is another test.
+    During the warm-up the rate rises evenly from 0, so that the service fills its caches. The rate
+    is constant afterwards.
     """
 
     start: float  # of the clock that all processes share
@@ -42,7 +46,7 @@ class Schedule:
     warm_up: float = 0.0  # seconds
 
     def times(self) -> Iterator[float]:
-        """The intended time of each request."""
+        """Yield the intended time of each request."""
         rising = round(self.rate * self.warm_up / 2)
         constant = self.start + self.warm_up
         for number in range(self.index, rising + round(self.rate * self.seconds), self.of):
@@ -54,7 +58,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What became of one request; ``second`` is that of its intended time."""
+    """The result of one request. ``second`` is the second of its intended time."""
 
     second: int
     kind: int
@@ -63,18 +67,18 @@ class Sample:
     micros: int  # from the intended time to the last byte of the answer
 
     def pack(self) -> int:
-        """All of it in one number of 64 bits."""
+        """Return the sample as one number of 64 bits."""
         return pack(self.second, self.kind, self.cache, self.outcome, self.micros)
 
 
 def pack(second: int, kind: int, cache: int, outcome: int, micros: int) -> int:
-    """A sample as one number: 20 bits for the second, 8, 2, 6, and 26 for microseconds."""
+    """Return a sample as one number: 20 bits for the second, then 8, 2, 6 and 26 bits."""
     high = (second << 16) | (kind << 8) | (cache << 6) | outcome
     return (high << MICROSECONDS) | min(micros, (1 << MICROSECONDS) - 1)
 
 
 def unpack(number: int) -> Sample:
-    """The sample that was packed."""
+    """Return the sample that ``pack`` made ``number`` of."""
     high = number >> MICROSECONDS
     micros = number & ((1 << MICROSECONDS) - 1)
     return Sample(high >> 16, (high >> 8) & 255, (high >> 6) & 3, high & 63, micros)
@@ -82,21 +86,23 @@ def unpack(number: int) -> Sample:
 
 @dataclass(slots=True)
 class Batch:
-    """What a client did since its last batch."""
+    """The work of a client since its last batch."""
 
     samples: list[int]
-    lateness: list[int]  # microseconds between intended and real sending, where a way was free
+    lateness: list[int]  # microseconds from the intended to the real sending on an idle connection
     outcomes: list[str]  # of all batches so far
-    waiting: int  # requests that are on their way or wait for a connection
+    waiting: int  # requests that wait for an answer or for a connection
     processor: float  # seconds of processor time of this process so far
 
 
 def clock() -> float:
-    """Seconds of the clock that all processes of a machine share."""
+    """Return the seconds of a clock that all processes of the machine share."""
     return clock_gettime(CLOCK_MONOTONIC)
 
 
 class _Connection:
+    """A kept connection with the state of its request."""
+
     __slots__ = ("fd", "first", "head", "intended", "kind", "missing", "sock")
 
     def __init__(self, address: tuple[str, int]) -> None:
@@ -114,9 +120,9 @@ class _Connection:
 class Client:
     """Sends a schedule over at most ``connections`` kept connections, the longest idle first.
 
-    When all of them are busy, requests wait here and their waiting counts: durations begin at the
-    intended time. One that is not answered ``timeout`` seconds after it counts as ``timeout``.
-    ``report`` is called about once a second with what was done since.
+    While all connections are busy, requests wait in the client. Durations begin at the intended
+    time, so they include this wait. A request without an answer after ``timeout`` seconds counts as
+    ``timeout``. The client calls ``report`` with a batch about once a second.
     """
 
     def __init__(
@@ -134,7 +140,7 @@ class Client:
         self._report = report
         self._limit = connections
         self._timeout = timeout
-        self._control = control  # a descriptor; anything to read there ends the run
+        self._control = control  # a descriptor; the run ends when it is readable
         self._outcomes = list(OUTCOMES)
         self._samples: list[int] = []
         self._lateness: list[int] = []
@@ -145,7 +151,7 @@ class Client:
         self._start = 0.0
 
     def run(self, schedule: Schedule) -> None:
-        """Send everything and wait for the answers. Raises OSError when nobody listens."""
+        """Send every request and wait for the answers. Raises OSError without a server."""
         self._start = schedule.start
         for _ in range(self._limit):
             self._idle.append(self._connect())
@@ -160,7 +166,7 @@ class Client:
 
     def _loop(self, times: Iterator[float]) -> None:
         due = next(times, None)
-        look = self._start + 1.0
+        tend_at = self._start + 1.0
         wait, poll, epoll_fd = select.select, self._epoll.poll, [self._epoll.fileno()]
         while due is not None or self._backlog or len(self._idle) < len(self._open):
             now = clock()
@@ -168,11 +174,11 @@ class Client:
                 self._send_at(due, now)
                 due = next(times, None)
                 now = clock()
-            if now >= look:
-                self._look_around(now)
-                look = now + 1.0
-            pause = look - now if due is None else min(due, look) - now
-            # epoll counts milliseconds, select microseconds
+            if now >= tend_at:
+                self._tend(now)
+                tend_at = now + 1.0
+            pause = tend_at - now if due is None else min(due, tend_at) - now
+            # epoll waits in whole milliseconds, select in microseconds
             if pause > 0 and not wait(epoll_fd, (), (), pause)[0]:
                 continue
             for fd, _ in poll(0):
@@ -182,7 +188,7 @@ class Client:
                     self._epoll.unregister(fd)
                 else:
                     self._receive(self._open[fd])
-        self._look_around(clock())
+        self._tend(clock())
 
     def _send_at(self, due: float, now: float) -> None:
         kind, data = next(self._requests)
@@ -211,7 +217,7 @@ class Client:
             sent = connection.sock.send(data)
         except OSError:
             sent = 0
-        if sent < len(data):  # a request fits into any socket's buffer, unless nobody reads
+        if sent < len(data):  # a socket's buffer holds a request unless the server reads nothing
             self._lost(connection, 2)
 
     def _receive(self, connection: _Connection) -> None:
@@ -232,7 +238,7 @@ class Client:
                 return
             connection.head = data[: end + 2].lower()
             length = _LENGTH.search(connection.head)
-            if length is None:  # chunked: not what this generator reads
+            if length is None:  # the client does not read chunks
                 self._lost(connection, self._number("no Content-Length"))
                 return
             connection.missing = end + 4 + int(length[1]) - len(data)
@@ -266,7 +272,7 @@ class Client:
             self._send(self._idle.popleft(), *self._backlog.popleft())
 
     def _lost(self, connection: _Connection, outcome: int) -> None:
-        """A connection ended; what was on its way over it failed."""
+        """Drop a connection that ended; its request, if any, failed with ``outcome``."""
         if connection.intended:
             self._sample(connection.intended, connection.kind, 0, outcome, clock())
         else:
@@ -283,15 +289,15 @@ class Client:
         self._samples.append(pack(second, kind, cache, outcome, int((now - due) * 1e6)))
 
     def _number(self, name: str) -> int:
-        """The number of an outcome; new names are added as long as there is room."""
+        """Return the number of an outcome. The last number stands for names beyond the limit."""
         if name not in self._outcomes:
             if len(self._outcomes) == MAX_OUTCOMES:
                 return MAX_OUTCOMES - 1
             self._outcomes.append(name)
         return self._outcomes.index(name)
 
-    def _look_around(self, now: float) -> None:
-        """Give up what waits too long, replace lost connections that are waited for, report."""
+    def _tend(self, now: float) -> None:
+        """Time out old requests, replace lost connections that requests wait for, report."""
         oldest = now - self._timeout
         for connection in list(self._open.values()):
             if connection.intended and connection.intended < oldest:
@@ -304,7 +310,7 @@ class Client:
                 self._idle.append(self._connect())
                 self._send_waiting()
         except OSError:
-            pass  # they go on waiting, up to their timeout
+            pass  # the requests wait on, up to their timeout
         busy = len(self._open) - len(self._idle) + len(self._backlog)
         self._report(
             Batch(self._samples, self._lateness, list(self._outcomes), busy, process_time())
@@ -313,6 +319,6 @@ class Client:
 
 
 def _failure(status: bytes, answer: bytes) -> str:
-    """What an answer with errors is counted as: its status and the first code it names."""
+    """Return the outcome of an answer with errors: its status and the first code in it."""
     code = _CODE.search(answer)
     return " ".join(part.decode("latin-1") for part in (status, code[1] if code else b"") if part)

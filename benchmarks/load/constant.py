@@ -1,8 +1,8 @@
-"""A server that answers everything with the same bytes: what the generator itself can do.
+"""A server that answers every request with the same bytes, to measure the generator alone.
 
     python -m benchmarks.load.constant [delay in milliseconds]
 
-Prints its port. With a delay every answer comes that much later (for tests).
+The server prints its port. A delay holds back every answer (for tests).
 """
 
 import contextlib
@@ -28,7 +28,9 @@ def serve(listener: socket.socket, delay: float = 0.0, answer: bytes = ANSWER) -
     later: list[tuple[float, int]] = []
     while True:
         pause = max(0.0, later[0][0] - monotonic()) if later else 1.0
-        select.select([epoll.fileno()], (), (), pause)  # counts microseconds, epoll milliseconds
+        select.select(
+            [epoll.fileno()], (), (), pause
+        )  # epoll waits in whole milliseconds, select in microseconds
         for fd, _ in epoll.poll(0):
             if fd == listener.fileno():
                 client, _ = listener.accept()
@@ -38,7 +40,7 @@ def serve(listener: socket.socket, delay: float = 0.0, answer: bytes = ANSWER) -
                 continue
             client = clients[fd]
             try:
-                data = client.recv(65536)  # a whole request: it comes in one piece
+                data = client.recv(65536)  # the generator sends a request in one piece
             except OSError:
                 data = b""
             if not data:

@@ -1,4 +1,4 @@
-"""The generator: client processes that share one schedule, and what they report."""
+"""The generator: client processes that share one schedule and report batches."""
 
 import gc
 import multiprocessing
@@ -7,23 +7,24 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 
 from benchmarks.load.client import Batch, Client, Schedule, clock
 from benchmarks.load.mix import Mix, Requests, World
 from benchmarks.load.results import Results
 
-A_PROCESS = 6_000  # requests a second that one process is trusted with
+A_PROCESS = 6_000  # requests a second of one process at most
 LEAD = 0.5  # seconds from the fork to the first request
 TICK = 0.25  # seconds
 
 
 class GeneratorError(Exception):
-    """The generator itself could not do its work."""
+    """A client process failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests go."""
+    """The address of the service."""
 
     host: str
     port: int
@@ -31,40 +32,46 @@ class Target:
 
     @property
     def url(self) -> str:
-        """As a person writes it."""
+        """The address as a URL."""
         return f"http://{self.host}:{self.port}{self.path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How much is sent."""
+    """The amount of requests to send, and how."""
 
     rate: float  # requests a second
     seconds: float
     warm_up: float = 0.0  # seconds before those, with a rising rate
     connections: int = 64
     timeout: float = 10.0  # seconds
-    processes: int = 0  # 0: as many as the rate needs
+    processes: int = 0  # 0 selects as many as the rate needs
     seed: str = "1"
 
     @property
     def whole(self) -> float:
-        """Seconds with the warm-up."""
+        """Seconds of the load and of the warm-up together."""
         return self.seconds + self.warm_up
 
     @property
     def count_processes(self) -> int:
-        """Client processes."""
+        """The number of client processes."""
         return self.processes or max(1, min(8, round(self.rate / A_PROCESS + 0.499)))
 
 
 def _child(
     channel: Connection, target: Target, load: Load, mix: Mix, world: World, schedule: Schedule
 ) -> None:
-    """A client process: reports batches and ends; a message to it ends it earlier."""
+    """Send one schedule in a client process, and end the process.
+
+    The process sends batches through ``channel``, or a message about a failure. Any message from
+    the parent stops it.
+    """
     for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_IGN)  # the parent decides, and its end ends the channel
-    gc.disable()  # nothing here makes cycles, and a pause would be measured as the server's
+        signal.signal(
+            signum, signal.SIG_IGN
+        )  # the parent stops the load; its death closes the channel
+    gc.disable()  # a pause of the collector would count as the server's time
     address = (target.host, target.port, target.path)
     requests = Requests(mix, world, address, f"{load.seed}/{schedule.index}")
     client = Client(
@@ -92,21 +99,22 @@ def generate(
     *,
     tick: Callable[[Results, float], bool],
 ) -> Results:
-    """Send ``load`` and return what came of it.
+    """Send ``load`` and return the results.
 
-    ``tick`` is called a few times a second with the results so far and the seconds since the
-    start; when it returns False, nothing more is sent. Raises GeneratorError when a client fails.
+    The generator calls ``tick`` several times a second with the results so far and the seconds
+    since the start. It stops sending when ``tick`` returns False. Raises GeneratorError when a
+    client fails.
     """
     context = multiprocessing.get_context("fork")
     results = Results(mix.kinds, int(load.warm_up))
     start = clock() + LEAD
-    channels: dict[Connection, tuple[int, multiprocessing.process.BaseProcess]] = {}
+    channels: dict[Connection, tuple[int, BaseProcess]] = {}
     of = load.count_processes
     try:
         for index in range(of):
             schedule = Schedule(start, load.rate, load.seconds, index, of, load.warm_up)
             ours, theirs = context.Pipe()
-            process = context.Process(
+            process: BaseProcess = context.Process(
                 target=_child, args=(theirs, target, load, mix, world, schedule), daemon=True
             )
             process.start()
@@ -121,7 +129,7 @@ def generate(
 
 
 def _collect(
-    channels: dict[Connection, tuple[int, multiprocessing.process.BaseProcess]],
+    channels: dict[Connection, tuple[int, BaseProcess]],
     results: Results,
     start: float,
     load: Load,

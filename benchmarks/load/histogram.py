@@ -1,4 +1,4 @@
-"""Counts of durations, to three significant digits (the idea of HdrHistogram)."""
+"""A histogram of durations with three significant digits, as HdrHistogram has."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,9 +8,9 @@ PRECISION = 11  # bits: values below 2,048 are exact, larger ones to 1 in 1,024
 
 
 class Histogram:
-    """Durations in microseconds; memory grows with how different they are, not with their number.
+    """Counts durations in microseconds. Memory grows with the number of buckets, not of values.
 
-    Percentiles are never too low: a value counts as the largest of its bucket.
+    A value counts as the largest value of its bucket, so percentiles are never too low.
     """
 
     def __init__(self) -> None:
@@ -26,14 +26,14 @@ class Histogram:
         self.total += value
 
     def add(self, other: "Histogram") -> None:
-        """Count everything that ``other`` has counted."""
+        """Count all values of ``other``."""
         self._buckets.update(other._buckets)  # noqa: SLF001 - of the same class
         self.count += other.count
         self.total += other.total
 
     @classmethod
     def of(cls, parts: Iterable["Histogram"]) -> "Histogram":
-        """All of ``parts`` together."""
+        """Return one histogram of all values of ``parts``."""
         whole = cls()
         for part in parts:
             whole.add(part)
@@ -45,7 +45,7 @@ class Histogram:
         return self.total / self.count if self.count else 0.0
 
     def percentiles(self, *percents: float) -> list[int]:
-        """For each percentage (ascending) the value in microseconds that so many do not exceed."""
+        """Return the percentiles in microseconds; ``percents`` must ascend."""
         found: list[int] = []
         wanted = iter(percents)
         current = next(wanted, None)
@@ -58,7 +58,7 @@ class Histogram:
         return found or [0] * len(percents)
 
     def percentile(self, percent: float) -> int:
-        """As ``percentiles``, for one."""
+        """Return one percentile in microseconds."""
         return self.percentiles(percent)[0]
 
 

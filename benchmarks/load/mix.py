@@ -1,4 +1,4 @@
-"""The mix: which requests are sent, how often, by whom, and with which variables."""
+"""The mix of requests (mix.toml): kinds, weights, viewers and variables."""
 
 import json
 import tomllib
@@ -11,19 +11,21 @@ from typing import Any
 
 GROUPS = ("detail", "list", "nested", "write")
 VIEWERS = ("any", "token")
-DRAWN = ("$user", "$note", "$tag", "$user-cursor", "$note-cursor", "$own-note", "$text")
-ADDRESSES = 2_000  # of clients behind the proxy that the generator stands for
-PAGES = 20  # different pages of a list that are asked for
-CHUNK = 512  # requests chosen at once: choosing many costs less than choosing one many times
+DRAWN = (
+    "$user", "$note", "$tag", "$user-cursor", "$note-cursor", "$own-note", "$word", "$text",
+)  # fmt: skip
+ADDRESSES = 2_000  # network addresses of clients; the generator plays the proxy in front
+PAGES = 20  # pages of a list that requests ask for
+CHUNK = 512  # requests drawn at once; single draws are slower
 
 
 class MixError(ValueError):
-    """A mix that cannot be sent; the message names what is wrong."""
+    """The mix is wrong; the message names the entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a run is judged by; seconds and shares."""
+    """The targets of a load, in seconds and shares; mix.toml explains them."""
 
     p99: float
     limit_p99: float
@@ -47,33 +49,34 @@ class Kind:
 
     @property
     def is_write(self) -> bool:
-        """Whether it changes data; writes need a token."""
+        """Whether the request changes data. Writes need a token."""
         return self.group == "write"
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """All of mix.toml."""
+    """The content of mix.toml."""
 
     kinds: tuple[Kind, ...]
     anonymous: float
     tokens: int
     exponent: float
     targets: Targets
+    words: tuple[str, ...] = ()  # to search for, popular ones first
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What there is to be asked for: ids as texts, tags by name, each token's own notes."""
+    """The data that requests may ask for: ids as texts, names of tags, each token's own notes."""
 
     users: list[str]
     notes: list[str]
     tags: list[str]
-    own_notes: dict[str, list[str]]  # by token; all tokens are its keys
+    own_notes: dict[str, list[str]]  # ids by token
 
 
 def read_mix(path: Path) -> Mix:
-    """The mix in ``path``. Raises MixError."""
+    """Read the mix in ``path``. Raises MixError."""
     try:
         content = tomllib.loads(path.read_text())
         viewers, targets = content["viewers"], Targets(**content["targets"])
@@ -84,6 +87,7 @@ def read_mix(path: Path) -> Mix:
             int(viewers["tokens"]),
             float(content["popularity"]["exponent"]),
             targets,
+            tuple(map(str, content.get("search", {}).get("words", ()))),
         )
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise MixError(f"{path}: {error}") from error
@@ -104,12 +108,15 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for inner in value.values():
             yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
     elif isinstance(value, str):
         yield value
 
 
 class _Popular:
-    """Items of which the first is drawn most often, by Zipf's law."""
+    """Items that are drawn by Zipf's law: the first one most often."""
 
     def __init__(self, items: list[Any], exponent: float) -> None:
         self.items = items
@@ -120,9 +127,9 @@ class _Popular:
 
 
 class Requests:
-    """An endless sequence of requests as bytes, the same for the same seed.
+    """An endless sequence of requests as bytes. The same seed gives the same sequence.
 
-    Without tokens everybody is anonymous, and kinds that need a viewer are left out.
+    Without tokens every viewer is anonymous, and the kinds that need a token are left out.
     """
 
     def __init__(self, mix: Mix, world: World, address: tuple[str, int, str], seed: str) -> None:
@@ -142,6 +149,7 @@ class Requests:
             "$user": world.users,
             "$note": world.notes,
             "$tag": world.tags,
+            "$word": list(mix.words),
         }
         self._tokens = _Popular(tokens, mix.exponent) if tokens else None
         self._drawn = {
@@ -159,7 +167,7 @@ class Requests:
         self._documents = [json.dumps(kind.document) for kind in mix.kinds]
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """The number of the kind, and the bytes of the HTTP request."""
+        """Yield the number of the kind, and the bytes of the HTTP request."""
         while True:
             numbers = self._random.choices(self._numbers, cum_weights=self._weights, k=CHUNK)
             for number in numbers:
@@ -183,6 +191,8 @@ class Requests:
     def _fill(self, value: Any, token: str | None) -> Any:
         if isinstance(value, dict):
             return {name: self._fill(inner, token) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self._fill(inner, token) for inner in value]
         if not isinstance(value, str) or value[:1] != "$":
             return value
         if value == "$text":

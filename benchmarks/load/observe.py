@@ -1,4 +1,4 @@
-"""What is seen of the service from outside: /metrics, and its processes in /proc (Linux)."""
+"""The service seen from outside: its /metrics, and its processes in /proc (Linux)."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ Metrics = dict[str, dict[str, float]]  # name -> labels as written -> value
 
 
 def parse_metrics(text: str) -> Metrics:
-    """The samples of Prometheus's text format."""
+    """Parse samples in Prometheus's text format."""
     metrics: Metrics = defaultdict(dict)
     for line in text.splitlines():
         match = _LINE.fullmatch(line)
@@ -31,7 +31,7 @@ def parse_metrics(text: str) -> Metrics:
 
 
 def read_metrics(base_url: str) -> Metrics:
-    """What ``/metrics`` says now; nothing when it cannot be read."""
+    """Return the samples of ``/metrics``; no samples if the page cannot be read."""
     try:
         with urllib.request.urlopen(f"{base_url}/metrics", timeout=10) as answer:  # noqa: S310 - http
             return parse_metrics(answer.read().decode())
@@ -40,13 +40,13 @@ def read_metrics(base_url: str) -> Metrics:
 
 
 def grown(before: Metrics, after: Metrics, name: str) -> dict[str, float]:
-    """By how much each series of a counter grew."""
+    """Return the growth of each series of a counter."""
     old = before.get(name, {})
     return {labels: value - old.get(labels, 0.0) for labels, value in after.get(name, {}).items()}
 
 
 def efficiency(before: Metrics, after: Metrics) -> tuple[float | None, list[tuple[str, int, int]]]:
-    """Keys a batch of all loaders together, and (loader, loads, batches) of each."""
+    """Return the keys a batch of all loaders together, and (loader, keys, batches) of each."""
     loads = grown(before, after, "dataloader_batch_size_sum")
     batches = grown(before, after, "dataloader_batch_size_count")
     rows = [
@@ -59,7 +59,7 @@ def efficiency(before: Metrics, after: Metrics) -> tuple[float | None, list[tupl
 
 
 def listeners(host: str, port: int) -> list[int]:
-    """The worker processes that listen on an IPv4 address of this machine, without their parent."""
+    """Return the workers that listen on an IPv4 address of this machine, without their parent."""
     try:
         packed = struct.unpack("=I", socket.inet_aton(socket.gethostbyname(host)))[0]
         wanted = {f"{packed:08X}:{port:04X}", f"00000000:{port:04X}"}
@@ -87,7 +87,7 @@ def _has(pid: int, sockets: set[str]) -> bool:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the state on (proc(5): field 3 is index 0)."""
+    """Return the fields of /proc/PID/stat from the state on; field 3 of proc(5) has index 0."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
@@ -100,19 +100,19 @@ def _parent(pid: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a group of processes uses; one that is gone counts nothing."""
+    """The resources of a group of processes. A process that ended counts nothing."""
 
     resident: dict[int, int]  # bytes by process
     processor: float  # seconds so far
 
     @property
     def total(self) -> int:
-        """Resident bytes of all of them; pages that they share count in each."""
+        """Resident bytes of all processes; shared pages count once for each process."""
         return sum(self.resident.values())
 
 
 def usage(pids: list[int]) -> Usage:
-    """The memory and processor time of processes."""
+    """Return the memory and processor time of processes."""
     resident: dict[int, int] = {}
     processor = 0.0
     for pid in pids:
@@ -124,7 +124,7 @@ def usage(pids: list[int]) -> Usage:
 
 
 def unshared(pids: list[int]) -> dict[int, int]:
-    """Bytes that belong to each process alone (USS): what one worker more costs."""
+    """Return the bytes that belong to each process alone (USS), the cost of one more worker."""
     found: dict[int, int] = {}
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -135,7 +135,7 @@ def unshared(pids: list[int]) -> dict[int, int]:
 
 
 def machine() -> tuple[float, float]:
-    """Seconds that all processors together were busy, and existed, since the start."""
+    """Return the busy and the total seconds of all processors together since the boot."""
     fields = [int(text) for text in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     idle = fields[3] + fields[4]
     return (sum(fields) - idle) / TICKS, sum(fields) / TICKS

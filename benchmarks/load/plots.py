@@ -1,14 +1,10 @@
-"""The report's plots."""
-
-from typing import TYPE_CHECKING
+"""The plots of the report."""
 
 from benchmarks.load.charts import Series, chart, exact, legend, linear, logarithmic, nines
 from benchmarks.load.checks import milliseconds
 from benchmarks.load.histogram import Histogram
-
-if TYPE_CHECKING:
-    from benchmarks.load.report import Document
-    from benchmarks.load.run import Outcome
+from benchmarks.load.outcome import Outcome, Report
+from benchmarks.load.tables import table
 
 MEGA = 1_000_000
 CURVE = (
@@ -23,16 +19,16 @@ def _figure(title: str, text: str, series: list[Series], svg: str) -> str:
     )
 
 
-def over_time(outcome: "Outcome", goal: float) -> str:
-    """All plots of one load. ``goal`` is the P99 that is wanted, in seconds."""
+def over_time(outcome: Outcome, goal: float) -> str:
+    """Return all plots of one load as HTML. ``goal`` is the target of P99 in seconds."""
     if not outcome.results.seconds:
         return "<section><h2>Nothing was answered</h2></section>"
     figures = [_durations(outcome, goal), _distribution(outcome, goal), _answers(outcome)]
-    figures += [_resources(outcome)] if any(memory for _, memory in outcome.seen.memory) else []
+    figures += [_resources(outcome)] if any(memory for _, memory in outcome.samples.memory) else []
     return f'<div class="grid2">{"".join(figures)}</div>'
 
 
-def _durations(outcome: "Outcome", goal: float) -> str:
+def _durations(outcome: Outcome, goal: float) -> str:
     seconds = sorted(outcome.results.seconds.items())
     values = {
         number: [max(1, v) for v in second.durations.percentiles(50, 99, 100)]
@@ -65,7 +61,7 @@ def _durations(outcome: "Outcome", goal: float) -> str:
     return _figure("Durations over time", "By second of the intended sending.", series, svg)
 
 
-def _distribution(outcome: "Outcome", goal: float) -> str:
+def _distribution(outcome: Outcome, goal: float) -> str:
     results = outcome.results
     parts = [
         ("all", "c2", results.total()),
@@ -85,11 +81,11 @@ def _distribution(outcome: "Outcome", goal: float) -> str:
         title="Percentiles",
         limit=(goal * MEGA, f"{milliseconds(goal * MEGA)}"),
     )
-    return _figure("Percentiles", "How many requests took at most so long.", series, svg)
+    return _figure("Percentiles", "The share of requests that took at most so long.", series, svg)
 
 
 def _resolved(histogram: Histogram) -> list[float]:
-    """The percentages that so many values can tell apart."""
+    """Return the percentages that the histogram has enough values for."""
     return [percent for percent in CURVE if (100 - percent) / 100 * histogram.count >= 1]
 
 
@@ -99,7 +95,7 @@ def _curve(histogram: Histogram) -> list[tuple[float, float]]:
     return [(percent, max(1, value)) for percent, value in zip(percents, values, strict=True)]
 
 
-def _answers(outcome: "Outcome") -> str:
+def _answers(outcome: Outcome) -> str:
     seconds = sorted(outcome.results.seconds.items())
     series = [
         Series("answered", "c1", [(n, s.durations.count - s.failures) for n, s in seconds]),
@@ -124,11 +120,11 @@ def _answers(outcome: "Outcome") -> str:
         start=outcome.load.warm_up,
         hover=hover,
     )
-    return _figure("Requests a second", "By what became of them.", series, svg)
+    return _figure("Requests a second", "By outcome.", series, svg)
 
 
-def _resources(outcome: "Outcome") -> str:
-    samples = [(max(0.0, second), memory) for second, memory in outcome.seen.memory if memory]
+def _resources(outcome: Outcome) -> str:
+    samples = [(max(0.0, second), memory) for second, memory in outcome.samples.memory if memory]
     names = sorted({pid for _, memory in samples for pid in memory})
     colours = ("c1", "c2", "c3", "c4", "c5")
     series = [
@@ -153,11 +149,9 @@ def _resources(outcome: "Outcome") -> str:
     )
 
 
-def limit(document: "Document") -> str:
-    """P50 and P99 over the rate, and a table of the steps."""
-    from benchmarks.load.report import table  # noqa: PLC0415 - each of the two shows the other
-
-    outcomes = sorted(document.outcomes, key=lambda outcome: outcome.load.rate)
+def limit(report: Report) -> str:
+    """Return a plot of P50 and P99 over the rate, and a table of the steps, as HTML."""
+    outcomes = sorted(report.outcomes, key=lambda outcome: outcome.load.rate)
     series = [
         Series(
             f"P{percent}",
@@ -167,7 +161,7 @@ def limit(document: "Document") -> str:
         for percent, colour in ((50, "c1"), (99, "c2"))
     ]
     values = [y for one in series for _, y in one.points]
-    goal = document.mix.targets.limit_p99 * MEGA
+    goal = report.mix.targets.limit_p99 * MEGA
     svg = chart(
         series,
         exact(0, outcomes[-1].load.rate, lambda v: f"{v:,.0f}/s"),
@@ -190,6 +184,6 @@ def limit(document: "Document") -> str:
             ]
         )
     header = ["Rate", "answered", "P50", "P99", "success", "hits"]
-    return _figure("Durations over the rate", "A step each.", series, svg) + (
+    return _figure("Durations over the rate", "One point is one step.", series, svg) + (
         f"<section><h2>Steps</h2>{table(header, rows, {})}</section>"
     )

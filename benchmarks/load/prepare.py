@@ -1,4 +1,4 @@
-"""Migrate and seed a database of a load test's own; make a token for each of the first users.
+"""Migrate and seed the database of a load test; issue a token for each of the first users.
 
 DATABASE_URL=... python -m benchmarks.load.prepare HOW_MANY_TOKENS FILE_FOR_THEM
 """
@@ -13,7 +13,7 @@ USERS, NOTES, TAGS, TAGS_PER_NOTE = 1_000, 10, 50, 3  # as in the demo data
 
 def main(tokens: int, path: Path) -> None:
     django.setup()
-    # not before Django is set up
+    # models need a Django that is set up
     from django.core.management import call_command  # noqa: PLC0415
 
     from notes import seeding  # noqa: PLC0415

@@ -1,9 +1,8 @@
-"""Where a worker under load spends its time, and which statements PostgreSQL spends its own on.
+"""Profile a service under load: a flame graph of a worker, and PostgreSQL's costliest statements.
 
-    scripts/profile.sh [RPS [SECONDS]]      500 requests/s for 20 s without them
+    scripts/profile.sh [RPS [SECONDS]]      the defaults are 500 requests/s and 20 s
 
-Writes a flame graph of one worker (py-spy) and the statements with the largest total time
-(pg_stat_statements).
+py-spy makes the flame graph. pg_stat_statements has the statements with the largest total time.
 """
 
 import os
@@ -16,14 +15,14 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.load.generator import GeneratorError, Load
+from benchmarks.load.measure import measure
 from benchmarks.load.mix import read_mix
 from benchmarks.load.observe import usage
-from benchmarks.load.run import measure
 from benchmarks.load.service import Service, explore, own
 from scripts.project import ROOT
 from scripts.supervise import Failure, Say, Stop, Supervisor
 
-SAMPLES = 199  # a second; not a divisor of anything that happens regularly
+SAMPLES = 199  # a second; a prime, so that samples do not follow a regular event
 WARM_UP = 5.0  # seconds that are not profiled
 LONGEST = 600.0  # seconds
 SHOWN = 15  # statements
@@ -39,13 +38,13 @@ ORDER BY total_exec_time DESC LIMIT %s
 
 @contextmanager
 def statements(url: str, lines: list[str]) -> Iterator[None]:
-    """Count statements from here to the end; ``lines`` are what a person reads."""
+    """Count the statements while the block runs, and append a table of them to ``lines``."""
     with psycopg.connect(url, autocommit=True) as connection:
         try:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
             connection.execute("SELECT pg_stat_statements_reset()")
         except psycopg.Error as error:
-            lines.append(f"pg_stat_statements is not to be had: {str(error).splitlines()[0]}")
+            lines.append(f"pg_stat_statements is not available: {str(error).splitlines()[0]}")
             yield
             return
         yield
@@ -62,9 +61,10 @@ def statements(url: str, lines: list[str]) -> Iterator[None]:
 
 @contextmanager
 def flame_graph(pid: int, seconds: float, path: Path) -> Iterator[None]:
-    """Sample a process for ``seconds`` while what is inside goes on. Raises Failure.
+    """Sample a process for ``seconds`` while the block runs, into the SVG file ``path``.
 
-    Only who holds the interpreter's lock counts: waiting is for PostgreSQL, Redis and clients.
+    py-spy counts only threads that hold the interpreter's lock. Other threads wait for PostgreSQL,
+    Redis or clients. Raises Failure when py-spy fails.
     """
     program = Path(sys.executable).with_name("py-spy")
     argv = [program, "record", "--pid", str(pid), "--output", path, "--format", "flamegraph"]
@@ -80,13 +80,11 @@ def flame_graph(pid: int, seconds: float, path: Path) -> Iterator[None]:
         finally:
             sampler.kill()
     if sampler.returncode != 0:
-        raise Failure(
-            f"py-spy failed (looking into another process takes root, or ptrace_scope 0):\n{output}"
-        )
+        raise Failure(f"py-spy failed (it needs root, or ptrace_scope 0):\n{output}")
 
 
 def profile(supervisor: Supervisor, rate: float, seconds: float) -> None:
-    """Load a service of its own, warm it up, then look at a worker and at PostgreSQL."""
+    """Start a service, warm it up, then profile one worker and PostgreSQL under load."""
     mix = read_mix(Path(__file__).with_name("mix.toml"))
     svg, text = ROOT / ".pcf" / "profile.svg", ROOT / ".pcf" / "profile.txt"
     with own(supervisor, mix.tokens) as service:
@@ -108,14 +106,14 @@ def profile(supervisor: Supervisor, rate: float, seconds: float) -> None:
 
 
 def busiest(service: Service) -> int:
-    """The worker that did most so far."""
+    """Return the worker with the most processor time. Raises Failure without workers."""
     if not service.workers:
         raise Failure("no worker process was found")
     return max(service.workers, key=lambda pid: usage([pid]).processor)
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status: 0 done, 2 wrong arguments, 3 it could not be done."""
+    """Profile; return 0, 2 for wrong arguments, 3 after a failure."""
     try:
         rate, seconds = [float(text) for text in (*arguments, *("500", "20")[len(arguments) :])]
         if not rate > 0 or not 1 <= seconds <= LONGEST:

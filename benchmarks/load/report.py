@@ -1,50 +1,29 @@
-"""The report: one HTML file that needs nothing else, and the same numbers for programs."""
+"""The report of a load test: one HTML file without references, and its numbers for programs."""
 
 import os
 import platform
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.load import plots
 from benchmarks.load.checks import Check, milliseconds, verdict
-from benchmarks.load.mix import Mix
-
-if TYPE_CHECKING:
-    from benchmarks.load.run import Outcome
+from benchmarks.load.outcome import Outcome, Report
+from benchmarks.load.tables import table
 
 MEGA = 1_000_000
 PERCENTS = (50.0, 90.0, 99.0, 99.9, 100.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """What a report tells."""
-
-    service: str
-    when: datetime
-    mix: Mix
-    outcomes: "list[Outcome]"  # several: the steps to the limit
-    limit: float | None
-    unshared: dict[int, int]  # bytes of each worker alone
-
-    @property
-    def last(self) -> "Outcome":
-        """The one that the plots over time show: the only one, or the last that was kept."""
-        kept = [o for o in self.outcomes if self.limit is not None and o.load.rate == self.limit]
-        return (kept or self.outcomes)[-1]
-
-
-def write(path: Path, document: Document) -> dict[str, Any]:
-    """Write the page and return the numbers."""
-    numbers = summary(document)
+def write(path: Path, report: Report) -> dict[str, Any]:
+    """Write the page to ``path`` and return its numbers."""
+    numbers = summary(report)
     template = Template(Path(__file__).with_name("report.html").read_text())
-    outcome = document.last
-    steps = len(document.outcomes) > 1 or document.limit is not None
-    passed = document.limit is not None if steps else verdict(outcome.checks)
+    outcome = report.last
+    steps = len(report.outcomes) > 1 or report.limit is not None
+    passed = report.limit is not None if steps else verdict(outcome.checks)
     state = (
         ("open", "cut short")
         if outcome.interrupted
@@ -55,13 +34,13 @@ def write(path: Path, document: Document) -> dict[str, Any]:
     if steps and not outcome.interrupted:
         state = ("met", "limit") if passed else ("missed", "limit")
     title = (
-        f"{document.limit or 0:,.0f} requests/s with P99 below "
-        f"{milliseconds(document.mix.targets.limit_p99 * MEGA)}"
+        f"{report.limit or 0:,.0f} requests/s with P99 below "
+        f"{milliseconds(report.mix.targets.limit_p99 * MEGA)}"
         if steps
         else f"{outcome.load.rate:,.0f} requests/s for {outcome.load.seconds:,.0f} s"
     )
-    sections = [_checks(outcome.checks)] if not steps else [plots.limit(document)]
-    sections.append(plots.over_time(outcome, document.mix.targets.p99))
+    sections = [_checks(outcome.checks)] if not steps else [plots.limit(report)]
+    sections.append(plots.over_time(outcome, report.mix.targets.p99))
     sections.append(_kinds(outcome))
     sections.append('<div class="grid2">' + _errors(outcome) + _loaders(outcome) + "</div>")
     path.write_text(
@@ -69,27 +48,27 @@ def write(path: Path, document: Document) -> dict[str, Any]:
             title=title,
             verdict_class=state[0],
             verdict=state[1],
-            subtitle=escape(_subtitle(document)),
-            tiles="".join(_tile(*tile) for tile in _tiles(document, numbers)),
+            subtitle=escape(_subtitle(report)),
+            tiles="".join(_tile(*tile) for tile in _tiles(report, numbers)),
             sections="\n".join(sections),
         )
     )
     return numbers
 
 
-def summary(document: Document) -> dict[str, Any]:
-    """The numbers of the report; durations in milliseconds."""
+def summary(report: Report) -> dict[str, Any]:
+    """Return the numbers of the report. Durations are in milliseconds."""
     return {
-        "when": document.when.isoformat(timespec="seconds"),
-        "service": document.service,
+        "when": report.when.isoformat(timespec="seconds"),
+        "service": report.service,
         "machine": f"{os.cpu_count()} processors, Python {platform.python_version()}",
-        "limit": document.limit,
-        "worker_bytes_alone": sorted(document.unshared.values()),
-        "loads": [_numbers(outcome) for outcome in document.outcomes],
+        "limit": report.limit,
+        "worker_bytes_alone": sorted(report.unshared.values()),
+        "loads": [_numbers(outcome) for outcome in report.outcomes],
     }
 
 
-def _numbers(outcome: "Outcome") -> dict[str, Any]:
+def _numbers(outcome: Outcome) -> dict[str, Any]:
     results = outcome.results
     total = results.total()
 
@@ -116,8 +95,8 @@ def _numbers(outcome: "Outcome") -> dict[str, Any]:
         "kinds": {kind.name: of(number) for number, kind in enumerate(results.kinds)},
         "batch_efficiency": outcome.batch_efficiency,
         "memory_growth": outcome.growth,
-        "workers_processor_a_request": _each(_share(outcome.seen.workers), outcome),
-        "workers_processor_share": _share(outcome.seen.workers),
+        "workers_processor_a_request": _each(_share(outcome.samples.workers), outcome),
+        "workers_processor_share": _share(outcome.samples.workers),
         "generator_processor_share": results.processor / outcome.load.whole,
         "own_lateness_p99": results.lateness.percentile(99) / 1000,
         "checks": [asdict(check) for check in outcome.checks],
@@ -125,21 +104,21 @@ def _numbers(outcome: "Outcome") -> dict[str, Any]:
 
 
 def _share(samples: list[tuple[float, float]]) -> float | None:
-    """Processors kept busy between the first and the last sample."""
+    """Return the number of processors that were busy between the first and the last sample."""
     if len(samples) < 2 or samples[-1][0] <= samples[0][0]:
         return None
     return (samples[-1][1] - samples[0][1]) / (samples[-1][0] - samples[0][0])
 
 
-def _each(share: float | None, outcome: "Outcome") -> float | None:
-    """Milliseconds of processor time of the workers for one request."""
+def _each(share: float | None, outcome: Outcome) -> float | None:
+    """Return the milliseconds of processor time that the workers spent on one request."""
     return None if share is None else share * 1000 / outcome.load.rate
 
 
-def _subtitle(document: Document) -> str:
-    load = document.last.load
+def _subtitle(report: Report) -> str:
+    load = report.last.load
     return (
-        f"{document.when:%d %B %Y, %H:%M} UTC. Service: {document.service}. "
+        f"{report.when:%d %B %Y, %H:%M} UTC. Service: {report.service}. "
         f"{os.cpu_count()} processors, shared with the generator (processes: "
         f"{load.count_processes}, connections: {load.connections}). Durations run from the "
         f"intended time of sending; the first {load.warm_up:g} s, with a "
@@ -147,8 +126,8 @@ def _subtitle(document: Document) -> str:
     )
 
 
-def _tiles(document: Document, numbers: dict[str, Any]) -> list[tuple[str, str]]:
-    outcome = document.last
+def _tiles(report: Report, numbers: dict[str, Any]) -> list[tuple[str, str]]:
+    outcome = report.last
     results = outcome.results
     p50, p99, p999 = results.total().percentiles(50, 99, 99.9)
     hit_rate = results.hit_rate()
@@ -160,13 +139,13 @@ def _tiles(document: Document, numbers: dict[str, Any]) -> list[tuple[str, str]]
         (milliseconds(p99), "P99"),
         (milliseconds(p999), "P99.9"),
         (f"{results.success:.2%}", f"of {results.total().count:,} succeeded"),
-        ("not told" if hit_rate is None else f"{hit_rate:.1%}", "of the queries from the cache"),
+        ("unknown" if hit_rate is None else f"{hit_rate:.1%}", "of the queries were hits"),
     ]
     if outcome.batch_efficiency:
         tiles.append((f"{outcome.batch_efficiency:.1f}", "keys a batch of the loaders"))
-    if workers is not None and outcome.seen.memory[-1][1]:
+    if workers is not None and outcome.samples.memory[-1][1]:
         tiles.append((f"{workers:.2f}", "processors kept busy by the workers"))
-        each = list(document.unshared.values())
+        each = list(report.unshared.values())
         if each:
             tiles.append((f"{sum(each) / len(each) / MEGA:.0f} MB", "a worker's own memory"))
     tiles.append((f"{shown['generator_processor_share']:.2f}", "processors for the generator"))
@@ -177,21 +156,6 @@ def _tile(value: str, what: str) -> str:
     return f'<div class="tile"><b>{escape(value)}</b><span>{escape(what)}</span></div>'
 
 
-def table(header: list[str], rows: list[list[str]], classes: dict[tuple[int, int], str]) -> str:
-    """An HTML table; ``classes`` of cells by row and column."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td class="{classes.get((y, x), "")}">{escape(cell)}</td>'
-            for x, cell in enumerate(row)
-        )
-        + "</tr>"
-        for y, row in enumerate(rows)
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
 def _checks(checks: list[Check]) -> str:
     words = {True: ("met", "good"), False: ("missed", "bad"), None: ("not judged", "")}
     rows = [[check.name, check.wanted, check.measured, words[check.passed][0]] for check in checks]
@@ -200,10 +164,10 @@ def _checks(checks: list[Check]) -> str:
     return f"<section><h2>Verdict</h2>{table(header, rows, classes)}</section>"
 
 
-def _kinds(outcome: "Outcome") -> str:
+def _kinds(outcome: Outcome) -> str:
     results = outcome.results
-    rows = []
-    classes = {}
+    rows: list[list[str]] = []
+    classes: dict[tuple[int, int], str] = {}
     order = sorted(range(len(results.kinds)), key=lambda n: -results.total(n).count)
     for number in order:
         histogram = results.total(number)
@@ -228,7 +192,7 @@ def _kinds(outcome: "Outcome") -> str:
     return f"<section><h2>By request</h2>{table(header, rows, classes)}</section>"
 
 
-def _errors(outcome: "Outcome") -> str:
+def _errors(outcome: Outcome) -> str:
     rows = [
         [name, f"{count:,}", f"{count / max(1, sum(outcome.results.outcomes.values())):.3%}"]
         for name, count in outcome.results.outcomes.most_common()
@@ -237,7 +201,7 @@ def _errors(outcome: "Outcome") -> str:
     return f"<section><h2>Outcomes</h2>{body}</section>"
 
 
-def _loaders(outcome: "Outcome") -> str:
+def _loaders(outcome: Outcome) -> str:
     rows = [
         [loader, f"{loads:,}", f"{batches:,}", f"{loads / batches:.1f}"]
         for loader, loads, batches in sorted(outcome.loaders, key=lambda row: -row[1])

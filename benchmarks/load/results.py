@@ -1,4 +1,4 @@
-"""What a run measured: samples counted as they come in."""
+"""The results of a load: counts of samples."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from benchmarks.load.mix import Kind
 
 @dataclass(slots=True)
 class Second:
-    """Requests that were meant to be sent within one second."""
+    """The requests whose intended times lie within one second."""
 
     durations: Histogram = field(default_factory=Histogram)
     failures: int = 0
@@ -20,14 +20,14 @@ class Second:
 
 @dataclass(slots=True)
 class ProcessState:
-    """What is known of one process of the generator."""
+    """The state of one process of the generator."""
 
     waiting: int = 0
     processor: float = 0.0  # seconds
 
 
 class Results:
-    """The samples of all processes. Those before second ``warm_up`` only appear in ``seconds``."""
+    """The samples of all processes. Samples before second ``warm_up`` count in ``seconds`` only."""
 
     def __init__(self, kinds: tuple[Kind, ...], warm_up: int = 0) -> None:
         self.kinds = kinds
@@ -40,7 +40,7 @@ class Results:
         self.processes: dict[int, ProcessState] = {}
 
     def take(self, process: int, batch: Batch) -> None:
-        """Count a batch of one process."""
+        """Count the batch of one process."""
         self.processes[process] = ProcessState(batch.waiting, batch.processor)
         for value in batch.lateness:
             self.lateness.record(value)
@@ -67,7 +67,7 @@ class Results:
             self.failures[sample.kind] += failed
 
     def total(self, kind: int | None = None, cache: str | None = None) -> Histogram:
-        """All durations, or those of one kind, or of one outcome of the cache."""
+        """Return all durations, or those of one kind, or of one outcome of the cache."""
         return Histogram.of(
             histogram
             for (its_kind, its_cache), histogram in self.durations.items()
@@ -76,7 +76,7 @@ class Results:
 
     @property
     def waiting(self) -> int:
-        """Requests on their way or waiting for a connection, when last heard of."""
+        """Requests that wait for an answer or a connection, by the last batches."""
         return sum(state.waiting for state in self.processes.values())
 
     @property
@@ -86,17 +86,17 @@ class Results:
 
     @property
     def success(self) -> float:
-        """Share of the requests without any error."""
+        """The share of the requests without any error."""
         count = sum(self.outcomes.values())
         return self.outcomes["ok"] / count if count else 0.0
 
     def hit_rate(self, kind: int | None = None) -> float | None:
-        """Share of the queries answered from the cache; None when no answer said."""
+        """Return the share of hits among the queries; None if no answer had Cache-Status."""
         hits = self.total(kind, "hit").count
         asked = hits + self.total(kind, "miss").count
         return hits / asked if asked else None
 
     def rate(self) -> float:
-        """Requests a second that were answered without an error, after the warm-up."""
+        """Return the requests a second without an error, after the warm-up."""
         seconds = [number for number in self.seconds if number >= self.warm_up]
         return self.outcomes["ok"] / len(seconds) if seconds else 0.0

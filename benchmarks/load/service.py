@@ -1,4 +1,4 @@
-"""The service under load: one of our own, or one that is running; and what can be asked of it."""
+"""The service under load: started for the test, or already running; and the data in it."""
 
 import contextlib
 import http.client
@@ -25,36 +25,34 @@ from scripts.supervise import Failure, Supervisor
 
 LOCAL = ("127.0.0.1", "localhost")
 PAGE = 100  # rows
-MOST_USERS, MOST_NOTES = 1_000, 5_000  # ids that are asked for at most
+MOST_USERS, MOST_NOTES = 1_000, 5_000  # ids that requests ask for at most
 READY = 60.0  # seconds
-GRACE = 40.0  # seconds; more than gunicorn's own
+GRACE = 40.0  # seconds; more than gunicorn's graceful_timeout
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where it is, who may ask, and its worker processes (none when they are elsewhere)."""
+    """A service: its address, tokens of viewers, its workers if they run on this machine."""
 
     target: Target
     tokens: list[str]
     workers: list[int]
     description: str
-    database: str = ""  # its address, of a service of our own
+    database: str = ""  # the URL of its database, if the test started the service
 
     @property
     def base_url(self) -> str:
-        """Without the path."""
+        """The address without the path."""
         return f"http://{self.target.host}:{self.target.port}"
 
 
 def running(url: str, tokens: list[str], *, remote: bool) -> Service:
-    """A service that is there already. Raises Failure for an address that is not to be loaded."""
+    """Return the service at ``url``. Raises Failure for an address that must not be loaded."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http" or not parts.hostname:
         raise Failure(f"{url}: the address of a service looks like http://127.0.0.1:8080/graphql")
     if parts.hostname not in LOCAL and not remote:
-        raise Failure(
-            f"{url} is not this machine. A load test of a machine that is yours: --remote"
-        )
+        raise Failure(f"{url} is another machine. Add --remote if you may load it")
     path = parts.path if parts.path not in ("", "/") else "/graphql"
     target = Target(parts.hostname, parts.port or 80, path)
     return Service(target, tokens, listeners(target.host, target.port), target.url)
@@ -62,27 +60,27 @@ def running(url: str, tokens: list[str], *, remote: bool) -> Service:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A database of a benchmark's own, on the server of DATABASE_URL."""
+    """The database of a benchmark, on the server of DATABASE_URL."""
 
     url: str
     name: str
 
     def environment(self, env: Mapping[str, str]) -> dict[str, str]:
-        """``env`` with this database, a part of Redis of its own, and production's settings."""
+        """Return ``env`` with this database, a cache prefix for it, and production settings."""
         return dict(env) | {
             "DJANGO_SETTINGS_MODULE": "settings.production",
             "SECRET_KEY": secrets.token_urlsafe(48),
             "ALLOWED_HOSTS": ",".join(LOCAL),
             "DATABASE_URL": self.url,
             "PCF_CACHE_PREFIX": self.name,
-            "PCF_RATES_TRUSTED_PROXIES": "1",  # the generator stands for a proxy
+            "PCF_RATES_TRUSTED_PROXIES": "1",  # the generator plays a proxy
         }
 
     def prepare(
         self, supervisor: Supervisor, env: Mapping[str, str], folder: Path, *, tokens: int
     ) -> list[str]:
-        """Migrate and seed it; returns tokens of the first users. Raises Failure."""
-        supervisor.say("migrating and seeding a database of the benchmark's own")
+        """Migrate and seed the database; return tokens of the first users. Raises Failure."""
+        supervisor.say("migrating and seeding the benchmark's database")
         log, prepared = folder / "prepare.log", folder / "tokens"
         with log.open("wb") as output:
             argv = [sys.executable, "-m", "benchmarks.load.prepare", str(tokens), str(prepared)]
@@ -96,8 +94,8 @@ class Database:
 
 @contextlib.contextmanager
 def own_database() -> Iterator[Database]:
-    """A new database that is dropped at the end; whoever uses it has to have stopped by then."""
-    import psycopg  # noqa: PLC0415 - not needed for a service that is running
+    """Create a database and drop it at the end. Its users must have stopped by then."""
+    import psycopg  # noqa: PLC0415 - a running service needs no database
 
     given = os.environ.get("DATABASE_URL", "")
     name = f"pcf_load_{os.getpid()}"
@@ -114,7 +112,7 @@ def own_database() -> Iterator[Database]:
 def own(
     supervisor: Supervisor, tokens: int, extra: Mapping[str, str] | None = None
 ) -> Iterator[Service]:
-    """A service with production settings on a database of its own, gone afterwards.
+    """Start a service with production settings and a new database; remove both at the end.
 
     ``extra`` is added to its environment.
     """
@@ -131,7 +129,7 @@ def own(
 
 
 def _serve(supervisor: Supervisor, folder: Path, env: dict[str, str], tokens: list[str]) -> Service:
-    """Start gunicorn and wait until it is ready."""
+    """Start gunicorn and wait until the service is ready."""
     port = free_port()
     metrics = folder / "metrics"
     metrics.mkdir()
@@ -151,14 +149,15 @@ def _serve(supervisor: Supervisor, folder: Path, env: dict[str, str], tokens: li
         lambda: _is_ready(target), timeout=READY, what=f"{target.url} being ready"
     )
     description = (
-        f"its own, {env.get('WORKERS') or 2} workers with {env.get('THREADS') or 8} threads, "
-        f"production settings, Python {platform.python_version()}, {_version()}"
+        f"started for the test, {env.get('WORKERS') or 2} workers with "
+        f"{env.get('THREADS') or 8} threads, production settings, "
+        f"Python {platform.python_version()}, {_version()}"
     )
     return Service(target, tokens, listeners(target.host, port), description, env["DATABASE_URL"])
 
 
 def _version() -> str:
-    """The commit that is checked out; nothing outside a repository."""
+    """Return the commit that is checked out, as text for people."""
     with contextlib.suppress(OSError):
         argv = ["git", "describe", "--always", "--dirty"]
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -178,7 +177,7 @@ def _is_ready(target: Target) -> bool:
 
 
 def explore(service: Service) -> World:
-    """Find out over GraphQL what there is to ask for. Raises Failure when it does not answer."""
+    """Ask the service for the data that requests may use. Raises Failure without an answer."""
     target = service.target
     connection = http.client.HTTPConnection(target.host, target.port, timeout=30)
     try:
@@ -191,7 +190,7 @@ def explore(service: Service) -> World:
             if me and me["notes"]:
                 own_notes[token] = [note["id"] for note in me["notes"]]
     except (OSError, http.client.HTTPException, KeyError, ValueError) as error:
-        raise Failure(f"{target.url} cannot be asked what it has: {error!r}") from error
+        raise Failure(f"{target.url} cannot be asked for its data: {error!r}") from error
     finally:
         connection.close()
     if not users or not notes or not tags:

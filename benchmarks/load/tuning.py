@@ -1,9 +1,9 @@
-"""Measure again what the tuning section of docs/operations.md says, and write it there.
+"""Measure the tables in docs/performance.md and write them there.
 
-    python -m benchmarks.load.tuning [RPS [SECONDS [NAME...]]]      300 requests/s, 10 s a value
+    python -m benchmarks.load.tuning [RPS [SECONDS [NAME...]]]
 
-Each setting (or those named) is swept by itself, every other one at its default; all of it takes
-about 15 minutes.
+The defaults are 300 requests/s and 10 s a value. Each named setting, or every one, is swept while
+all others keep their defaults. All of them take about 15 minutes.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from benchmarks.load.sweep import sweep
 from scripts.project import ROOT
 from scripts.supervise import Failure, Say, Stop, Supervisor
 
-PAGE = ROOT / "docs" / "operations.md"
+PAGE = ROOT / "docs" / "performance.md"
 SWEEPS = {
     "WORKERS": ["1", "2", "3"],
     "THREADS": ["2", "4", "8", "16"],
@@ -31,15 +31,15 @@ WARM_UP = 10.0  # seconds
 
 
 def put(page: str, name: str, table: str) -> str:
-    """``page`` with ``table`` between the marks of ``name``. Raises Failure without marks."""
-    marks = re.compile(rf"(<!-- sweep {name} -->\n).*?(<!-- end of the sweep -->)", re.DOTALL)
-    if not marks.search(page):
-        raise Failure(f"{PAGE} has no marks for the sweep of {name}")
-    return marks.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", page, count=1)
+    """Return ``page`` with ``table`` between the markers of ``name``; Failure without markers."""
+    markers = re.compile(rf"(<!-- sweep {name} -->\n).*?(<!-- end of the sweep -->)", re.DOTALL)
+    if not markers.search(page):
+        raise Failure(f"{PAGE} has no markers for the sweep of {name}")
+    return markers.sub(lambda found: f"{found[1]}\n{table}\n\n{found[2]}", page, count=1)
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status: 0 done, 2 wrong arguments, 3 it could not be done."""
+    """Measure; return 0, 2 for wrong arguments, 3 after a failure."""
     try:
         given, names = arguments[:2], arguments[2:] or list(SWEEPS)
         rate, seconds = (float(text) for text in (*given, *("300", "10")[len(given) :]))
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
                 )
                 put(PAGE.read_text(), name, "")
                 table = sweep(options, mix, supervisor)
-                # read again: somebody may have written meanwhile
+                # read again, because the page may have changed meanwhile
                 PAGE.write_text(put(PAGE.read_text(), name, table))
                 supervisor.say(f"{name} is measured")
         except Stop as stop:

@@ -1,1 +1,1 @@
-"""PCF and what would be used instead of it, on the same data, in one run (make bench-peers)."""
+"""The comparison of PCF with its peers on the same data, in one run (make bench-peers)."""

@@ -3,9 +3,9 @@
     make bench-peers                     5 rounds, two workers each
     make bench-peers ROUNDS=9 WORKERS=1
 
-Everything runs on this machine, in turns: within a round every peer gets a slice of every case, so
-what else the machine does hits all of them. Before anything is measured, every peer has to
-give the same data for the same queries.
+Everything runs on one machine. Within a round every peer gets a slice of every case, so that other
+work of the machine affects all of them. Before the first round, every peer has to give the same
+data for the same queries.
 """
 
 import json
@@ -28,11 +28,13 @@ from scripts.supervise import Failure, Say, Stop, Supervisor
 
 SLICE = 0.6  # seconds of each of the two measures
 
-Figures = dict[tuple[str, str], list[tuple[float, float]]]  # (peer, case) -> (seconds, a second)
+Figures = dict[
+    tuple[str, str], list[tuple[float, float]]
+]  # (peer, case) -> (seconds, answers a second)
 
 
 def plain(value: Any) -> Any:
-    """An answer with all ids as texts: some peers have numbers."""
+    """Return an answer with all ids as texts, because the ids of some peers are numbers."""
     if isinstance(value, dict):
         return {
             key: str(inner) if key == "id" else plain(inner) for key, inner in sorted(value.items())
@@ -47,7 +49,7 @@ def compare(running: Running) -> None:
         wanted = None
         for peer, port in running.ports.items():
             if peer.kind == "wsgi" and question not in CHECKED[:11]:
-                continue  # the limits know two queries
+                continue  # the WSGI applications answer two queries only
             with connect(port) as sock:
                 found = plain(
                     json.loads(ask(sock, question.encode(no_store=True, integers=peer.integers)))
@@ -64,7 +66,7 @@ def compare(running: Running) -> None:
 
 
 def encoded(case: Case, peer: Peer) -> Iterator[bytes]:
-    """The requests of a case."""
+    """Yield the requests of a case as bytes."""
     return (
         question.encode(no_store=not case.cached, integers=peer.integers)
         for question in case.asks()
@@ -72,7 +74,10 @@ def encoded(case: Case, peer: Peer) -> Iterator[bytes]:
 
 
 def measure(running: Running, rounds: int, say: Say, supervisor: Supervisor) -> Figures:
-    """Every peer and case in every round; one round before them is not counted."""
+    """Measure every peer and case in every round. A short first round warms up.
+
+    Raises Failure when a figure is not above 0.
+    """
     figures: Figures = defaultdict(list)
     for number in range(rounds + 1):
         for case in CASES:
@@ -85,6 +90,8 @@ def measure(running: Running, rounds: int, say: Say, supervisor: Supervisor) -> 
                     one_by_one(port, encoded(case, peer), seconds),
                     side_by_side(port, encoded(case, peer), seconds),
                 )
+                if min(pair) <= 0:
+                    raise Failure(f"{peer.name}, {case.name}: no answers were measured: {pair}")
                 if number:
                     figures[peer.name, case.name].append(pair)
         say(f"round {number} of {rounds}" if number else "warmed up")
@@ -92,21 +99,24 @@ def measure(running: Running, rounds: int, say: Say, supervisor: Supervisor) -> 
 
 
 def cell(figures: Figures, peer: Peer, case: Case) -> str:
-    """Median duration, its ratio to PCF's, and answers a second."""
+    """Return the median duration, its ratio to PCF's, and the answers a second.
+
+    Raises Failure when PCF was not measured.
+    """
     mine = figures.get((peer.name, case.name))
-    base = figures[PEERS[0].name, case.name]
+    base = _of_pcf(figures, case.name)
     if not mine:
         return "-"
     duration = statistics.median(seconds for seconds, _ in mine) * 1000
     rate = statistics.median(rate for _, rate in mine)
-    # within each round, since the machine was the same for both there
+    # the ratio within each round, because the state of the machine differs between rounds
     ratio = statistics.median(a[0] / b[0] for a, b in zip(mine, base, strict=True))
     times = "" if peer == PEERS[0] else f" ({ratio:.2f}x)"
     return f"{duration:.2f} ms{times}, {rate:,.0f}/s"
 
 
 def table(figures: Figures, running: Running, programs: Programs) -> str:
-    """The comparison as Markdown."""
+    """Return the comparison as Markdown."""
     peers = list(running.ports)
     lines = [
         "| | " + " | ".join(case.name for case in CASES) + " |",
@@ -120,7 +130,7 @@ def table(figures: Figures, running: Running, programs: Programs) -> str:
 
 
 def notes(running: Running, rounds: int) -> str:
-    """How it was measured."""
+    """Return the conditions of the comparison."""
     return (
         f"Median of {rounds} rounds: one request after another (ms, and how many times PCF's), and "
         f"answers a second over {CONNECTIONS} connections. {running.workers} processes each "
@@ -130,11 +140,14 @@ def notes(running: Running, rounds: int) -> str:
 
 
 def goals(figures: Figures) -> list[str]:
-    """What was wanted of the seed's query, and what it is."""
+    """Return a line for each goal of the nested query: the ratio of durations and the goal.
+
+    Raises Failure when PCF was not measured.
+    """
 
     def ratio(name: str) -> float | None:
         peer = next(peer for peer in PEERS if peer.name.startswith(name))
-        mine = figures[PEERS[0].name, "graph, uncached"]
+        mine = _of_pcf(figures, "graph, uncached")
         theirs = figures.get((peer.name, "graph, uncached"))
         if not theirs:
             return None
@@ -154,8 +167,16 @@ def goals(figures: Figures) -> list[str]:
     return lines
 
 
+def _of_pcf(figures: Figures, case: str) -> list[tuple[float, float]]:
+    """Return PCF's figures of a case. Raises Failure when there are none, or one is 0."""
+    found = figures.get((PEERS[0].name, case), [])
+    if not found or min(min(pair) for pair in found) <= 0:
+        raise Failure(f"{PEERS[0].name}, {case}: no answers were measured: {found}")
+    return found
+
+
 def run(supervisor: Supervisor, rounds: int) -> None:
-    """Install, start, check, measure, print."""
+    """Install and start the peers, compare their answers, measure them, print the table."""
     programs = Programs(supervisor)
     programs.install()
     with tempfile.TemporaryDirectory(prefix="pcf-peers-") as folder, own_database() as database:
@@ -179,10 +200,10 @@ def run(supervisor: Supervisor, rounds: int) -> None:
 
 
 def main() -> int:
-    """The exit status: 0 when it could be measured."""
+    """Run the comparison; return 0 after a complete one."""
     text = os.environ.get("ROUNDS") or "5"
     if not text.isdigit() or not 0 < int(text) <= 100:
-        print(f"ROUNDS is {text!r}; it has to be a number from 1 to 100", file=sys.stderr)
+        print(f"ROUNDS is {text!r}; it must be a number from 1 to 100", file=sys.stderr)
         return 2
     with Supervisor(Say(sys.stderr, "[peers] ")) as supervisor:
         try:

@@ -1,4 +1,4 @@
-"""What is asked, and of whom."""
+"""The queries and the cases of the comparison."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,10 +7,10 @@ from random import Random
 
 SMALL = "query Note($id: ID!) { note(id: $id) { id title author { name } } }"
 NESTED = "{ id name notes { id title author { name } tags { name } } }"
-GRAPH = f"query Graph {{ users(first: 100) {NESTED} }}"  # the README's
+GRAPH = f"query Graph {{ users(first: 100) {NESTED} }}"  # the query of the README
 LIST = "query Users($first: Int! = 20) { users(first: $first) { id name } }"
 PART = f"query Part($first: Int! = 10) {{ users(first: $first) {NESTED} }}"
-NOTES = 2_000  # ids that are asked for
+NOTES = 2_000  # notes that requests ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Ask:
     variables: dict[str, object]
 
     def encode(self, *, no_store: bool = False, integers: bool = False) -> bytes:
-        """The bytes of it; with ``integers`` for a peer whose ids are such."""
+        """Return the HTTP request as bytes. ``integers`` is for peers whose ids are integers."""
         content: dict[str, object] = {"query": self.query}
         if self.variables:
             content["variables"] = self.variables
@@ -39,7 +39,7 @@ class Ask:
 
 
 def small() -> Iterator[Ask]:
-    """One note after another."""
+    """Yield requests for one note after another."""
     number = 0
     while True:
         number = number % NOTES + 1
@@ -47,19 +47,19 @@ def small() -> Iterator[Ask]:
 
 
 def one_note() -> Iterator[Ask]:
-    """The same note again and again."""
+    """Yield requests for the same note."""
     while True:
         yield Ask(SMALL, {"id": "1"})
 
 
 def graph() -> Iterator[Ask]:
-    """100 users with everything."""
+    """Yield requests for 100 users with their notes, authors and tags."""
     while True:
         yield Ask(GRAPH, {})
 
 
 def mixed() -> Iterator[Ask]:
-    """Seven of ten are a note (popular ones more often), two a list, one a nested list."""
+    """Yield a mix: 70 % notes, popular ones more often, 20 % lists, 10 % nested lists."""
     random = Random(1)
     weights = [1 / rank for rank in range(1, NOTES + 1)]
     notes = random.sample(range(1, NOTES + 1), NOTES)
@@ -80,7 +80,7 @@ class Case:
 
     name: str
     asks: Callable[[], Iterator[Ask]]
-    cached: bool  # whether caches may be used
+    cached: bool  # whether caches may answer
 
 
 CASES = (

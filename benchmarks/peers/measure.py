@@ -1,4 +1,4 @@
-"""How long one answer takes, and how many a second there are, in closed loops."""
+"""Measure durations and answers a second in closed loops."""
 
 import select
 import socket
@@ -7,25 +7,25 @@ from collections import deque
 from collections.abc import Iterator
 from time import monotonic, perf_counter
 
-LATEST = 30.0  # seconds for an answer
+TIMEOUT = 30.0  # seconds for an answer
 CONNECTIONS = 16
-FEWEST = 3  # answers of a slice, however long they take
-HURRY = 0.15  # seconds of a warm-up
+MIN_ANSWERS = 3  # answers of a slice at least
+WARM_UP = 0.15  # seconds
 
 
 class PeerError(Exception):
-    """A peer did not answer as it should."""
+    """A peer gave no answer, or not the expected one."""
 
 
 def connect(port: int) -> socket.socket:
-    """A connection to a peer."""
-    sock = socket.create_connection(("127.0.0.1", port), timeout=LATEST)
+    """Open a connection to a peer."""
+    sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
 def missing(data: bytes) -> int | None:
-    """Bytes of the body that are still to come; None while the head is incomplete."""
+    """Return the number of missing bytes of the body; None while the head is incomplete."""
     end = data.find(b"\r\n\r\n")
     if end < 0:
         return None
@@ -55,12 +55,12 @@ def ask(sock: socket.socket, request: bytes) -> bytes:
 
 
 def one_by_one(port: int, requests: Iterator[bytes], seconds: float) -> float:
-    """The median in seconds of requests sent one after another."""
+    """Send requests one after another; return the median duration in seconds."""
     durations: list[float] = []
     with connect(port) as sock:
         _warm_up(sock, requests)
         deadline = monotonic() + seconds
-        while len(durations) < FEWEST or monotonic() < deadline:
+        while len(durations) < MIN_ANSWERS or monotonic() < deadline:
             request = next(requests)
             started = perf_counter()
             ask(sock, request)
@@ -69,14 +69,14 @@ def one_by_one(port: int, requests: Iterator[bytes], seconds: float) -> float:
 
 
 def _warm_up(sock: socket.socket, requests: Iterator[bytes]) -> None:
-    deadline = monotonic() + HURRY
+    deadline = monotonic() + WARM_UP
     ask(sock, next(requests))
     while monotonic() < deadline:
         ask(sock, next(requests))
 
 
 def side_by_side(port: int, requests: Iterator[bytes], seconds: float) -> float:
-    """Answers a second over CONNECTIONS connections that always have a request on its way."""
+    """Keep one request on each of CONNECTIONS connections; return the answers a second."""
     socks = {sock.fileno(): sock for sock in (connect(port) for _ in range(CONNECTIONS))}
     epoll = select.epoll()
     left: dict[int, int | None] = {}
@@ -101,14 +101,18 @@ def _count(
     requests: Iterator[bytes],
     seconds: float,
 ) -> float:
+    """Count answers for ``seconds`` and return the answers a second.
+
+    ``left`` has the missing bytes and ``begun`` the bytes of an incomplete head by descriptor.
+    """
     ends: deque[float] = deque()
     started = monotonic()
     deadline = started + seconds
     busy = len(socks)
     while busy:
-        events = epoll.poll(LATEST)
+        events = epoll.poll(TIMEOUT)
         if not events:
-            raise PeerError(f"no answer within {LATEST:g} s")
+            raise PeerError(f"no answer within {TIMEOUT:g} s")
         for fd, _ in events:
             data = socks[fd].recv(1 << 18)
             if not data:
@@ -125,7 +129,7 @@ def _count(
                 continue
             now = monotonic()
             ends.append(now)
-            if now < deadline or len(ends) < FEWEST:
+            if now < deadline or len(ends) < MIN_ANSWERS:
                 socks[fd].sendall(next(requests))
                 left[fd], begun[fd] = None, b""
             else:

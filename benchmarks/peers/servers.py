@@ -1,11 +1,10 @@
-"""The peers: how each is installed, started and told apart."""
+"""The peers: their installation and their servers."""
 
 import json
 import os
 import secrets
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,12 +13,13 @@ from pathlib import Path
 
 from benchmarks.peers.cases import SMALL, Ask
 from benchmarks.peers.measure import PeerError, ask, connect
+from scripts.environment import base_python
 from scripts.project import ROOT
 from scripts.services import free_port
 from scripts.supervise import Failure, Supervisor, tail
 
 HERE = Path(__file__).resolve().parent
-HOME = ROOT / ".pcf" / "peers"  # what is installed; made again when its requirements change
+HOME = ROOT / ".pcf" / "peers"  # installed packages; a change of the requirements replaces them
 READY = 60.0  # seconds
 ALL = frozenset({"small, uncached", "graph, uncached", "small, hit", "graph, hit", "mixed"})
 CACHED = frozenset({"small, hit", "graph, hit", "mixed"})
@@ -34,7 +34,7 @@ class Peer:
     kind: str  # pcf, django, wsgi or node
     what: str  # the Django project's or WSGI application's name
     cases: frozenset[str]
-    package: str = ""  # whose version is told
+    package: str = ""  # the package whose version the table shows
     integers: bool = False  # ids are integers
     cache: str = ""  # CACHE in its environment
 
@@ -71,7 +71,7 @@ PEERS = (
 
 
 class Programs:
-    """Where the peers' Python and Node packages are."""
+    """The Python and Node packages of the peers."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -80,13 +80,15 @@ class Programs:
         self.has_node = bool(shutil.which("node") and shutil.which("npm"))
 
     def install(self) -> None:
-        """Install what is missing or out of date. Raises Failure."""
+        """Install packages that are missing or out of date. Raises Failure."""
         self._once("venv", HERE / "requirements.txt", self._install_python)
         if self.has_node:
             self._once("node", HERE / "node" / "package.json", self._install_node)
             shutil.copy(HERE / "node" / "server.js", self.node)
         else:
-            self._supervisor.say("node and npm are not here: the peers that need them are left out")
+            self._supervisor.say(
+                "node or npm is missing; the comparison leaves out the peers that need them"
+            )
 
     def _once(self, name: str, requirements: Path, install: Callable[[Path], None]) -> None:
         wanted = sha256(requirements.read_bytes()).hexdigest()
@@ -107,7 +109,7 @@ class Programs:
                 raise Failure(f"installing the peers failed; the end of {log}:\n{tail(log)}")
 
     def _install_python(self, requirements: Path) -> None:
-        self._call(getattr(sys, "_base_executable", sys.executable), "-m", "venv", HOME / "venv")
+        self._call(base_python(), "-m", "venv", HOME / "venv")
         self._call(
             self.python, "-m", "pip", "install", "--quiet", "--require-hashes",
             "--disable-pip-version-check", "--no-input", "-r", requirements,
@@ -121,7 +123,7 @@ class Programs:
         )  # fmt: skip
 
     def version(self, peer: Peer) -> str:
-        """The version of a peer's package, an empty text for what has none."""
+        """Return the version of a peer's package; an empty text for a peer without a package."""
         if not peer.package:
             return ""
         if peer.kind == "node":
@@ -134,7 +136,7 @@ class Programs:
 
 
 class Running:
-    """The peers that run, all at once; each answers only when it is asked."""
+    """The running peers. All run at the same time; idle ones take no processor time."""
 
     def __init__(self, supervisor: Supervisor, programs: Programs, env: Mapping[str, str]) -> None:
         self._supervisor = supervisor
@@ -147,7 +149,7 @@ class Running:
             "HOST": "127.0.0.1",
             "WORKERS": env.get("WORKERS") or "2",
             "NODE_ENV": "production",
-            # all requests come from one client, which none of the peers would stop
+            # all requests come from one client, and the peers have no such limits
             "PCF_RATES_ENABLED": "false",
             "PCF_REQUESTS_MAX_CONCURRENT": "0",
         }
@@ -192,7 +194,7 @@ def _answers(port: int, peer: Peer) -> bool:
 
 
 def node_version() -> str:
-    """The version of Node, an empty text without it."""
+    """Return the version of Node; an empty text without Node."""
     try:
         done = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False)
     except OSError:

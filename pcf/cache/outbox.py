@@ -1,118 +1,193 @@
-"""The outbox in PostgreSQL: what transactions touched and Redis does not know yet.
+"""The outbox: a table in PostgreSQL with the writes that Redis lacks.
 
-Triggers write it (``pcf.cache.touches``). Before a COMMIT the transaction's own rows are taken out
-and marked in Redis; a row that others can see is therefore a committed write that Redis was not
-told of: it failed, or the writer was not this engine (psql). Whoever sees such rows delivers them.
+Triggers write a row for each statement (``pcf.cache.triggers``). Before a COMMIT the engine takes
+the transaction's own rows and blocks their names in Redis. So a row that other transactions can see
+is a committed write that Redis lacks: Redis failed, or the writer was not this engine (psql).
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
-from django.db import connections
+from pcf.cache.triggers import LARGE_WRITE, OUTBOX
+from pcf.database.connection import SERVER_START
 
-from pcf.cache.touches import LARGE_WRITE, OUTBOX, Trigger, triggers
+IN_PROGRESS = "in progress"  # the status of a transaction that may still commit
 
-_TAKE = "SELECT * FROM pcf_take_touches()"
-PUT = f"INSERT INTO {OUTBOX} (names) VALUES (%s) RETURNING id"  # noqa: S608 (a constant)
-_HOLDS = f"SELECT EXISTS (SELECT FROM {OUTBOX} WHERE id = %s)"  # noqa: S608
-_SEEN = f"SELECT id, names FROM {OUTBOX} ORDER BY id LIMIT {LARGE_WRITE + 1}"  # noqa: S608
-_FORGET = f"DELETE FROM {OUTBOX} WHERE id = ANY(%s)"  # noqa: S608
-# many rows become one that names kinds, so that the outbox stays small however long Redis is away
-_SHRINK = f"""
-WITH gone AS (DELETE FROM {OUTBOX} RETURNING names)
-INSERT INTO {OUTBOX} (names)
+# The schema of the outbox: the one that the session's search_path finds, else the only one that has
+# an outbox. A temporary table never hides a function.
+_FIND = """
+SELECT quote_ident(n.nspname) FROM pg_catalog.pg_proc p
+JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE p.proname = 'pcf_take_touches' AND p.pronargs = 0
+ORDER BY pg_catalog.pg_function_is_visible(p.oid) DESC, p.oid LIMIT 1
+"""
+# Many rows become one that names kinds: the outbox stays small, however long Redis is away.
+_SHRINK = """
+WITH gone AS (DELETE FROM {table} RETURNING names)
+INSERT INTO {table} (names)
 SELECT array_agg(DISTINCT rtrim(split_part(name, ':', 1), '!') || '!')
 FROM gone, unnest(gone.names) AS name HAVING count(*) > 0
-"""  # noqa: S608
-# of the tables that exist, the comment of the function that all four triggers call
-_INSTALLED = """
-SELECT wanted.table_name, (
-    SELECT CASE WHEN count(*) = 4 THEN min(obj_description(p.oid, 'pg_proc')) END
-    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-    WHERE t.tgrelid = to_regclass(quote_ident(wanted.table_name)) AND p.proname = wanted.function
-)
-FROM unnest(%s::text[], %s::text[]) AS wanted (table_name, function)
-WHERE to_regclass(quote_ident(wanted.table_name)) IS NOT NULL
-  AND to_regclass('pcf_touch') IS NOT NULL
+"""
+_STATUSES = """
+SELECT t, CASE WHEN t::xid8 > pg_current_xact_id() THEN 'of another time'
+          ELSE COALESCE(pg_xact_status(t::xid8), 'old') END
+FROM unnest(%s::text[]) AS t
+"""
+
+# A transaction holds the lock on its own id until others see how it has ended. A snapshot would not
+# do: it lacks the transactions in progress with the latest ids.
+_WRITERS = """
+SELECT l.transactionid::pg_catalog.text
+FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+  AND a.datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid()
+"""
+# The functions that read the outbox run with the rights of its owner. Deferred constraints are
+# checked with the rights and the search_path of the writer, so pcf_take_touches runs with these.
+_FUNCTIONS = """
+CREATE OR REPLACE FUNCTION {schema}.pcf_has_touches() RETURNS boolean LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM {schema}.pcf_touch t WHERE t.transaction = pg_current_xact_id()
+    );
+END $body$;
+
+CREATE OR REPLACE FUNCTION {schema}.pcf_delete_touches(OUT transaction text, OUT names text[])
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+    WITH taken AS (
+        DELETE FROM {schema}.pcf_touch t WHERE t.transaction = pg_current_xact_id()
+        RETURNING t.names
+    )
+    SELECT array_agg(DISTINCT name) INTO names FROM taken, unnest(taken.names) AS name;
+    transaction := pg_current_xact_id()::text;
+END $body$;
+
+CREATE OR REPLACE FUNCTION
+    {schema}.pcf_take_touches(OUT transaction text, OUT names text[])
+RETURNS SETOF record LANGUAGE plpgsql AS $body$
+BEGIN
+    IF pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN
+        RETURN;
+    END IF;
+    IF {schema}.pcf_has_touches() THEN
+        SET CONSTRAINTS ALL IMMEDIATE;
+        RETURN QUERY SELECT taken.transaction, taken.names
+        FROM {schema}.pcf_delete_touches() AS taken;
+    END IF;
+END $body$;
+"""
+_COMMENT = """
+SELECT obj_description(p.oid, 'pg_proc') FROM pg_catalog.pg_proc p
+WHERE p.oid = pg_catalog.to_regprocedure(%s)
+"""
+_OWNER = """
+SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner))
+FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass(%s)
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What a transaction touched: names as triggers write them, and the transaction's number."""
+class TouchedNames:
+    """The names that a transaction touched, as triggers write them, and the transaction's id."""
 
     transaction: str
     names: list[str]
 
 
-def take(connection: Any) -> Taken | None:
-    """Take what the current transaction touched out of the outbox; None when that is nothing.
+class Outbox:
+    """The outbox of one database.
 
-    Goes past Django's cursor, so it is neither counted nor logged. ``connection`` is psycopg's.
+    ``connection`` is psycopg's, so Django neither counts nor logs these statements. Their names
+    are qualified: neither a search_path nor a temporary table changes what they mean.
     """
-    row = connection.execute(_TAKE).fetchone()
-    return None if row is None else Taken(str(row[0]), row[1])
+
+    def __init__(self, schema: str) -> None:
+        """``schema`` is the quoted schema of the table."""
+        self.table = table = f"{schema}.{OUTBOX}"
+        quoted = table.replace("%", "%%")  # for the statements that have parameters
+        self._take = f"SELECT * FROM {schema}.pcf_take_touches()"  # noqa: S608
+        self.put_sql = f"INSERT INTO {quoted} (names) VALUES (%s) RETURNING id"  # noqa: S608
+        self._contains = f"SELECT EXISTS (SELECT FROM {quoted} WHERE id = %s)"  # noqa: S608
+        self._read = f"SELECT id, names FROM {table} ORDER BY id LIMIT {LARGE_WRITE + 1}"  # noqa: S608
+        self._remove = f"DELETE FROM {quoted} WHERE id = ANY(%s)"  # noqa: S608
+        self._shrink = _SHRINK.format(table=table)
+
+    def take(self, connection: Any) -> TouchedNames | None:
+        """Take the current transaction's rows out of the outbox; return None if there are none."""
+        row = connection.execute(self._take).fetchone()
+        return None if row is None else TouchedNames(str(row[0]), row[1])
+
+    def put(self, connection: Any, names: Sequence[str]) -> int:
+        """Write ``names`` into the outbox in the current transaction; return the row's id."""
+        return int(connection.execute(self.put_sql, [list(names)]).fetchone()[0])
+
+    def contains(self, connection: Any, row: int) -> bool:
+        """Return whether the outbox has the row with this id."""
+        return bool(connection.execute(self._contains, [row]).fetchone()[0])
+
+    def read(self, connection: Any) -> tuple[list[int], list[str]]:
+        """Return ids and names of the committed rows, after shrinking a large outbox."""
+        rows = connection.execute(self._read).fetchall()
+        if len(rows) > LARGE_WRITE:
+            connection.execute(self._shrink)
+            rows = connection.execute(self._read).fetchall()
+        return [row[0] for row in rows], list({name for row in rows for name in row[1]})
+
+    def remove(self, connection: Any, ids: Iterable[int]) -> None:
+        """Remove rows that were delivered."""
+        connection.execute(self._remove, [list(ids)])
 
 
-def put(connection: Any, names: Sequence[str]) -> int:
-    """Write ``names`` into the outbox, in the current transaction of psycopg's ``connection``.
+def find(connection: Any) -> Outbox | None:
+    """Return the outbox that migrations have made; None where there is none."""
+    row = connection.execute(_FIND).fetchone()
+    return None if row is None else Outbox(row[0])
 
-    Returns the row's id.
+
+def owner_of(cursor: Any, found: Outbox) -> str:
+    """Return the quoted role that the table belongs to."""
+    cursor.execute(_OWNER, [found.table])
+    return str(cursor.fetchone()[0])
+
+
+def install_functions(cursor: Any) -> None:
+    """Install the functions that take rows out of the outbox, unless they are up to date.
+
+    Their names are qualified, so they are of another version when the schema was renamed.
     """
-    return int(connection.execute(PUT, [list(names)]).fetchone()[0])
-
-
-def holds(connection: Any, row: int) -> bool:
-    """Whether ``row`` is in the outbox."""
-    return bool(connection.execute(_HOLDS, [row]).fetchone()[0])
-
-
-def seen(connection: Any) -> tuple[list[int], list[str]]:
-    """Ids and names of what others have committed into the outbox; shrinks one that is large."""
-    rows = connection.execute(_SEEN).fetchall()
-    if len(rows) > LARGE_WRITE:
-        connection.execute(_SHRINK)
-        rows = connection.execute(_SEEN).fetchall()
-    return [row[0] for row in rows], list({name for row in rows for name in row[1]})
-
-
-def forget(connection: Any, ids: Iterable[int]) -> None:
-    """Remove rows that were delivered."""
-    connection.execute(_FORGET, [list(ids)])
+    cursor.execute(_FIND)
+    (schema,) = cursor.fetchone()
+    sql = _FUNCTIONS.format(schema=schema)
+    comment = f"pcf {sha256(sql.encode()).hexdigest()[:32]}"
+    cursor.execute(_COMMENT, [f"{schema}.pcf_take_touches()"])
+    if cursor.fetchone() == (comment,):
+        return
+    owner = owner_of(cursor, Outbox(schema))
+    cursor.execute(
+        f"{sql} COMMENT ON FUNCTION {schema}.pcf_take_touches() IS '{comment}';"
+        f"ALTER FUNCTION {schema}.pcf_has_touches() OWNER TO {owner};"
+        f"ALTER FUNCTION {schema}.pcf_delete_touches() OWNER TO {owner};"
+    )
 
 
 def statuses(connection: Any, transactions: Sequence[str]) -> dict[str, str]:
-    """Whether each transaction is ``in progress``; anything else means that it is over, also that
-    the server, restored from a backup, does not know it.
+    """Return the status of each transaction: IN_PROGRESS, or anything else when it is over.
+
+    A transaction that the server does not know is over as well: the server was restored from a
+    backup.
     """
-    rows = connection.execute(
-        "SELECT t, CASE WHEN t::xid8 > pg_current_xact_id() THEN 'of another time' "
-        "ELSE COALESCE(pg_xact_status(t::xid8), 'old') END FROM unnest(%s::text[]) AS t",
-        [list(transactions)],
-    ).fetchall()
-    return dict(rows)
+    return dict(connection.execute(_STATUSES, [list(transactions)]).fetchall())
 
 
-def install(using: str, app: str | None = None) -> list[str]:
-    """Install the triggers (of ``app``) that are missing or out of date; returns their tables."""
-    with connections[using].cursor() as cursor:
-        stale = [trigger for trigger in stale_triggers(cursor) if app in {None, trigger.app}]
-        for trigger in stale:
-            cursor.execute(trigger.sql)
-            cursor.execute(f"COMMENT ON FUNCTION \"{trigger.function}\" IS '{trigger.fingerprint}'")
-    return [trigger.table for trigger in stale]
+def writers(connection: Any) -> set[str]:
+    """Return the ids of the other transactions in progress that may have written."""
+    return {row[0] for row in connection.execute(_WRITERS).fetchall()}
 
 
-def stale_triggers(cursor: Any) -> list[Trigger]:
-    """The triggers of existing tables that are missing or not as they are declared now."""
-    wanted = list(triggers())
-    cursor.execute(_INSTALLED, [[it.table for it in wanted], [it.function for it in wanted]])
-    found = dict(cursor.fetchall())
-    return [it for it in wanted if found.get(it.table, it.fingerprint) != it.fingerprint]
-
-
-def exists(connection: Any) -> bool:
-    """Whether the outbox is there: migrations may not have made it yet."""
-    row = connection.execute("SELECT to_regprocedure('pcf_take_touches()')").fetchone()
-    return row is not None and row[0] is not None
+def server_start(connection: Any) -> str:
+    """Return a text that names the last start of the server; the recovery from a crash is one."""
+    return str(connection.execute(SERVER_START).fetchone()[0])

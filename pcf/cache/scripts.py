@@ -1,350 +1,328 @@
-"""The Lua scripts that Redis runs: each is one round trip and atomic.
+"""The Lua scripts that the response cache runs in Redis.
 
-Keys, all under one prefix ``P``:
+The text of a script stands in ``lua/<name>.lua``. Functions that scripts share stand in
+``lua/shared``. Each script has a class of arguments here; their order is that of the script's
+``unpack(ARGV)``. KEYS[1] is always the ``run_id`` of the server (``pcf.cache.redis_client``): what
+an earlier run of the server has stored may lack the writes since, so no script believes it.
 
-    P:seq           the clock of writes; also advances with the server's time, so that a server
-                    that lost its data never repeats a number
-    P:g:<dep>       the generation of a dependency: the clock when it was last written
-    P:d:<dep>       sorted set of the entries that depend on it, by the time they expire
-    P:e:<...>       an entry, a hash: a response (b body, z the same in gzip, e tag, m max age and
-                    stale time in s, s stale time in ms), or the credentials behind a token (b)
-    P:f:<...>       the flight that is making an entry now: its id
-    P:n:<id>        how often somebody began to wait for this flight
-    P:l:<id>        where they wait: a list that gets one element when the flight has landed
-    P:s:<hour>      hits and misses of an hour, for people
-    P:m:<dep>       the transactions that are being committed and touch a dependency; while there
-                    is one, its generation is later than any clock, so nothing is stored
-    P:t:<transaction>   what a transaction has marked
-    P:r:<client>    what a client may still spend (pcf.cache.tolls)
-    P:marked        the transactions with marks, by the time of their marks
+Keys in Redis, all of them with a time to live, behind the prefix ``P``:
 
-A dependency is ``kind:key``. ``kind:*`` stands for "some key of this kind" (an entry with too
-many dependencies names kinds only), ``kind!`` for "every key of this kind" (a write too large to
-name keys), ``!`` for everything. Every key has a time to live. The keys are computed from the
-prefix inside the scripts, which Redis Cluster does not allow: use one Redis, or one with replicas.
-
-KEYS[1] is no key: it is the run of the server that the client is connected to. Entries carry the
-run that they were stored in (r) and are found in no other: what a server brings back from a file,
-or from the server that it was a replica of, may be older than a write.
+==================  ===========================================================================
+``P:seq``           the clock: microseconds since 1970, later after each write
+``P:epoch``         the run_id of the server in whose epoch responses are stored
+``P:o:<nonce>``     a process that is about to begin an epoch: run_id of the server
+``P:db:<alias>``    the start of the PostgreSQL server whose data is cached
+``P:g:<name>``      the generation of a dependency: the clock of its last write
+``P:g:!``           the clock of the last flush of everything
+``P:d:<name>``      the dependents: names of entries that depend on it, by the time they expire
+``P:e:<name>``      an entry: ``m`` max-age and stale seconds, ``e`` tag, ``b`` body, ``z`` body in
+                    gzip, ``s`` stale milliseconds, ``r`` run_id of the server that stored it
+``P:e:token:<d>``   the credentials behind the token with the digest ``d``: ``b`` and ``r``
+``P:f:<name>``      the flight for an entry that is being computed: its id
+``P:n:<id>``        the number of requests that wait for a flight
+``P:l:<id>``        the outcome of a flight, for the requests that wait
+``P:m:<name>``      the transactions that block a dependency
+``P:t:<t>``         the names that the transaction ``t`` blocks
+``P:marked``        transactions that block names, by the time they began to
+``P:s:<hour>``      hits and misses of an hour
+``P:p``             digests of persisted documents, by the time of their last use
+``P:p:<sha256>``    the text of a persisted document
+``P:p#``            the bytes of all persisted documents
+``P:p#:<client>``   the token bucket of the bytes that a client may still persist
+``P:r:<client>``    the token bucket of a client
+``P:b:<client>``    the token bucket of the bytes that a client may still store
+``P:w:floor``       the WAL position below which positions of writes are unknown
+``P:w:log``         WAL positions of writes, by clock
+``P:w:v:<viewer>``  the WAL position of a viewer's last write
+==================  ===========================================================================
 """
 
-from pcf.cache.tolls import TAKE
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Generic, NamedTuple, TypeVar
 
-# -> clock, run, credentials or false, and for a hit: ms left, meta, tag, coding, body or false when
-#    the client has it; for a miss with a flight: false, its id (the caller's own: it leads) or ""
-#    where the points are missing, and once they were asked for: seconds to wait, 0 for paid
-# ARGV: prefix, token digest or "", viewer when there is no token, "" or the name under which all
-#       viewers share, digest of the request or "", seconds that the clock is kept, coding that
-#       the client accepts or "", tag that it has or "", id for a flight or "", ms that it lasts,
-#       hits and misses to be counted, points that who leads has to pay (0: none), the bucket of who
-#       is nobody, its size and points a second, size and points a second of a viewer's bucket
-LOOKUP = (
-    f"""{TAKE}"""
+A = TypeVar("A", bound=tuple[Any, ...])
+
+POSITIONS_KEPT = 10_000  # writes in P:w:log
+EPOCH_TTL = 30 * 86_400  # seconds; the outbox relay prolongs it
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Script(Generic[A]):
+    """A Lua script with its arguments' class; ``sha`` is the name that Redis knows it by."""
+
+    name: str
+    text: str
+    sha: str
+    arguments: type[A]
+
+
+def _script(name: str, arguments: type[A], shared: Sequence[str] = ()) -> Script[A]:
+    folder = files(__package__) / "lua"
+    parts = [*(folder / "shared" / f"{part}.lua" for part in shared), folder / f"{name}.lua"]
+    text = "\n".join(part.read_text(encoding="utf-8") for part in parts)
+    return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest(), arguments)
+
+
+# --- entries
+
+
+class LookupArguments(NamedTuple):
+    """What to look up; texts are empty where the caller has none.
+
+    ``token`` is the digest of a token; without one the viewer is ``viewer``. ``shared`` is the name
+    under which all viewers share the response ``digest``. ``coding`` is one that the client
+    accepts, ``known_tag`` the tag that the client has. ``own_flight`` is the id of the flight that
+    a miss begins, ``lease_ms`` its lease in milliseconds. ``hits`` and ``misses`` are added to the
+    statistics. A request that leads a flight pays ``points`` (0 for none) from the bucket of its
+    viewer, or from ``address_name``; ``*_rate`` are points a second.
     """
-local prefix, token, viewer, shared, digest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local clock = redis.call('GET', prefix .. ':seq')
-if not clock then
-  local now = redis.call('TIME')
-  clock = string.format('%d%06d', now[1], now[2])
-  redis.call('SET', prefix .. ':seq', clock, 'EX', ARGV[6])
-end
-if ARGV[11] ~= '0' or ARGV[12] ~= '0' then  -- figures for people: pcall, since nothing needs them
-  local hour = prefix .. ':s:' .. math.floor(redis.call('TIME')[1] / 3600)
-  redis.pcall('HINCRBY', hour, 'hits', ARGV[11])
-  redis.pcall('HINCRBY', hour, 'misses', ARGV[12])
-  redis.pcall('EXPIRE', hour, 90000)
-end
-local credentials = false
-if token ~= '' then
-  local stored = redis.call('HMGET', prefix .. ':e:token:' .. token, 'b', 'r')
-  if stored[2] ~= KEYS[1] then
-    return {clock, KEYS[1], false}
-  end
-  credentials = stored[1]
-  viewer = string.match(credentials, '^%S+')
-end
-if digest == '' then
-  return {clock, KEYS[1], credentials}
-end
-local name = (shared ~= '' and shared or viewer) .. ':' .. digest
-local entry, flight, own = prefix .. ':e:' .. name, prefix .. ':f:' .. name, ARGV[9]
-local wait = ''
-local function pay()  -- whoever leads, executes; pcall: out of memory nothing can be written down
-  if ARGV[13] == '0' or wait ~= '' then
-    return true
-  end
-  local id = string.match(viewer, '^%d+')
-  local bucket = prefix .. ':r:' .. (id and 'v' .. id or ARGV[14])
-  local size, rate = id and ARGV[17] or ARGV[15], id and ARGV[18] or ARGV[16]
-  local asked, told = pcall(take, bucket, size, rate, ARGV[13])
-  wait = asked and told or ''
-  return not asked or tonumber(told) == 0
-end
-local function lead()  -- pcall: out of memory there are no flights, but hits
-  if own == '' or redis.call('EXISTS', flight) == 1 or not pay() then
-    return false
-  end
-  local led = redis.pcall('SET', flight, own, 'NX', 'PX', ARGV[10])
-  return led and led.ok
-end
-local found = redis.call('HMGET', entry, 'm', 'e', 's', 'r')
-if found[4] ~= KEYS[1] then
-  found[1] = false
-end
-if found[1] then
-  local left = redis.call('PTTL', entry)
-  -- stale: one makes it anew, the others are served what there is
-  if not (left <= tonumber(found[3]) and lead()) then
-    local coding, tag, field = '', found[2], 'b'
-    if ARGV[7] ~= '' and redis.call('HSTRLEN', entry, 'z') > 0 then
-      coding, tag, field = ARGV[7], tag .. '-' .. ARGV[7], 'z'
-    end
-    local body = tag ~= ARGV[8] and redis.call('HGET', entry, field)
-    return {clock, KEYS[1], credentials, left, found[1], found[2], coding, body}
-  end
-end
-if own == '' then
-  return {clock, KEYS[1], credentials}
-end
-if found[1] or lead() then
-  return {clock, KEYS[1], credentials, false, own, wait}
-end
-if wait ~= '' then
-  return {clock, KEYS[1], credentials, false, '', wait}
-end
-local leader = redis.call('GET', flight)
-if not leader then
-  return {clock, KEYS[1], credentials}
-end
-redis.pcall('INCR', prefix .. ':n:' .. leader)
-redis.pcall('EXPIRE', prefix .. ':n:' .. leader, 60)
-return {clock, KEYS[1], credentials, false, leader}
-"""
+
+    prefix: str
+    token: str
+    viewer: str
+    shared: str
+    digest: str
+    generation_ttl: int
+    coding: str
+    known_tag: str
+    own_flight: str
+    lease_ms: int
+    hits: int
+    misses: int
+    points: int = 0
+    address_name: str = ""
+    address_size: int = 0
+    address_rate: float = 0
+    viewer_size: int = 0
+    viewer_rate: float = 0
+
+
+class StoreArguments(NamedTuple):
+    """An entry to store; its fields and the names of its dependencies follow.
+
+    ``clock`` and ``clock_run_id`` are those of the look-up before the reading began. ``flight`` is
+    the id of the flight that the caller leads, or "".
+
+    ``client`` pays ``bytes`` from its share of the memory and ``points`` from its bucket of points,
+    as many as there are; without a client the entry is free.
+    """
+
+    prefix: str
+    clock: bytes
+    clock_run_id: bytes
+    name: str
+    ttl_ms: int
+    flight: str
+    field_count: int
+    client: str = ""
+    bytes: int = 0
+    share_size: int = 0
+    share_rate: float = 0
+    points: int = 0
+    points_size: int = 0
+    points_rate: float = 0
+
+
+class CompleteArguments(NamedTuple):
+    """A flight to end: the ``name`` of its entry, its id, and the outcome for those that wait."""
+
+    prefix: str
+    name: str
+    flight: str
+    outcome: str
+
+
+class RenewArguments(NamedTuple):
+    """A flight whose lease is to last for ``lease_ms`` milliseconds from now."""
+
+    prefix: str
+    name: str
+    id: str
+    lease_ms: int
+
+
+class OverviewArguments(NamedTuple):
+    """Whose statistics to return."""
+
+    prefix: str
+
+
+LOOKUP = _script("lookup", LookupArguments, ["allow_memory", "take_tokens"])
+STORE = _script("store", StoreArguments, ["complete_flight", "take_tokens"])
+COMPLETE = _script("complete", CompleteArguments, ["complete_flight"])
+RENEW = _script("renew", RenewArguments)
+OVERVIEW = _script("overview", OverviewArguments)
+
+# --- writes
+
+
+class InvalidateArguments(NamedTuple):
+    """The names to invalidate follow. ``generation_ttl`` is in seconds, here as below."""
+
+    prefix: str
+    generation_ttl: int
+
+
+class DropArguments(NamedTuple):
+    """The keys to remove follow."""
+
+    prefix: str
+
+
+class BlockArguments(NamedTuple):
+    """The names that ``transaction`` blocks follow."""
+
+    prefix: str
+    generation_ttl: int
+    transaction: str
+
+
+class ReleaseArguments(NamedTuple):
+    """The transaction whose names to release."""
+
+    prefix: str
+    generation_ttl: int
+    transaction: str
+
+
+class BlockedArguments(NamedTuple):
+    """For how many seconds, at least, a transaction must have blocked names."""
+
+    prefix: str
+    seconds: int
+
+
+INVALIDATE = _script(
+    "invalidate", InvalidateArguments, ["allow_memory", "remove_dependents", "write"]
 )
+DROP = _script("drop", DropArguments, ["remove_dependents"])
+BLOCK = _script("block", BlockArguments, ["allow_memory", "remove_dependents"])
+RELEASE = _script("release", ReleaseArguments, ["allow_memory", "write"])
+BLOCKED = _script("blocked", BlockedArguments)
 
-# -> number of keys, INFO memory, hits and misses of each of the last 24 hours, the latest first
-# ARGV: the prefix
-OVERVIEW = """
-local told = {redis.call('DBSIZE'), redis.call('INFO', 'memory')}
-local hour = math.floor(redis.call('TIME')[1] / 3600)
-for back = 0, 23 do
-  told[#told + 1] = redis.call('HMGET', ARGV[1] .. ':s:' .. (hour - back), 'hits', 'misses')
-end
-return told
-"""
+# --- epochs
 
-# Ends a flight: from now on another may lead, and who waits for this one is told its outcome.
-_LAND = """
-local function land(flight, id, outcome)
-  if id == '' then
-    return
-  end
-  if redis.call('GET', flight) == id then
-    redis.call('UNLINK', flight)
-  end
-  if redis.call('UNLINK', ARGV[1] .. ':n:' .. id) == 1 then
-    redis.call('RPUSH', ARGV[1] .. ':l:' .. id, outcome)
-    redis.call('PEXPIRE', ARGV[1] .. ':l:' .. id, 10000)
-  end
-end
-"""
 
-# ARGV: prefix, name of the entry that the flight was for, its id, outcome
-LAND = f"""{_LAND}
-land(ARGV[1] .. ':f:' .. ARGV[2], ARGV[3], ARGV[4])
-"""
+class AnnounceEpochArguments(NamedTuple):
+    """The epoch that the process with this ``nonce`` is about to begin; ``ttl`` is in seconds."""
 
-# Makes the lease of a flight last for so many ms from now.
-# ARGV: prefix, name of the entry that the flight is for, its id, ms
-RENEW = """
-local flight = ARGV[1] .. ':f:' .. ARGV[2]
-if redis.call('GET', flight) == ARGV[3] then
-  redis.call('PEXPIRE', flight, ARGV[4])
-end
-"""
+    prefix: str
+    nonce: str
+    ttl: int
 
-# -> 1 stored, 0 refused because something it depends on was written since ``clock``, or may have
-#    been: in another run of the server
-# ARGV: prefix, clock when reading began, run that told it, name of the entry, time to live in ms,
-#       id of the flight or "", number of fields, their names and values, dependencies...
-STORE = f"""{_LAND}
-local prefix, clock, ttl = ARGV[1], ARGV[2], tonumber(ARGV[5])
-local first = 8 + 2 * ARGV[7]
-local function later(a, b)
-  return #a > #b or (#a == #b and a > b)
-end
-local function fenced()
-  if ARGV[3] ~= KEYS[1] then
-    return true
-  end
-  local current = redis.call('GET', prefix .. ':seq')
-  if not current or later(clock, current) then
-    return true
-  end
-  local flushed = redis.call('GET', prefix .. ':g:!')
-  if flushed and later(flushed, clock) then
-    return true
-  end
-  for from = first, #ARGV, 1000 do
-    local names = {{}}
-    for i = from, math.min(from + 999, #ARGV) do
-      names[#names + 1] = prefix .. ':g:' .. ARGV[i]
-    end
-    for _, generation in ipairs(redis.call('MGET', unpack(names))) do
-      if generation and later(generation, clock) then
-        return true
-      end
-    end
-  end
-  return false
-end
-local name = prefix .. ':e:' .. ARGV[4]
-if fenced() then
-  land(prefix .. ':f:' .. ARGV[4], ARGV[6], 'again')
-  return 0
-end
--- the first write: refused without memory
-redis.call('HSET', name, 'r', KEYS[1], unpack(ARGV, 8, first - 1))
-redis.call('PEXPIRE', name, ttl)
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-for i = first, #ARGV do  -- two commands each, since a large response has hundreds
-  local set = prefix .. ':d:' .. ARGV[i]
-  local left = redis.call('PTTL', set)
-  local added = redis.call('ZADD', set, now_ms + ttl, name)
-  if left < ttl then  -- for longer than needed, so that the next ones find enough
-    redis.call('PEXPIRE', set, 2 * ttl)
-  end
-  if added == 1 and left >= 0 and (now[2] + i) % 8 == 0 then  -- it has grown: now and then
-    redis.call('ZREMRANGEBYSCORE', set, '-inf', '(' .. now_ms)
-  end
-end
-land(prefix .. ':f:' .. ARGV[4], ARGV[6], 'again')
-return 1
-"""
 
-# Removes a list of dependents and the entries in it: one that lost its list would be missed by
-# writes.
-_REMOVE = """
-local function remove(set)
-  local entries = redis.call('ZRANGE', set, 0, -1)
-  local removed = 0
-  for first = 1, #entries, 1000 do
-    local last = math.min(first + 999, #entries)
-    removed = removed + redis.call('UNLINK', unpack(entries, first, last))
-  end
-  redis.call('UNLINK', set)
-  return removed
-end
-"""
+class OpenEpochArguments(NamedTuple):
+    """The epoch that was announced with ``nonce``; both times are in seconds."""
 
-# What the scripts of writes begin with. ARGV: prefix, seconds that generations are kept, ...
-_WRITE = (
-    _REMOVE
-    + """
-local prefix, keep = ARGV[1], ARGV[2]
-redis.call('UNLINK', prefix .. ':none')  -- after a first write Redis lets a script use memory
-local now = redis.call('TIME')
-local function advance()
-  local time = string.format('%d%06d', now[1], now[2])
-  local clock = string.format('%d', redis.call('INCR', prefix .. ':seq'))
-  if #time > #clock or (#time == #clock and time > clock) then
-    clock = time
-  end
-  redis.call('SET', prefix .. ':seq', clock, 'EX', keep)
-  return clock
-end
-"""
-)
+    prefix: str
+    generation_ttl: int
+    nonce: str
+    ttl: int
 
-# -> number of entries removed
-# ARGV: prefix, seconds that generations are kept, dependencies...
-INVALIDATE = (
-    _WRITE
-    + """
-local removed = 0
-for i = 3, #ARGV do
-  removed = removed + remove(prefix .. ':d:' .. ARGV[i])
-end
-local clock = advance()
-for i = 3, #ARGV do
-  if redis.call('EXISTS', prefix .. ':m:' .. ARGV[i]) == 0 then
-    redis.call('SET', prefix .. ':g:' .. ARGV[i], clock, 'EX', keep)
-  end
-end
-return removed
-"""
-)
 
-# Removes entries and lists of dependents, these with all that is in them, whenever it was stored.
-# -> number of entries removed
-# ARGV: prefix, keys...
-DROP = (
-    _REMOVE
-    + """
-local removed = 0
-for i = 2, #ARGV do
-  if string.sub(ARGV[i], #ARGV[1] + 1, #ARGV[1] + 3) == ':d:' then
-    removed = removed + remove(ARGV[i])
-  else
-    removed = removed + redis.call('UNLINK', ARGV[i])
-  end
-end
-return removed
-"""
-)
+ANNOUNCE_EPOCH = _script("announce_epoch", AnnounceEpochArguments)
+OPEN_EPOCH = _script("open_epoch", OpenEpochArguments, ["write"])
 
-# Before a commit: nothing that depends on what it touches is served or stored until ``CLEAR``.
-# -> number of entries removed
-# ARGV: prefix, seconds that marks are kept, transaction, dependencies...
-MARK = (
-    _WRITE
-    + """
-local removed = 0
-for i = 4, #ARGV do
-  removed = removed + remove(prefix .. ':d:' .. ARGV[i])
-end
-for i = 4, #ARGV do
-  local marks = prefix .. ':m:' .. ARGV[i]
-  redis.call('SADD', marks, ARGV[3])
-  redis.call('EXPIRE', marks, keep)
-  redis.call('SET', prefix .. ':g:' .. ARGV[i], '99999999999999999999', 'EX', keep)
-end
-redis.call('ZADD', prefix .. ':marked', now[1], ARGV[3])
-redis.call('EXPIRE', prefix .. ':marked', keep)
-redis.call('SET', prefix .. ':t:' .. ARGV[3], table.concat(ARGV, '\\n', 4), 'EX', keep)
-return removed
-"""
-)
+# --- WAL positions, in bytes
 
-# After the commit (or after it failed).
-# -> 1, or 0 when the mark was not there: Redis lost it, or somebody else has cleared it
-# ARGV: prefix, seconds that generations are kept, transaction
-CLEAR = (
-    _WRITE
-    + """
-local marked = prefix .. ':t:' .. ARGV[3]
-local names = redis.call('GET', marked)
-redis.call('ZREM', prefix .. ':marked', ARGV[3])
-if not names then
-  return 0
-end
-local clock = advance()
-for name in string.gmatch(names, '[^\\n]+') do
-  local marks = prefix .. ':m:' .. name
-  redis.call('SREM', marks, ARGV[3])
-  if redis.call('EXISTS', marks) == 0 then
-    redis.call('SET', prefix .. ':g:' .. name, clock, 'EX', keep)
-  end
-end
-redis.call('UNLINK', marked)
-return 1
-"""
-)
 
-# -> the transactions whose marks are at least so many seconds old
-# ARGV: prefix, seconds
-MARKED = """
-local now = redis.call('TIME')
-return redis.call('ZRANGEBYSCORE', ARGV[1] .. ':marked', '-inf', now[1] - tonumber(ARGV[2]))
-"""
+class NeededPositionArguments(NamedTuple):
+    """The viewer that wants to read."""
+
+    prefix: str
+    viewer: int | str
+
+
+class SetFloorArguments(NamedTuple):
+    """The position below which Redis knows of no write."""
+
+    prefix: str
+    generation_ttl: int
+    position: int
+
+
+class RecordPositionArguments(NamedTuple):
+    """The position of a write; the log keeps the last ``most`` positions."""
+
+    prefix: str
+    generation_ttl: int
+    position: int
+    most: int
+
+
+class RememberPositionArguments(NamedTuple):
+    """The position of a viewer's last write."""
+
+    prefix: str
+    generation_ttl: int
+    viewer: int | str
+    position: int
+
+
+class ClockOfArguments(NamedTuple):
+    """The position that a replica has replayed; the log keeps the last ``most`` positions."""
+
+    prefix: str
+    position: int
+    most: int
+
+
+NEEDED_POSITION = _script("needed_position", NeededPositionArguments)
+SET_FLOOR = _script("set_floor", SetFloorArguments)
+RECORD_POSITION = _script("record_position", RecordPositionArguments)
+REMEMBER_POSITION = _script("remember_position", RememberPositionArguments)
+CLOCK_OF = _script("clock_of", ClockOfArguments)
+
+# --- token buckets, persisted documents, the server
+
+
+class ChargeArguments(NamedTuple):
+    """A bucket by the name of its client, and the points to take from it.
+
+    ``in_part`` is 1 to take what the bucket holds where that is less, else 0.
+    """
+
+    prefix: str
+    client: str
+    size: int
+    rate: float
+    points: int
+    in_part: int = 0
+
+
+class GetDocumentArguments(NamedTuple):
+    """A document by the digest of its text; ``ttl`` is in seconds."""
+
+    prefix: str
+    digest: str
+    ttl: int
+
+
+class PutDocumentArguments(NamedTuple):
+    """A document to keep for ``ttl`` seconds.
+
+    ``most`` is how many there may be, ``most_bytes`` their bytes together. ``client`` may register
+    ``client_bytes`` within ``ttl``.
+    """
+
+    prefix: str
+    digest: str
+    ttl: int
+    text: bytes
+    most: int
+    most_bytes: int
+    client: str
+    client_bytes: int
+
+
+class NoArguments(NamedTuple):
+    """Nothing."""
+
+
+CHARGE = _script("charge", ChargeArguments, ["allow_memory", "take_tokens"])
+GET_DOCUMENT = _script("get_document", GetDocumentArguments)
+PUT_DOCUMENT = _script("put_document", PutDocumentArguments, ["take_tokens"])
+PING = _script("ping", NoArguments)

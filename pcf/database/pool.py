@@ -1,42 +1,43 @@
-"""The connection pool: waits inside the deadline, hands out only living connections."""
+"""The connection pool, and the wait for PostgreSQL when a server starts.
 
+The pool waits inside the request's deadline and hands out only connections that work.
+"""
+
+import logging
 import os
 import select
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
 from threading import Lock
 from time import monotonic
 from typing import Any
 
 import psycopg
+from django.db import connections
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
-from pcf import metrics
-from pcf.apps import config
-from pcf.compute import slot_released
-from pcf.database.connection import LAYER, Connection
-from pcf.database.errors import DatabaseUnavailable, TooManyWaiting
-from pcf.database.retry import Backoff
+from pcf.concurrency import slot_released
+from pcf.database.connection import LAYER, DeadlineConnection
+from pcf.database.retry import backoff
+from pcf.errors import DatabaseUnavailable, TooManyWaiting
+from pcf.observability import metrics
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate, current_timeout
 
-CHECK_AFTER = 5.0  # seconds unused after which a look at the socket is not enough
-CHECK_LIMIT = 1.0  # seconds that the server has to answer the question
-RECONNECT_TIMEOUT = 0.25  # seconds; psycopg_pool's own pauses grow to minutes, ours do not
+logger = logging.getLogger("pcf.database")
+
+CHECK_AFTER = 5.0  # seconds without use after which the pool asks the server
+CHECK_LIMIT = 1.0  # seconds that the server has to answer
+RECONNECT_TIMEOUT = 0.25  # seconds; psycopg_pool's own delays grow to minutes
+CONNECT_TIMEOUT = 5.0  # seconds for one attempt to connect
+LOG_INTERVAL = 5.0  # seconds between two log lines while a server waits for PostgreSQL
 
 
-def backoff() -> Backoff:
-    """The backoff policy of everything that talks to the database, as configured now."""
-    database = config().database
-    return Backoff(
-        initial=database.backoff_initial,
-        maximum=database.backoff_max,
-        attempts=database.retry_attempts,
-    )
-
-
-class _Measures:
-    """The metrics of one pool. ``size`` is that of its last use: an idle pool shrinks unseen."""
+class _PoolMetrics:
+    """The metrics of one pool. ``size`` is updated when the pool is used: an idle pool shrinks."""
 
     def __init__(self, database: str) -> None:
         self.size = metrics.db_pool.labels(database, "size")
@@ -46,140 +47,145 @@ class _Measures:
         self.wait = metrics.db_pool_wait.labels(database)
 
 
-class Pool(ConnectionPool[Connection]):
-    """psycopg's pool under the request's deadline.
+class DeadlinePool(ConnectionPool[DeadlineConnection]):
+    """psycopg's pool under the request's deadline. Thread-safe, as psycopg's.
 
-    * Server away: clients wait until it is back, at most ``timeout`` seconds and never past their
-      deadline. While anyone waits, reconnection is tried with the engine's backoff; while nobody
-      waits, nothing is tried.
-    * Connections broken while idle (server restarted, backend terminated): found on checkout,
-      without a round trip unless the connection lay idle for ``CHECK_AFTER`` seconds; the other
-      idle ones are checked at once too, so that a client pays for the fault only once.
-    * Exhausted: beyond ``max_waiting`` clients, the next is refused immediately.
+    * The server is away: clients wait at most ``timeout`` seconds and never past their deadline.
+      While a client waits, the pool reconnects with the engine's backoff. Without clients the pool
+      does not reconnect.
+    * A connection broke while it was idle (the server was restarted, or its backend terminated):
+      the pool finds that on checkout. It asks the server only about a connection that was idle for
+      ``CHECK_AFTER`` seconds. After one broken connection the pool checks all idle ones, so one
+      client at the most is delayed.
+    * All connections are in use: clients wait as above. Beyond ``max_waiting`` clients the next one
+      is refused immediately.
 
-    Inside a TimeoutContext the errors are ``DeadlineExceeded``, ``DatabaseUnavailable`` and
-    ``TooManyWaiting``; outside they are psycopg_pool's, which Django makes OperationalErrors.
+    Inside a TimeoutContext the pool raises ``DeadlineExceeded``, ``DatabaseUnavailable`` and
+    ``TooManyWaiting``. Outside it raises psycopg_pool's errors, which Django turns into
+    OperationalErrors.
     """
 
     def __init__(
         self,
         *,
-        connection_class: type[Connection],
-        configure: Callable[[Connection], object],
-        checked: bool,
-        can_hang_up: bool = False,
+        connection_class: type[DeadlineConnection],
+        configure: Callable[[DeadlineConnection], object],
+        check_on_checkout: bool,
+        can_terminate: bool = False,
         **options: Any,
     ) -> None:
-        """``checked``: look at connections on checkout; ``can_hang_up``: allow ``hang_up``, which
-        costs a file descriptor for each connection in use; ``options`` as psycopg_pool's.
-
-        ``name`` is the database's alias; metrics go by it.
+        """``can_terminate`` allows ``terminate_connections``; it costs a file descriptor for each
+        connection in use. ``options`` are psycopg_pool's; ``name`` is the alias of the database.
         """
         options.setdefault("reconnect_timeout", RECONNECT_TIMEOUT)
-        self._checked = checked
-        self._lent: dict[Connection, int] | None = {} if can_hang_up else None
-        self._lent_lock = Lock()
-        self._connect_limit = float(options["kwargs"].get("connect_timeout") or 5.0)
+        self._check_on_checkout = check_on_checkout
+        self._checked_out: dict[DeadlineConnection, int] | None = {} if can_terminate else None
+        self._checked_out_lock = Lock()
+        self._connect_limit = float(options["kwargs"].get("connect_timeout") or CONNECT_TIMEOUT)
         self._failures = 0
         self._configure_connection = configure
-        self._measures = _Measures(options["name"])
-        self._told = -1  # the size that is in the metrics
+        self._metrics = _PoolMetrics(options["name"])
+        self._reported_size = -1
         super().__init__(
             connection_class=connection_class,
             configure=self._configure_in_time,
-            reconnect_failed=self._try_again,
+            reconnect_failed=self._retry_connecting,
             **options,
         )
 
-    def getconn(self, timeout: float | None = None) -> Connection:
-        """A living connection within ``timeout`` seconds (the pool's own by default)."""
+    def getconn(self, timeout: float | None = None) -> DeadlineConnection:
+        """Return a working connection within ``timeout`` seconds (by default the pool's own)."""
         context = current_timeout()
         seconds = self.timeout if timeout is None else timeout
-        bound = None
+        budget = None
         if context is not None:
-            bound = context if context.layer == LAYER else context.child_budget(LAYER)
-            seconds = min(seconds, bound.remaining())
+            budget = context if context.layer == LAYER else context.child_budget(LAYER)
+            seconds = min(seconds, budget.remaining())
         started = monotonic()
         deadline = started + seconds
         try:
-            connection = self._living(seconds, deadline)
+            connection = self._get_working(seconds, deadline)
         except TooManyRequests as error:
             if context is None:
                 raise
             raise TooManyWaiting from error
         except PoolTimeout as error:
-            if bound is None:
+            if budget is None:
                 raise
-            raise _unavailable(bound) from error
+            raise _unavailable(budget) from error
         finally:
-            self._measures.wait.observe(monotonic() - started)
-        self._measures.in_use.inc()
-        if self._lent is not None:
-            with self._lent_lock:
-                self._lent[connection] = os.dup(connection.fileno())
+            self._metrics.wait.observe(monotonic() - started)
+        self._metrics.in_use.inc()
+        if self._checked_out is not None:
+            with self._checked_out_lock:
+                self._checked_out[connection] = os.dup(connection.fileno())
         return connection
 
-    def _living(self, seconds: float, deadline: float) -> Connection:
-        """One that is alive; who finds none idle, or only broken ones, counts as waiting."""
-        waits = not self._pool
+    def _get_working(self, seconds: float, deadline: float) -> DeadlineConnection:
+        """Return a working connection; ``deadline`` is ``seconds`` from now, on monotonic().
+
+        The gauge ``waiting`` counts clients that find no idle connection, or a broken one.
+        """
+        stats = self.get_stats()
+        self._report_size(stats["pool_size"])
+        waits = not stats["pool_available"]
         if waits:
-            self._measures.waiting.inc()
+            self._metrics.waiting.inc()
         try:
             connection = self._wait_for_one(seconds) if waits else super().getconn(seconds)
-            while self._checked and not _alive(connection, deadline):
-                self._replace(connection)
+            while self._check_on_checkout and not _works(connection, deadline):
+                self._discard_broken(connection)
                 if not waits:
                     waits = True
-                    self._measures.waiting.inc()
+                    self._metrics.waiting.inc()
                 connection = self._wait_for_one(deadline - monotonic())
             return connection
         finally:
             if waits:
-                self._measures.waiting.dec()
+                self._metrics.waiting.dec()
 
-    def _wait_for_one(self, seconds: float) -> Connection:
+    def _wait_for_one(self, seconds: float) -> DeadlineConnection:
         with slot_released():
             return super().getconn(seconds)
 
-    def putconn(self, conn: Connection) -> None:
-        """Take ``conn`` back; a broken one is replaced."""
+    def putconn(self, conn: DeadlineConnection) -> None:
+        """Take ``conn`` back; the pool replaces a broken one."""
         conn.last_used = monotonic()
-        self._measures.in_use.dec()
-        if self._lent is not None:
-            with self._lent_lock:
-                os.close(self._lent.pop(conn))
+        self._metrics.in_use.dec()
+        if self._checked_out is not None:
+            with self._checked_out_lock:
+                os.close(self._checked_out.pop(conn))
         super().putconn(conn)
-        self._tell_size(self._nconns)
 
     def close(self, timeout: float = 5.0) -> None:
-        """As psycopg_pool's; nothing is counted as open any more."""
+        """Close the pool, and report its size as zero."""
         super().close(timeout)
-        self._tell_size(0)
-        self._measures.limit.set(0)
+        self._report_size(0)
+        self._metrics.limit.set(0)
 
-    def hang_up(self) -> None:
-        """End all connections in use: whoever waits for the server's answer finds them lost.
+    def terminate_connections(self) -> None:
+        """End all connections in use: their users get an error instead of waiting further.
 
-        By a duplicate of the descriptor, because the owner may close its own at any moment and the
-        number then belongs to somebody else.
+        The method shuts down a duplicate of each descriptor. The user may close the original at
+        any moment, and the operating system then gives its number to another file.
         """
-        with self._lent_lock:
-            for descriptor in (self._lent or {}).values():
-                with socket.socket(fileno=os.dup(descriptor)) as line, suppress(OSError):
-                    line.shutdown(socket.SHUT_RDWR)
+        with self._checked_out_lock:
+            for descriptor in (self._checked_out or {}).values():
+                with socket.socket(fileno=os.dup(descriptor)) as duplicate, suppress(OSError):
+                    duplicate.shutdown(socket.SHUT_RDWR)
 
-    def _tell_size(self, size: int) -> None:
-        if size != self._told:
-            self._told = size
-            self._measures.size.set(size)
+    def _report_size(self, size: int) -> None:
+        if size != self._reported_size:
+            self._reported_size = size
+            self._metrics.size.set(size)
 
-    def _replace(self, connection: Connection) -> None:
-        """Drop a connection found broken, and every other idle one that is broken too."""
-        frozen = connection.overdue
+    def _discard_broken(self, connection: DeadlineConnection) -> None:
+        """Close a broken connection, and every other idle one that is broken."""
+        silent = connection.overdue
         connection.close()
         super().putconn(connection)
-        if frozen:
-            self.drain()  # asking each of the others would cost CHECK_LIMIT every time
+        if silent:
+            self.drain()  # a check of each idle connection would take CHECK_LIMIT
         else:
             self._check_idle()
 
@@ -187,32 +193,34 @@ class Pool(ConnectionPool[Connection]):
         with activate(TimeoutContext.start("check", CHECK_LIMIT)):
             self.check()
 
-    def _configure_in_time(self, connection: Connection) -> None:
-        """Configure a new connection; a server that freezes meanwhile cannot keep the worker."""
+    def _configure_in_time(self, connection: DeadlineConnection) -> None:
+        """Configure a new connection; a server that freezes meanwhile cannot block the worker."""
         with activate(TimeoutContext.start("connect", self._connect_limit)):
             self._configure_connection(connection)
         connection.last_used = monotonic()
         self._failures = 0
-        self._tell_size(self._nconns)
-        self._measures.limit.set(self.max_size)
+        self._report_size(self.get_stats()["pool_size"])
+        self._metrics.limit.set(self.max_size)
 
-    def _try_again(self, _pool: ConnectionPool[Any]) -> None:
-        """Connecting failed and the pool gave up: go on, after a pause, while clients wait."""
+    def _retry_connecting(self, _pool: ConnectionPool[Any]) -> None:
+        """Continue after a delay when the pool has failed to connect and clients wait."""
         self._failures += 1
-        backoff().sleep(backoff().pause(self._failures - 1))
+        policy = backoff()
+        policy.sleep(policy.delay(self._failures - 1))
         if self.get_stats().get("requests_waiting"):
             self._check_idle()  # which lets the pool grow
 
 
-def _unavailable(bound: TimeoutContext) -> DeadlineExceeded | DatabaseUnavailable:
-    return bound.exceeded() if bound.expired else DatabaseUnavailable()
+def _unavailable(budget: TimeoutContext) -> DeadlineExceeded | DatabaseUnavailable:
+    return budget.exceeded() if budget.expired else DatabaseUnavailable()
 
 
-def _alive(connection: Connection, deadline: float) -> bool:
-    """Whether the server still talks to us; it has until ``deadline`` to say so, on monotonic().
+def _works(connection: DeadlineConnection, deadline: float) -> bool:
+    """Return whether the connection works; the server has until ``deadline`` (monotonic).
 
-    An idle connection has nothing to read, except the server's farewell or the end of the stream.
-    Without any, one that was used lately is taken to be alive; else the server is asked.
+    The socket of an idle connection holds nothing but the server's last message or the end of the
+    stream. A connection with an empty socket that was used lately is taken to work. Otherwise the
+    function asks the server.
     """
     poll = select.poll()
     try:
@@ -229,3 +237,49 @@ def _alive(connection: Connection, deadline: float) -> bool:
     finally:
         connection.deadline = None
     return True
+
+
+def wait_for_database(seconds: float, *, wanted: int = 0, using: str = "default") -> bool:
+    """Wait at most about ``seconds`` until PostgreSQL answers, and return whether it does.
+
+    The function retries with the engine's backoff. It logs the error at once, every
+    ``LOG_INTERVAL`` seconds, and at the end. ``wanted`` is the number of connections that all pools
+    may open; the function logs a warning when PostgreSQL allows fewer. The function connects
+    outside the pool, so a process that forks afterwards holds no connection.
+    """
+    context = TimeoutContext.start("startup", seconds)
+    started = monotonic()
+    logged, problem = None, "no attempt was made"
+    retries = replace(backoff(), attempts=sys.maxsize).retries(context)
+    for _ in chain((None,), retries):
+        try:
+            version, allowed = _version_and_limit(using, context)
+        except psycopg.Error as error:
+            problem = " ".join(str(error).split())
+            now = monotonic()
+            if logged is None or now - logged >= LOG_INTERVAL:
+                logged = now
+                text = "waiting for PostgreSQL (%.0f of %g s): %s"
+                logger.warning(text, now - started, seconds, problem)
+            continue
+        if logged is not None:
+            logger.warning("PostgreSQL %s answers after %.1f s", version, monotonic() - started)
+        if wanted > allowed:
+            text = "the pools may want %d connections, PostgreSQL allows %d (max_connections)"
+            logger.warning(text, wanted, allowed)
+        return True
+    logger.error("PostgreSQL did not answer within %g s: %s", seconds, problem)
+    return False
+
+
+def _version_and_limit(using: str, context: TimeoutContext) -> tuple[str, int]:
+    """Return the server's version and the number of connections for ordinary users."""
+    params = connections[using].get_connection_params()
+    params["connect_timeout"] = max(1, round(min(CONNECT_TIMEOUT, context.remaining())))
+    with psycopg.connect(**params, autocommit=True) as connection:
+        row = connection.execute(
+            "SELECT current_setting('server_version'), current_setting('max_connections')::int"
+            " - current_setting('superuser_reserved_connections')::int"
+        ).fetchone()
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return row[0], row[1]

@@ -1,46 +1,45 @@
-"""Repeating what failed: the engine's one backoff policy, and what may be repeated at all."""
+"""The engine's backoff policy, and the rules for statements that may be sent again."""
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import Enum
 from random import uniform
 from time import sleep
 
 import psycopg
 
-from pcf.compute import slot_released
+from pcf.concurrency import slot_released
+from pcf.conf import config
+from pcf.database.snapshots import LATE_STATEMENT, STATEMENT_FAILED
 from pcf.timeouts import TimeoutContext
 
-LOST_STATES = {
+LOST_STATES = {  # SQLSTATE: the server ends the connection
     "57P01": "admin_shutdown",
     "57P02": "crash_shutdown",
     "57P03": "cannot_connect_now",
 }
 CONNECTION_LOST = "connection_lost"
-OUT_OF_RESOURCES = ("53", "58")  # classes of SQLSTATE: insufficient resources, system error
-ABORTED_STATES = {  # the server rolled back for the sake of another transaction
+ABORTED_STATES = {  # SQLSTATE of a rollback in favour of others; only transactions are sent again
     "40001": "serialization_failure",
     "40P01": "deadlock_detected",
 }
-REASONS = (*LOST_STATES.values(), CONNECTION_LOST, *ABORTED_STATES.values())
+READ_ONLY = "read_only_sql_transaction"
+RETRY_REASONS = (
+    *LOST_STATES.values(), CONNECTION_LOST, *ABORTED_STATES.values(), READ_ONLY, STATEMENT_FAILED,
+    LATE_STATEMENT,
+)  # fmt: skip
 
-
-class Commit(Enum):
-    """How far a transaction came with its COMMIT."""
-
-    NOT_SENT = "nothing is committed; so it is, too, when the server answered with an error"
-    UNKNOWN = "sent, and the connection lost before the answer"
-    DONE = "the server said so"
+_READ_ONLY_STATE = "25006"
+_OUT_OF_RESOURCES = ("53", "58")  # classes of SQLSTATE: insufficient resources, system error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Exponential backoff with full jitter: each pause is uniform in [0, initial * 2 ** n].
+    """Exponential backoff with full jitter: each delay is uniform in [0, initial * 2 ** n].
 
-    ``initial`` and ``maximum`` are seconds, ``attempts`` is how many repetitions there may be.
+    ``initial`` and ``maximum`` are seconds, ``attempts`` is the largest number of retries. When
+    attempts or time run out, the retries end and the caller raises the last error.
     """
 
     initial: float
@@ -49,18 +48,18 @@ class Backoff:
     jitter: Callable[[float, float], float] = uniform
     sleep: Callable[[float], object] = sleep
 
-    def pause(self, attempt: int) -> float:
-        """Seconds to wait before repetition number ``attempt``, counted from 0."""
+    def delay(self, attempt: int) -> float:
+        """Return the seconds to wait before retry number ``attempt``, counted from 0."""
         ceiling = self.initial * 2 ** min(attempt, 30)
         return self.jitter(0.0, min(self.maximum, ceiling))
 
-    def repetitions(self, context: TimeoutContext | None) -> Iterator[int]:
-        """Sleep, then yield the number of the repetition; end when attempts or time run out.
+    def retries(self, context: TimeoutContext | None) -> Iterator[int]:
+        """Sleep before each retry and yield its number, until attempts or time run out.
 
-        Never sleeps up to or past the deadline of ``context``.
+        A sleep never reaches the deadline of ``context``.
         """
         for attempt in range(self.attempts):
-            seconds = self.pause(attempt)
+            seconds = self.delay(attempt)
             if context is not None and seconds >= context.remaining():
                 return
             with slot_released():
@@ -68,21 +67,36 @@ class Backoff:
             yield attempt
 
 
+def backoff() -> Backoff:
+    """Return the backoff policy for the database, as configured now."""
+    database = config().database
+    return Backoff(
+        initial=database.backoff_initial,
+        maximum=database.backoff_max,
+        attempts=database.retry_attempts,
+    )
+
+
 _idempotent: ContextVar[bool] = ContextVar("pcf_idempotent_reads", default=False)
 
 
-@contextmanager
-def idempotent_reads(active: bool = True) -> Iterator[None]:
-    """Declare that the SELECTs of the block have no side effects and may be sent twice.
+class idempotent_reads:  # noqa: N801 - a context manager, used like a function
+    """Context manager which declares that its SELECTs have no side effects and may be sent twice.
 
-    PostgreSQL cannot be asked: a function in a SELECT may write. Meant for GraphQL queries, whose
-    fields the specification (section 6.2.1) requires to be free of side effects.
+    PostgreSQL does not tell: a function in a SELECT may write. The declaration is for GraphQL
+    queries, whose fields must be free of side effects (GraphQL specification, section 6.2.1).
     """
-    token = _idempotent.set(active)
-    try:
-        yield
-    finally:
-        _idempotent.reset(token)
+
+    __slots__ = ("_active", "_token")
+
+    def __init__(self, active: bool = True) -> None:
+        self._active = active
+
+    def __enter__(self) -> None:
+        self._token = _idempotent.set(self._active)
+
+    def __exit__(self, *_: object) -> None:
+        _idempotent.reset(self._token)
 
 
 _SIDE_EFFECTS = re.compile(
@@ -93,16 +107,16 @@ _SIDE_EFFECTS = re.compile(
 _READ = re.compile(r"[\s(]*(select|with|values|table)\b", re.IGNORECASE)
 
 
-def may_repeat(sql: str) -> bool:
-    """Whether ``sql`` was declared to be an idempotent read and looks like one.
+def may_retry(sql: str) -> bool:
+    """Return whether ``sql`` was declared to be an idempotent read and looks like one.
 
-    Errs on the safe side: a text that contains a suspicious word, even in a literal, may not.
+    The check is conservative: a word that may write forbids the retry, even inside a literal.
     """
     return _idempotent.get() and bool(_READ.match(sql)) and not _SIDE_EFFECTS.search(sql)
 
 
 def lost_reason(error: BaseException | None, connection: object) -> str | None:
-    """Why the connection is gone, one of ``REASONS``; None when ``error`` means something else."""
+    """Return the reason why the connection was lost; None when ``error`` has another cause."""
     if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return None
     state = error.sqlstate or ""
@@ -113,7 +127,17 @@ def lost_reason(error: BaseException | None, connection: object) -> str | None:
     return None
 
 
+def is_read_only(error: BaseException | None) -> bool:
+    """Return whether the server refused a write because its transactions are read-only.
+
+    ``error`` is psycopg's, or an error with psycopg's among its causes.
+    """
+    while error is not None and getattr(error, "sqlstate", None) != _READ_ONLY_STATE:
+        error = error.__cause__
+    return error is not None
+
+
 def is_out_of_resources(error: BaseException | None) -> bool:
-    """Whether the server lacks something that only its operator can give: disk, memory, files."""
+    """Return whether the server lacks disk space, memory or another resource."""
     state = getattr(error, "sqlstate", None) or ""
-    return state.startswith(OUT_OF_RESOURCES)
+    return state.startswith(_OUT_OF_RESOURCES)

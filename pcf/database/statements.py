@@ -1,168 +1,53 @@
-"""One statement: what it is, how much time it has, and what is written down about it."""
+"""The time limit of each statement, and its records in metrics, traces and logs.
+
+``query_with_timeout`` runs plain SQL with a limit of its own. ``for_thread`` is for SQL in threads
+that a request starts.
+"""
 
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from enum import Enum
-from functools import lru_cache
-from hashlib import sha256
-from threading import Lock
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, ParamSpec, TypeVar
 
 import psycopg
+from django.db import connections
 from psycopg import sql as composing
 
-from pcf import metrics
-from pcf.apps import config
-from pcf.config import Timeouts
-from pcf.database.connection import LAYER, Connection, StatementOverdue
-from pcf.database.shapes import shape
-from pcf.timeouts import DeadlineExceeded, TimeoutContext, current_timeout
-from pcf.tracing import record, tracing
+from pcf.conf import config
+from pcf.conf.sections import TimeoutSettings
+from pcf.database.connection import LAYER, DeadlineConnection, StatementOverdue
+from pcf.database.query_log import current_log, note_read
+from pcf.database.replicas import read_alias
+from pcf.database.snapshots import leaves_time
+from pcf.database.sql_text import (
+    StatementKind,
+    effect_of,
+    fingerprint,
+    kind_of,
+    normalize,
+    template_text,
+)
+from pcf.observability import metrics
+from pcf.observability.tracing import record, tracing
+from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate, carried, current_timeout
 
 logger = logging.getLogger("pcf.database")
 
-_FINE = 100  # ms: tighter limits are sent exactly, longer ones in steps, so that texts recur
-_STEP = 10  # ms
+# Limits up to _EXACT_UP_TO milliseconds are sent exactly. Longer ones are rounded down to a
+# multiple of _STEP, so that the texts of the statements recur: psycopg keeps the last texts that it
+# has parsed.
+_EXACT_UP_TO = 100
+_STEP = 10
 
+_LEFT = 2  # minimum budgets that a statement of a query leaves for the other fields
 
-class HasPath(Protocol):
-    """Values of a field, side by side, that know their places in the response."""
-
-    def path(self, index: int, /) -> Any:
-        """The place of the value number ``index``, as graphql-core's Path."""
-
-
-@dataclass(slots=True)
-class QueryLog:
-    """The statements of one request: how many, how many seconds, and their texts if asked for.
-
-    With ``limit``, a statement that is sent more often than that is in ``repeated``, with what was
-    at work when it went beyond: the executor keeps ``place`` up to date, as the name of a loader
-    or as values of a field and which of them.
-    """
-
-    count: int = 0
-    seconds: float = 0.0
-    statements: list[str] | None = field(default=None, repr=False)
-    outer: "QueryLog | None" = field(default=None, repr=False)
-    limit: int = 0
-    place: "str | tuple[HasPath, int] | None" = field(default=None, repr=False)
-    repeated: dict[str, str] = field(default_factory=dict, repr=False)
-    times: dict[str, int] = field(default_factory=dict, repr=False)
-
-    def add(self, sql: Any, seconds: float) -> None:
-        """One more statement, here and in the logs around this one.
-
-        Threads of the request may add at the same time.
-        """
-        with _adding:
-            self.count += 1
-            self.seconds += seconds
-        if self.statements is not None:
-            self.statements.append(template_text(sql))
-        if self.limit:
-            text = template_text(sql)
-            times = self.times[text] = self.times.get(text, 0) + 1
-            if times == self.limit + 1 and kind_of(text) is Kind.QUERY:
-                self.repeated[text] = self._where()
-        if self.outer is not None:
-            self.outer.add(sql, seconds)
-
-    def _where(self) -> str:
-        """The place as names joined by dots; positions in lists are left out."""
-        if self.place is None:
-            return "unknown"
-        if isinstance(self.place, str):
-            return self.place
-        column, index = self.place
-        return ".".join(key for key in column.path(index).as_list() if isinstance(key, str))
-
-
-_adding = Lock()
-_log: ContextVar[QueryLog | None] = ContextVar("pcf_query_log", default=None)
-
-
-@contextmanager
-def count_queries(*, keep_texts: bool = False, limit: int = 0) -> Iterator[QueryLog]:
-    """Count the statements of the block, of every connection and every kind (COPY included).
-
-    BEGIN, COMMIT and ROLLBACK are not counted; savepoints are. ``keep_texts`` also collects the
-    statements with their placeholders; ``limit`` is how often one may be sent before it is
-    ``repeated`` (0: as often as it likes).
-    """
-    log = QueryLog(statements=[] if keep_texts else None, outer=_log.get(), limit=limit)
-    token = _log.set(log)
-    try:
-        yield log
-    finally:
-        _log.reset(token)
-
-
-def current_log() -> QueryLog | None:
-    """The log of the statements that are sent here, None when nobody counts them."""
-    return _log.get()
-
-
-class Kind(Enum):
-    """What matters about a statement before it is sent."""
-
-    QUERY = "may share its message with a SET"
-    HOUSEKEEPING = "must work even when the time is up"
-    SETTING = "may change the limit behind our back"
-    OTHER = "must be sent alone"
-
-
-_QUERY_WORDS = {"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE"}
-_HOUSEKEEPING_WORDS = {"SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT", "END", "ABORT"}
-_SETTING_WORDS = {"SET", "RESET", "DISCARD"}
-_FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([a-z]+)", re.IGNORECASE | re.DOTALL)
 _LIMIT_SETTING = re.compile(r"statement_timeout|discard\s+all|reset\s+all", re.IGNORECASE)
-_COMMON = frozenset({"SELECT ", "INSERT ", "UPDATE ", "DELETE "})
-
-
-@lru_cache(maxsize=256)
-def _classify(text: str) -> Kind:
-    match = _FIRST_WORD.match(text)
-    word = match.group(1).upper() if match else ""
-    if word in _QUERY_WORDS:
-        return Kind.QUERY
-    if word in _HOUSEKEEPING_WORDS:
-        return Kind.HOUSEKEEPING
-    return Kind.SETTING if word in _SETTING_WORDS else Kind.OTHER
-
-
-def kind_of(sql: Any) -> Kind:
-    """The kind of a statement, told by its first word."""
-    if type(sql) is str:
-        return Kind.QUERY if sql[:7] in _COMMON else _classify(sql[:200])
-    return _classify(template_text(sql)[:200])
-
-
-def template_text(sql: Any) -> str:
-    """A statement's text with placeholders; literals composed into it become ``%s``."""
-    if isinstance(sql, str):
-        return sql
-    if isinstance(sql, bytes):
-        return sql.decode(errors="replace")
-    if isinstance(sql, composing.Composed):
-        return "".join(template_text(part) for part in sql)
-    if isinstance(sql, composing.SQL | composing.Identifier):
-        return sql.as_string(None)
-    return "%s"
-
-
-def fingerprint(text: str) -> str:
-    """Twelve hexadecimal digits for a statement's shape, by which the log finds it again."""
-    return sha256(shape(text).encode()).hexdigest()[:12]
 
 
 def with_limit(limit: str, sql: Any) -> Any:
-    """``sql`` with the SET statement ``limit`` in front of it."""
+    """Return ``sql`` with the SET statement ``limit`` in front of it."""
     if isinstance(sql, str):
         return limit + sql
     if isinstance(sql, bytes):
@@ -170,32 +55,40 @@ def with_limit(limit: str, sql: Any) -> Any:
     return composing.Composed([composing.SQL(limit), sql])
 
 
-def statement_budget(context: TimeoutContext, timeouts: Timeouts) -> TimeoutContext:
-    """The budget of a statement that begins now under ``context``.
+def usual_limit() -> int:
+    """Return the limit that the session of a pooled connection keeps, in milliseconds."""
+    return int(config().timeouts.database * 1_000)
 
-    Raises ``InsufficientTime`` with less than ``timeouts.min_database_budget`` left. A context of
-    the layer ``database`` is such a budget already; when it was made smaller than the minimum,
-    that was meant.
+
+def minimum_budget(context: TimeoutContext, timeouts: TimeoutSettings) -> float:
+    """Return the seconds that must be left of ``context`` before a statement begins.
+
+    They are at most a tenth of the limit, so that a client may ask for a short time.
     """
+    return min(timeouts.min_database_budget, context.limit / 10)
+
+
+def statement_budget(context: TimeoutContext, timeouts: TimeoutSettings) -> TimeoutContext:
+    """Return the budget of a statement that begins now under ``context``.
+
+    Raises InsufficientTime when less than ``minimum_budget`` is left.
+    """
+    context.require(minimum_budget(context, timeouts))
     if context.layer != LAYER:
-        context.require(timeouts.min_database_budget)
         return context.child_budget(LAYER, None if LAYER in context.limits else timeouts.database)
-    if context.limit > timeouts.min_database_budget:
-        context.require(timeouts.min_database_budget)
     context.check()
     return context
 
 
-def usual_limit() -> int:
-    """The limit that a serving connection's session keeps, in milliseconds."""
-    return int(config().timeouts.database * 1_000)
+class StatementTimer:
+    """The time limit and the records of one statement.
 
+    The caller makes the timer before it sends the statement, and calls ``done`` or ``failed``
+    afterwards. ``limit`` is the SET that goes in front of the statement, in the same message. A
+    timer is made for every statement, so it does only what every statement needs.
 
-class Watch:
-    """A statement on its way: begin before sending it, then ``done`` or ``failed``.
-
-    ``limit`` holds the SET that must be sent in front of the statement, in the same message.
-    This runs for every statement, so it builds nothing that the common case does not need.
+    When PostgreSQL cancels the statement at its limit, or stays silent, ``failed`` returns the
+    ``DeadlineExceeded`` that the caller raises.
     """
 
     __slots__ = (
@@ -203,10 +96,11 @@ class Watch:
         "limit",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, sql: Any, *, alone: bool = False) -> None:
-        """Raises ``InsufficientTime`` or ``DeadlineExceeded`` when there is no time for it.
+    def __init__(self, connection: DeadlineConnection, sql: Any, *, alone: bool = False) -> None:
+        """Raise InsufficientTime or DeadlineExceeded when no time is left for the statement.
 
-        ``alone``: nothing may be put in front of it (COPY, executemany, server-side cursors).
+        ``alone``: nothing can go in front of the statement (COPY, executemany, server-side
+        cursors). Its limit costs a round trip of its own.
         """
         self._connection = connection
         self._sql = sql
@@ -214,11 +108,12 @@ class Watch:
         self._kind = kind = kind_of(sql)
         self._budget: TimeoutContext | None = None
         self._limit_ms: int | None = None
-        self._seconds: float | None = None  # once it has stopped
+        self._seconds: float | None = None  # set by stop()
         self.limit = ""
         self._started = monotonic()
-        if kind is not Kind.HOUSEKEEPING:
-            self._apply_limit(alone or kind is not Kind.QUERY)
+        if kind is not StatementKind.TRANSACTION_CONTROL:
+            self._apply_limit(alone or kind is not StatementKind.QUERY)
+        connection.has_timer = True
 
     def _apply_limit(self, alone: bool) -> None:
         context = current_timeout()
@@ -233,11 +128,14 @@ class Watch:
             and context.limits.get(LAYER, timeouts.database) == timeouts.database
             and context.deadline - context.reserve - self._started
             >= max(timeouts.database, timeouts.min_database_budget)
-        ):  # time enough: the budget would be the layer's own limit, from now
+        ):  # the request has time for the full limit, so no budget is needed
             connection.deadline = self._started + timeouts.database
             self._limit_ms = usual
         else:
-            self._budget = budget = statement_budget(context, timeouts)
+            budget = statement_budget(context, timeouts)
+            if leaves_time():
+                budget = budget.leaving(_LEFT * minimum_budget(context, timeouts))
+            self._budget = budget
             connection.deadline = budget.deadline
             self._limit_ms = _limit_ms(budget, timeouts, usual)
         if alone:
@@ -247,7 +145,7 @@ class Watch:
 
     def _apply_separately(self, usual: int) -> None:
         try:
-            self._connection.limit_separately(self._limit_ms, usual)
+            self._connection.apply_limit(self._limit_ms, usual)
         except BaseException as error:
             self._connection.deadline = None
             if isinstance(error, StatementOverdue) and self._limit_ms is not None:
@@ -263,39 +161,52 @@ class Watch:
         return error
 
     def stop(self) -> None:
-        """The answer is there; ``done`` or ``failed`` comes later. Nothing was sent in front."""
+        """Stop the time of a statement of a pipeline; ``done`` or ``failed`` follows later.
+
+        Nothing was sent in front of such a statement. PostgreSQL applies the session's limit, and
+        ``DeadlineConnection.wait`` the deadline.
+        """
+        if self.limit:
+            self._connection.forget_local_limit()
         self._seconds = monotonic() - self._started
         self._connection.deadline = None
+        self._connection.has_timer = False
         self.limit = ""
 
     def done(self) -> float:
-        """The statement is over; gives back the seconds it took."""
+        """Record the statement and return the seconds that it took."""
         seconds = monotonic() - self._started if self._seconds is None else self._seconds
         connection = self._connection
         connection.deadline = None
+        connection.has_timer = False
         if self.limit:
             connection.limit_applied(self.limit)
-        if self._kind is Kind.SETTING:
+        if self._kind is StatementKind.SETTING:
             if _LIMIT_SETTING.search(template_text(self._sql)):
-                connection.set_by_hand(limited=self._limit_ms is not None)
-        elif self._kind is Kind.HOUSEKEEPING:
-            connection.rolled_back_to_savepoint()
+                connection.limit_changed(in_request=self._limit_ms is not None)
+        elif self._kind is StatementKind.TRANSACTION_CONTROL:
+            connection.forget_local_limit()
         metrics.db_statement_duration.observe(seconds)
         if tracing.tracer is not None:
-            record("SQL", seconds, **{"db.query.text": shape(template_text(self._sql))})
-        log = _log.get()
+            record("SQL", seconds, **{"db.query.text": normalize(template_text(self._sql))})
+        log = current_log()
         if log is not None:
             log.add(self._sql, seconds)
+        if (self._kind is StatementKind.QUERY or self._kind is StatementKind.OTHER) and (
+            log is not None or not effect_of(template_text(self._sql)).writes
+        ):  # it may have read rows
+            note_read()
         if seconds >= self._config.database.slow_statement:
             self._log_slow(seconds)
         return seconds
 
     def failed(self, error: BaseException) -> DeadlineExceeded | None:
-        """The statement failed with psycopg's ``error``: the deadline's error if that was it.
+        """Record a statement that failed with psycopg's ``error``.
 
-        A statement cancelled before its limit was cancelled by someone else, and is not ours.
+        Returns the deadline's error when the deadline was the cause, otherwise None. If PostgreSQL
+        cancelled the statement before its limit, an operator did that.
         """
-        self.limit = ""  # was rolled back together with the statement
+        self.limit = ""  # the server rolled it back with the statement
         seconds = self.done()
         if self._limit_ms is None:
             return None
@@ -308,33 +219,88 @@ class Watch:
     def _log_slow(self, seconds: float) -> None:
         metrics.db_slow_statements.inc()
         budget = "none" if self._limit_ms is None else f"{self._limit_ms / 1_000:g} s"
-        text = shape(template_text(self._sql))
-        mark = fingerprint(template_text(self._sql))
+        text = normalize(template_text(self._sql))
+        digest = fingerprint(template_text(self._sql))
         logger.warning(
             "SLOW QUERY %.3f s (budget %s, %s): %s",
             seconds,
             budget,
-            mark,
+            digest,
             text,
             extra={
-                "facts": {
+                "fields": {
                     "seconds": round(seconds, 4),
                     "budget": budget,
-                    "fingerprint": mark,
+                    "fingerprint": digest,
                     "statement": text,
                 }
             },
         )
 
 
-def _limit_ms(budget: TimeoutContext, timeouts: Timeouts, usual: int) -> int:
-    """``statement_timeout`` for ``budget``; the usual limit when that is as good as reached.
+def _limit_ms(budget: TimeoutContext, timeouts: TimeoutSettings, usual: int) -> int:
+    """Return ``statement_timeout`` for ``budget``: the usual limit when almost all of it is left.
 
-    "As good" is ``timeouts.reserve_graphql``: what the layer above keeps to answer in. It saves a
-    SET for every statement that begins some milliseconds after its budget was made.
+    "Almost all" is all but ``timeouts.reserve_graphql``, the time that the layer above keeps for
+    its response. The tolerance saves a SET for each statement that begins some milliseconds after
+    the time of its budget began to run.
     """
     remaining = budget.deadline - monotonic()
     if remaining >= timeouts.database - timeouts.reserve_graphql:
         return usual
     exact = int(remaining * 1_000)
-    return exact - exact % _STEP if exact > _FINE else max(exact, 1)
+    return exact - exact % _STEP if exact > _EXACT_UP_TO else max(exact, 1)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def query_with_timeout(
+    sql: str,
+    params: Sequence[Any] | Mapping[str, Any] | None,
+    timeout: TimeoutContext | float,
+    *,
+    using: str | None = None,
+) -> list[tuple[Any, ...]]:
+    """Run ``sql`` and return its rows, within ``timeout`` seconds and the request's deadline.
+
+    ``timeout`` may be a TimeoutContext, which is then the only limit. ``using`` is the alias of the
+    database, by default the one for reads. Raises InsufficientTime when the request has less than
+    ``timeouts.min_database_budget`` left, and DeadlineExceeded when the time is up.
+    """
+    with activate(_context(timeout)), connections[using or read_alias()].cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall() if cursor.description else []
+
+
+def _context(timeout: TimeoutContext | float) -> TimeoutContext:
+    if isinstance(timeout, TimeoutContext):
+        return timeout
+    outer = current_timeout()
+    if outer is None:
+        return TimeoutContext.start(LAYER, timeout)
+    if outer.layer != LAYER:
+        outer.require(minimum_budget(outer, config().timeouts))
+    return outer.child_budget(LAYER, timeout)
+
+
+def for_thread(function: Callable[P, T]) -> Callable[P, T]:
+    """Return ``function`` for use in a thread that a request starts.
+
+    The function runs under the request's deadline, and its statements count with the request's. At
+    its end, the connections of the thread go back to the pool, also after an error. Without that, a
+    thread that ends would keep them for ever. The thread has its own connections, so it does not
+    see the uncommitted writes of the request.
+
+    Loaders and promises are not thread-safe; they stay in the thread that executes the operation.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    return carried(run)

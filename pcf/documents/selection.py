@@ -1,12 +1,13 @@
-"""What an operation selects, as a tree: fragments expanded, equal fields merged, types known.
+"""The selections of an operation as a tree: fragments expanded, equal fields merged, types known.
 
-The tree is made before validation, from a document that may be nonsense: what the schema does not
-know has no type here, and validation will say so. That there are no cycles and no more than
-``documents.max_complexity`` fields has been checked before.
+The tree exists before validation, so the document may not fit the schema. A field that the schema
+does not have has no definition here; validation reports it later. Earlier checks (``limits``)
+guarantee that the document has no cycles and at most ``documents.max_complexity`` fields.
 """
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from graphql import (
     DocumentNode,
@@ -23,60 +24,76 @@ from graphql import (
     SelectionSetNode,
     get_named_type,
     get_nullable_type,
+    is_abstract_type,
     is_list_type,
 )
-from graphql.execution.execute import get_field_def
 
-from pcf.config import Documents
-from pcf.documents.scan import DocumentTooLarge, too_large
+from pcf._compat.graphql import get_field_def
+from pcf.conf.sections import DocumentSettings
+from pcf.documents.limits import DocumentTooLarge, too_large
 from pcf.errors import ClientError
 
-# the fields of the schema's own types that lead to lists of such types; as graphql-js counts them
+# The introspection fields that are lists of introspection types, as in a rule of graphql-js.
 SCHEMA_LISTS = frozenset({"fields", "inputFields", "interfaces", "possibleTypes"})
 
 
 class IntrospectionDisabled(DocumentTooLarge):
-    """The schema cannot be asked about itself here."""
+    """The service does not answer introspection queries."""
 
     code = "INTROSPECTION_DISABLED"
 
 
 class OperationNotSupported(ClientError):
-    """The schema has no operations of this type."""
+    """The schema has no root type for this type of operation."""
 
     code = "GRAPHQL_VALIDATION_FAILED"
 
 
 @dataclass(slots=True)
-class Selected:
-    """One field at one place: ``name`` in the response, the first ``node``, its definition.
+class SelectedField:
+    """One field of a selection set, after merging.
 
-    ``count`` is how many fields of the text were merged into it.
+    ``name`` is the name in the response, ``node`` the first of the merged nodes.
     """
 
     name: str
     node: FieldNode
     definition: GraphQLField | None
-    count: int = 0
-    children: dict[tuple[str, str], "Selected"] = field(default_factory=dict)
+    children: "SelectedFields"
 
     @property
     def is_list(self) -> bool:
-        """Whether its value is a list."""
+        """Whether the value of the field is a list."""
         return self.definition is not None and is_list_type(
             get_nullable_type(self.definition.type)  # type: ignore[arg-type]
         )
 
     @property
     def is_introspection(self) -> bool:
-        """Whether it asks about the schema."""
+        """Whether the field belongs to introspection."""
         return self.node.name.value.startswith("__")
 
 
-class _Selector:
-    """Builds the tree of one operation."""
+class SelectedFields(dict[tuple[str, str, str], SelectedField]):
+    """The fields of a selection set, by a type, their name in the response, and their own name.
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode, limits: Documents) -> None:
+    The type is empty when the value is of one object type. Where it may be of several types, two of
+    them may have fields with one name and different arguments (section 5.3.2). Such fields do not
+    merge. ``counts`` holds the number of nodes by the two names.
+    """
+
+    def __init__(self, *, by_type: bool = False) -> None:
+        super().__init__()
+        self.by_type = by_type
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+
+class _FieldCollector:
+    """The collector of the fields of one operation."""
+
+    def __init__(
+        self, schema: GraphQLSchema, document: DocumentNode, limits: DocumentSettings
+    ) -> None:
         self._schema = schema
         self._limits = limits
         self._fragments = {
@@ -89,9 +106,9 @@ class _Selector:
         self,
         selection_set: SelectionSetNode | None,
         type_: GraphQLNamedType | None,
-        into: dict[tuple[str, str], Selected],
+        into: SelectedFields,
     ) -> None:
-        """Add what ``selection_set`` selects of an object of ``type_``."""
+        """Add the fields that ``selection_set`` selects of an object of ``type_`` to ``into``."""
         for selection in selection_set.selections if selection_set else ():
             if isinstance(selection, FieldNode):
                 self._field(selection, type_, into)
@@ -102,27 +119,24 @@ class _Selector:
             elif isinstance(selection, FragmentSpreadNode):
                 self._spread(selection.name.value, into)
 
-    def _field(
-        self,
-        node: FieldNode,
-        type_: GraphQLNamedType | None,
-        into: dict[tuple[str, str], Selected],
-    ) -> None:
-        name = node.alias.value if node.alias else node.name.value
-        selected = into.get((name, node.name.value))
-        if selected is None:
-            selected = Selected(name, node, self._definition(type_, node))
-            into[name, node.name.value] = selected
-        selected.count += 1
-        if selected.count > self._limits.max_repeats:
+    def _field(self, node: FieldNode, type_: GraphQLNamedType | None, into: SelectedFields) -> None:
+        names = node.alias.value if node.alias else node.name.value, node.name.value
+        into.counts[names] += 1
+        if into.counts[names] > self._limits.max_repeats:
             raise too_large(
                 "repeats", self._limits.max_repeats, "times the same field at one place"
             )
-        definition = selected.definition
+        type_name = type_.name if into.by_type and type_ is not None else ""
+        selected = into.get((type_name, *names))
+        definition = selected.definition if selected else self._definition(type_, node)
         inner = get_named_type(definition.type) if definition else None
+        if selected is None:
+            children = SelectedFields(by_type=is_abstract_type(inner))
+            selected = SelectedField(names[0], node, definition, children)
+            into[(type_name, *names)] = selected
         self.collect(node.selection_set, inner, selected.children)
 
-    def _spread(self, name: str, into: dict[tuple[str, str], Selected]) -> None:
+    def _spread(self, name: str, into: SelectedFields) -> None:
         fragment = self._fragments.get(name)
         if fragment is not None:
             type_ = self._schema.get_type(fragment.type_condition.name.value)
@@ -134,24 +148,24 @@ class _Selector:
         return None
 
 
-def select(
+def select_root_fields(
     schema: GraphQLSchema,
     document: DocumentNode,
     operation: OperationDefinitionNode,
-    limits: Documents,
-) -> list[Selected]:
-    """The root fields of ``operation``, with all below them.
+    limits: DocumentSettings,
+) -> list[SelectedField]:
+    """Return the root fields of ``operation``, with all fields below them.
 
-    Raises DocumentTooLarge for too many root fields, lists within lists, repetitions of a field and
-    too deep a look into the schema; IntrospectionDisabled where none is allowed;
+    Raises DocumentTooLarge for too many root fields, lists within lists, repetitions of a field, or
+    levels of introspection; IntrospectionDisabled when the settings forbid introspection; and
     OperationNotSupported for a subscription.
     """
-    tree: dict[tuple[str, str], Selected] = {}
+    tree = SelectedFields()
     root_type = schema.get_root_type(operation.operation)
     if root_type is None:
-        kind = operation.operation.value
-        raise OperationNotSupported(f"The schema has no operations of type '{kind}'.")
-    _Selector(schema, document, limits).collect(operation.selection_set, root_type, tree)
+        type_name = operation.operation.value
+        raise OperationNotSupported(f"The schema has no operations of type '{type_name}'.")
+    _FieldCollector(schema, document, limits).collect(operation.selection_set, root_type, tree)
     roots = list(tree.values())
     if len(roots) > limits.max_root_fields:
         raise too_large("root_fields", limits.max_root_fields, "root fields")
@@ -169,17 +183,20 @@ def select(
     return roots
 
 
-def _walk(roots: list[Selected]) -> Iterator[tuple[int, int, Selected]]:
-    """Each field with how many lists, and lists of the schema, lead to it, its own included."""
-    waiting = [(0, 0, False, root) for root in roots]
-    while waiting:
-        lists, schema_lists, about_schema, selected = waiting.pop()
-        about_schema = about_schema or selected.is_introspection
-        if about_schema:
+def _walk(roots: list[SelectedField]) -> Iterator[tuple[int, int, SelectedField]]:
+    """Yield each field behind two numbers: the lists and the introspection lists above it.
+
+    The numbers include the field itself.
+    """
+    remaining = [(0, 0, False, root) for root in roots]
+    while remaining:
+        lists, schema_lists, in_introspection, selected = remaining.pop()
+        in_introspection = in_introspection or selected.is_introspection
+        if in_introspection:
             schema_lists += selected.node.name.value in SCHEMA_LISTS
         else:
             lists += selected.is_list
         yield lists, schema_lists, selected
-        waiting.extend(
-            (lists, schema_lists, about_schema, child) for child in selected.children.values()
+        remaining.extend(
+            (lists, schema_lists, in_introspection, child) for child in selected.children.values()
         )

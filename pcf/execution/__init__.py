@@ -1,1 +1,1 @@
-"""Execution: promises, loaders, edges, and the executor that lets any resolver return a promise."""
+"""Execution: plans and their executor, loaders, edges, and what mutations share."""

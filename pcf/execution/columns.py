@@ -1,30 +1,39 @@
-"""Where values belong: the levels of a response, in columns.
+"""Columns: the places of a response that the plan executor works on at once.
 
-A ``Batch`` is the objects of one type that one selection is executed on, side by side. A
-``FieldColumn`` holds the values of one field of a batch, an ``ItemColumn`` the items of all the
-lists in a column. Columns do not hold the values themselves (the executor passes them along), they
-know where each of them is to go, and only when asked: paths are made for errors and resolvers.
+A ``Batch`` is the objects of one type that the executor runs one selection set on. A
+``FieldColumn`` is one field of a batch, an ``ItemColumn`` the items of all lists in a column. The
+columns do not hold values: the executor passes the values along. A column knows the place of each
+of its values in the response. Only an error or a resolver makes a column compute a path.
+
+Two collections refer to places by column and index. ``FieldErrors`` holds the errors of an
+operation, and nulls their places at its end. ``PendingColumns`` holds the columns whose values are
+promises, and says which of them the executor can continue.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Union
 
-from graphql import GraphQLObjectType
-from graphql.pyutils import Path
+from graphql import GraphQLError, GraphQLObjectType, ResponsePath
+from promise import Promise
 
-from pcf.execution.plan import FieldPlan, Shape
+from pcf.execution.plan import FieldPlan, OutputType
+from pcf.execution.promises import NEVER_SETTLED, field_error, run_jobs
 
 Column = Union["FieldColumn", "ItemColumn"]
-Place = tuple[Column, int]  # a column and which of its values
+Location = tuple[Column, int]  # a column and the index of one of its values
+Position = tuple[float, ...]  # sorts as the response is read, from its beginning to its end
 
-AFTER_ITS_PARTS = float("inf")
+_BEHIND_CHILDREN = float("inf")
+
+# -- places -------------------------------------------------------------------------------------
 
 
 class Batch:
-    """Objects of one type: their values, their results, and the column they are the values of.
+    """Objects of one type: their values, their results, and the column that they are values of.
 
-    The root has no column: nothing is around it.
+    The root object has no column.
     """
 
     __slots__ = ("_paths", "column", "fields", "object_type", "results", "values")
@@ -42,10 +51,10 @@ class Batch:
         self.fields = fields
         self.values = values
         self.results = results
-        self._paths: dict[int, Path] = {}
+        self._paths: dict[int, ResponsePath] = {}
 
-    def path(self, index: int) -> Path | None:
-        """The path of an object; None for the root."""
+    def path(self, index: int) -> ResponsePath | None:
+        """Return the path of an object; None for the root."""
         if self.column is None:
             return None
         path = self._paths.get(index)
@@ -53,102 +62,338 @@ class Batch:
             path = self._paths[index] = self.column.path(index)
         return path
 
-    def order(self, index: int) -> tuple[float, ...]:
-        """The position in the response when it is read from beginning to end."""
-        return () if self.column is None else self.column.order(index)
+    def position(self, index: int) -> Position:
+        """Return the position of an object in the response."""
+        return () if self.column is None else self.column.position(index)
 
 
 class FieldColumn:
-    """The values of one field for some objects of a batch: those at ``members``."""
+    """One field of some objects of a batch: of those at the indexes ``members``."""
 
-    __slots__ = ("batch", "field", "members", "shape")
+    __slots__ = ("batch", "field", "members", "output_type")
 
     def __init__(self, batch: Batch, field: FieldPlan, members: Sequence[int]) -> None:
         self.batch = batch
         self.field = field
         self.members = members
-        self.shape: Shape = field.shape
+        self.output_type: OutputType = field.output_type
 
-    def part(self, positions: Sequence[int]) -> "FieldColumn":
-        """The column of only these values."""
+    @property
+    def field_name(self) -> str:
+        """The name of the field with that of its type."""
+        return self.field.full_name
+
+    def subset(self, indexes: Sequence[int]) -> "FieldColumn":
+        """Return the column of only these values."""
         members = self.members
-        return FieldColumn(self.batch, self.field, [members[position] for position in positions])
+        return FieldColumn(self.batch, self.field, [members[index] for index in indexes])
 
-    def around(self, index: int) -> Place | None:
-        """The place that is null if this one should be and cannot; None: the whole response."""
+    def parent(self, index: int) -> Location | None:
+        """Return the object that the value belongs to; None for the root object."""
         column = self.batch.column
         return None if column is None else (column, self.members[index])
 
-    def owner(self, index: int) -> tuple["FieldColumn", int]:
-        """The field that the value belongs to: this one."""
+    def field_location(self, index: int) -> tuple["FieldColumn", int]:
+        """Return the field that the value belongs to: this one."""
         return self, index
 
-    def content(self, index: int) -> Any:
-        """What is in the response at this place."""
+    def get(self, index: int) -> Any:
+        """Return what the response holds at this place."""
         return self.batch.results[self.members[index]][self.field.name]
 
-    def fill(self, index: int, value: Any) -> None:
-        """Put ``value`` into the response."""
+    def set(self, index: int, value: Any) -> None:
+        """Put ``value`` into the response at this place."""
         self.batch.results[self.members[index]][self.field.name] = value
 
-    def path(self, index: int) -> Path:
-        """The path of this place in the response."""
-        around = self.batch.path(self.members[index])
-        return Path(around, self.field.name, self.field.parent_type.name)
+    def path(self, index: int) -> ResponsePath:
+        """Return the path of this place in the response."""
+        parent = self.batch.path(self.members[index])
+        return ResponsePath(parent, self.field.name, self.field.parent_type.name)
 
-    def order(self, index: int) -> tuple[float, ...]:
-        """As Batch.order."""
-        return (*self.batch.order(self.members[index]), self.field.index)
+    def schema_path(self, index: int) -> list[str | int]:
+        """Return the path of this place, with the names of fields in the place of aliases."""
+        parent = self.parent(index)
+        above = [] if parent is None else parent[0].schema_path(parent[1])
+        return [*above, self.field.nodes[0].name.value]
+
+    def position(self, index: int) -> Position:
+        """Return the position of this place in the response."""
+        return (*self.batch.position(self.members[index]), self.field.index)
 
 
 class ItemColumn:
-    """The items of the lists in another column: list ``n`` begins at ``starts[n]``."""
+    """The items of the lists in another column: list ``n`` begins at the index ``starts[n]``.
 
-    __slots__ = ("field", "lists", "members", "shape", "starts")
+    ``members`` are the indexes of the items that belong to this column.
+    """
+
+    __slots__ = ("field", "lists", "members", "output_type", "starts")
 
     def __init__(self, lists: Column, starts: Sequence[int], members: Sequence[int]) -> None:
-        assert lists.shape.item is not None  # noqa: S101 - only lists have items
+        assert lists.output_type.item is not None  # noqa: S101 - only lists have items
         self.lists = lists
         self.starts = starts
         self.members = members
         self.field: FieldPlan = lists.field
-        self.shape: Shape = lists.shape.item
+        self.output_type: OutputType = lists.output_type.item
 
-    def part(self, positions: Sequence[int]) -> "ItemColumn":
-        """The column of only these items."""
+    @property
+    def field_name(self) -> str:
+        """The name of the field with that of its type."""
+        return self.field.full_name
+
+    def subset(self, indexes: Sequence[int]) -> "ItemColumn":
+        """Return the column of only these items."""
         members = self.members
-        return ItemColumn(self.lists, self.starts, [members[position] for position in positions])
+        return ItemColumn(self.lists, self.starts, [members[index] for index in indexes])
 
     def _locate(self, index: int) -> tuple[int, int]:
-        """Which list, and where in it; an empty list begins where the one after it does."""
-        member = self.members[index]
-        which = bisect_right(self.starts, member) - 1
-        return which, member - self.starts[which]
+        """Return the index of the list, and the index of the item in that list.
 
-    def around(self, index: int) -> Place | None:
-        """The list of this item."""
+        An empty list begins where the next list begins, so the last list that begins there counts.
+        """
+        member = self.members[index]
+        list_index = bisect_right(self.starts, member) - 1
+        return list_index, member - self.starts[list_index]
+
+    def schema_path(self, index: int) -> list[str | int]:
+        """Return the path of this place, with the names of fields in the place of aliases."""
+        list_index, item_index = self._locate(index)
+        return [*self.lists.schema_path(list_index), item_index]
+
+    def parent(self, index: int) -> Location | None:
+        """Return the list of this item."""
         return self.lists, self._locate(index)[0]
 
-    def owner(self, index: int) -> tuple[FieldColumn, int]:
-        """The field that the item belongs to."""
-        return self.lists.owner(self._locate(index)[0])
+    def field_location(self, index: int) -> tuple[FieldColumn, int]:
+        """Return the field that the item belongs to."""
+        return self.lists.field_location(self._locate(index)[0])
 
-    def content(self, index: int) -> Any:
-        """As FieldColumn.content."""
-        which, position = self._locate(index)
-        return self.lists.content(which)[position]
+    def get(self, index: int) -> Any:
+        """Return what the response holds at this place."""
+        list_index, item_index = self._locate(index)
+        return self.lists.get(list_index)[item_index]
 
-    def fill(self, index: int, value: Any) -> None:
-        """As FieldColumn.fill."""
-        which, position = self._locate(index)
-        self.lists.content(which)[position] = value
+    def set(self, index: int, value: Any) -> None:
+        """Put ``value`` into the response at this place."""
+        list_index, item_index = self._locate(index)
+        self.lists.get(list_index)[item_index] = value
 
-    def path(self, index: int) -> Path:
-        """As FieldColumn.path."""
-        which, position = self._locate(index)
-        return Path(self.lists.path(which), position, None)
+    def path(self, index: int) -> ResponsePath:
+        """Return the path of this place in the response."""
+        list_index, item_index = self._locate(index)
+        return ResponsePath(self.lists.path(list_index), item_index, None)
 
-    def order(self, index: int) -> tuple[float, ...]:
-        """As Batch.order."""
-        which, position = self._locate(index)
-        return (*self.lists.order(which), position)
+    def position(self, index: int) -> Position:
+        """Return the position of this place in the response."""
+        list_index, item_index = self._locate(index)
+        return (*self.lists.position(list_index), item_index)
+
+
+# -- errors -------------------------------------------------------------------------------------
+
+
+class FieldErrors:
+    """The errors of one operation, each with its place.
+
+    ``reached_root`` says whether one of the errors makes the whole response null.
+    """
+
+    def __init__(self, on_error: Callable[[], object]) -> None:
+        """``on_error`` is called for each error. It may raise to end the operation."""
+        self._on_error = on_error
+        self._errors: list[tuple[Column, int, Exception]] = []
+        self.reached_root = False
+
+    def add(self, column: Column, index: int, error: Exception) -> None:
+        """Add the error of one value."""
+        self._on_error()
+        self._errors.append((column, index, error))
+        if not self.reached_root:
+            self.reached_root = _nearest_nullable(column, index) is None
+
+    def apply(self) -> list[GraphQLError]:
+        """Put null into the response where the errors demand it, and return the errors to report.
+
+        The result lacks the errors below a place that an earlier error has made null. When
+        ``reached_root`` is true, the caller has to make the whole response null.
+        """
+        errors: list[GraphQLError] = []
+        nulled: set[Position] = set()
+        positioned = [
+            ((*column.position(index), _BEHIND_CHILDREN), column, index, error)
+            for column, index, error in self._errors
+        ]
+        positioned.sort(key=lambda entry: entry[0])
+        for position, column, index, error in positioned:
+            if any(position[:length] in nulled for length in range(len(position))):
+                continue
+            path = column.path(index).as_list()
+            errors.append(field_error(error, column.field.nodes, path))
+            nullable = _nearest_nullable(column, index)
+            if nullable is None:
+                nulled.add(())
+            else:
+                null_column, null_index = nullable
+                nulled.add(null_column.position(null_index))
+                null_column.set(null_index, None)
+        return errors
+
+    def clear(self) -> None:
+        """Forget all errors: their frames hold half of the response."""
+        self._errors.clear()
+
+
+def _nearest_nullable(column: Column, index: int) -> Location | None:
+    """Return this place or its nearest nullable parent; None when all of them are non-null."""
+    location: Location | None = (column, index)
+    while location is not None and not location[0].output_type.is_nullable:
+        location = location[0].parent(location[1])
+    return location
+
+
+# -- promises -----------------------------------------------------------------------------------
+
+OnSettled = Callable[[Column, list[Any], Sequence[Any]], None]
+
+
+class PendingColumn:
+    """Promises for the values of a column.
+
+    When all promises are settled, the executor calls ``on_settled(column, outcomes, subjects)``. An
+    outcome is the value of a promise, or the Exception that rejected it. ``subjects`` holds one
+    value for each promise: the value that the promise answers a question about. ``is_last`` says
+    that the loads of the promises need no further statement, and that none follows from them.
+    """
+
+    __slots__ = ("column", "is_last", "on_settled", "pending_count", "promises", "subjects")
+
+    def __init__(
+        self, column: Column, promises: list[Promise], subjects: Sequence[Any],
+        on_settled: OnSettled, *, is_last: bool = False,
+    ) -> None:  # fmt: skip
+        self.column = column
+        self.promises = promises
+        self.subjects = subjects
+        self.on_settled = on_settled
+        self.pending_count = 0
+        self.is_last = is_last
+
+    def resume(self) -> None:
+        """Call ``on_settled`` with the outcomes."""
+        outcomes = [outcome_of(promise) for promise in self.promises]
+        self.on_settled(self.column, outcomes, self.subjects)
+
+    def subset(self, indexes: list[int]) -> "PendingColumn":
+        """Return the pending column of only these promises."""
+        promises = [self.promises[index] for index in indexes]
+        subjects = [self.subjects[index] for index in indexes]
+        return PendingColumn(self.column.subset(indexes), promises, subjects, self.on_settled)
+
+
+def outcome_of(promise: Promise) -> Any:
+    """Return the value of a promise, or the Exception that rejected it.
+
+    Returns a RuntimeError for a pending promise: nothing can settle it any more.
+    """
+    if promise.is_fulfilled:
+        return promise.value
+    if promise.is_rejected:
+        return promise.reason
+    return RuntimeError(NEVER_SETTLED)
+
+
+class PendingColumns:
+    """The pending columns of one operation.
+
+    ``check`` is called between two promise jobs. An exception of ``check`` ends the operation.
+    """
+
+    def __init__(self, check: Callable[[], object] | None) -> None:
+        self._check = check
+        self._pending: dict[PendingColumn, None] = {}
+        self._promises: dict[int, tuple[Promise, list[PendingColumn]]] = {}  # by the promise's id
+        self._settled: list[PendingColumn] = []
+
+    def add(self, pending: PendingColumn) -> None:
+        """Add a column whose promises are all pending."""
+        self._pending[pending] = None
+        for promise in pending.promises:
+            known = self._promises.get(id(promise))
+            if known is not None:
+                known[1].append(pending)
+            else:
+                self._promises[id(promise)] = promise, [pending]
+                on_settled = partial(self._on_settled, id(promise))
+                promise.then(on_settled, on_settled)
+            pending.pending_count += 1
+
+    def are_last(self) -> bool:
+        """Return whether no statement follows those that the pending columns wait for."""
+        for pending in self._pending:  # noqa: SIM110 - a generator costs more than the answer
+            if not pending.is_last:
+                return False
+        return True
+
+    def settled(self) -> list[PendingColumn]:
+        """Run all promise jobs that wait now; return the columns that they have settled."""
+        run_jobs(lambda: False, self._check)
+        settled, self._settled = self._settled, []
+        return settled
+
+    def next_settled(self) -> list[PendingColumn]:
+        """Run promise jobs until a column is settled.
+
+        Returns all settled columns, and an empty list when no column is pending.
+        """
+        while self._pending and not self._settled:
+            if not run_jobs(lambda: bool(self._settled), self._check):
+                self._split_pending()
+        settled, self._settled = self._settled, []
+        return settled
+
+    def clear(self) -> None:
+        """Forget all columns: promises outlive the operation, and their handlers refer to it."""
+        self._pending.clear()
+        self._promises.clear()
+        self._settled.clear()
+
+    def _on_settled(self, promise_id: int, _outcome: Any) -> None:
+        _, columns = self._promises.pop(promise_id, (None, ()))
+        for pending in columns:
+            pending.pending_count -= 1
+            if not pending.pending_count and pending in self._pending:
+                del self._pending[pending]
+                self._settled.append(pending)
+
+    def _split_pending(self) -> None:
+        """Split the pending columns when no job is left, so that their settled values continue.
+
+        The rest of a column stays pending, since a resolver below the settled values may settle it.
+        When no column has a settled value, all of them continue, and their promises are errors.
+        """
+        stuck = list(self._pending)
+        self._pending.clear()
+        rest: list[PendingColumn] = []
+        for column in stuck:
+            settled = [n for n, promise in enumerate(column.promises) if not promise.is_pending]
+            if not settled:
+                rest.append(column)
+                continue
+            pending = [n for n, promise in enumerate(column.promises) if promise.is_pending]
+            self._settled.append(column.subset(settled))
+            rest.append(column.subset(pending))
+        if not self._settled:
+            self._promises.clear()
+            self._settled = rest
+            return
+        for _, columns in self._promises.values():
+            columns.clear()
+        for column in rest:
+            self._add_again(column)
+
+    def _add_again(self, pending: PendingColumn) -> None:
+        self._pending[pending] = None
+        for promise in pending.promises:
+            self._promises[id(promise)][1].append(pending)
+            pending.pending_count += 1

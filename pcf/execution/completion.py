@@ -1,163 +1,189 @@
-"""Completing values (spec section 6.4.3), a column at a time.
+"""Value completion (specification section 6.4.3), one column at a time.
 
-The rules and the words of the errors are graphql-core's (``ExecutionContext.complete_value``).
+The rules and the messages of the errors are those of graphql-core's
+``ExecutionContext.complete_value``.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import accumulate, chain, pairwise
-from types import CoroutineType, NoneType
-from typing import Any, Protocol
+from itertools import accumulate, chain, islice, pairwise
+from types import NoneType
+from typing import Any
 
-from graphene_django import DjangoObjectType
-from graphql import GraphQLError, GraphQLObjectType, GraphQLResolveInfo
-from graphql.execution.execute import ExecutionContext, invalid_return_type_error
-from graphql.pyutils import Undefined, inspect, is_iterable
-from graphql.pyutils.undefined import UndefinedType
+from graphql import GraphQLError, GraphQLObjectType, GraphQLResolveInfo, Undefined, UndefinedType
 from promise import Promise
 
-from pcf.errors import ResponseTooLarge
-from pcf.execution.columns import Batch, Column, ItemColumn
-from pcf.execution.failures import Failures
-from pcf.execution.plan import Kind
-from pcf.execution.rows import Row
-from pcf.execution.waits import Wait, Waits, outcome
+from pcf._compat.graphene_django import is_default_type_check
+from pcf._compat.graphql import ExecutionContext, inspect, invalid_return_type_error, is_iterable
+from pcf.execution.columns import (
+    Batch,
+    Column,
+    FieldErrors,
+    ItemColumn,
+    PendingColumn,
+    PendingColumns,
+    outcome_of,
+)
+from pcf.execution.plan import TypeKind
+from pcf.execution.promises import awaitable_error, may_be_awaitable, type_resolver_of
+from pcf.execution.response_size import ResponseSize
+from pcf.execution.rows import Row, disguises, type_of_rows
+from pcf.lru import for_each_class
 
-ROWS_BETWEEN_CHECKS = 16
-
-_TO_SETTLE = (Promise, CoroutineType)
-_ODD = (NoneType, UndefinedType, Exception, *_TO_SETTLE)
-
-Question = Callable[[Any, GraphQLResolveInfo], Any]
-Judge = Callable[[Column, list[Any], Sequence[Any]], list[Any]]
+VALUES_BETWEEN_CHECKS = 16
 
 
-class Batches(Protocol):
-    """Where the objects that are found are put, to be executed next."""
+@for_each_class
+def _is_special(type_: type) -> bool:
+    """Return whether the executor may have to do more with such values than complete them."""
+    is_absent_or_error = issubclass(type_, (NoneType, UndefinedType, Exception))
+    return is_absent_or_error or may_be_awaitable(type_) or disguises(type_)
 
-    def append(self, batch: Batch, /) -> None:
-        """Execute this batch after those that came before."""
+
+TypeQuestion = Callable[[Any, GraphQLResolveInfo], Any]
+CompleteAnswers = Callable[[Column, list[Any], Sequence[Any]], list[Any]]
 
 
 class Completer:
-    """Completes the values of one operation."""
+    """The value completion of one operation.
+
+    Args:
+        context: What graphql-core knows of the operation.
+        errors: Receives the errors of values.
+        pending: Receives the columns whose values are promises.
+        batches: Receives the objects that the executor runs next.
+        check: A function that is called after every VALUES_BETWEEN_CHECKS values that run Python
+            code. An exception of ``check`` ends the operation.
+        size: Counts what the response has so far, and ends the operation at a limit.
+    """
 
     def __init__(
         self,
         context: ExecutionContext,
-        failures: Failures,
-        waits: Waits,
-        batches: Batches,
+        errors: FieldErrors,
+        pending: PendingColumns,
+        batches: deque[Batch],
         check: Callable[[], object],
-        max_items: int | None = None,
+        size: ResponseSize,
     ) -> None:
-        """``check`` is called every ROWS_BETWEEN_CHECKS values that Python code is run for; what it
-        raises is raised. ``max_items``: how many items all lists may have together.
-        """
         self._context = context
         self._check = check
-        self._max_items = max_items
-        self._items = 0  # of all lists so far
-        self._failures = failures
-        self._waits = waits
+        self._size = size
+        self._errors = errors
+        self._pending = pending
         self._batches = batches
-        self._confirmed: set[tuple[str, type]] = set()  # object types and classes that are of them
+        # Object types, each with a Python class whose instances are of that type.
+        self._confirmed: set[tuple[str, type]] = set()
 
     def info(self, column: Column, index: int) -> GraphQLResolveInfo:
-        """What a resolver is told about the field that a value belongs to."""
-        owner, position = column.owner(index)
-        field = owner.field
+        """Return the ``info`` of a resolver: the field that a value belongs to."""
+        field_column, field_index = column.field_location(index)
+        field = field_column.field
         return self._context.build_resolve_info(
-            field.definition, field.nodes, field.parent_type, owner.path(position)
+            field.definition, field.nodes, field.parent_type, field_column.path(field_index)
         )
 
-    def fill(self, column: Column, values: list[Any], _subjects: Sequence[Any] = ()) -> None:
-        """Complete values that came later."""
-        for index, completed in enumerate(self.complete(column, values)):
-            column.fill(index, completed)
-
     def complete(self, column: Column, values: list[Any]) -> list[Any]:
-        """The completed values; None where one is null, has failed, or is still to come."""
-        kinds = set(map(type, values))
-        odd = [kind for kind in kinds if issubclass(kind, _ODD)]
-        if not odd:
-            return self._complete_present(column, values, kinds)
-        shape = column.shape
-        if odd == [NoneType] and shape.nullable and kinds - {NoneType} <= shape.as_is:
+        """Return the completed values; None for a value that is null, an error, or a promise."""
+        types = set(map(type, values))
+        special = [type_ for type_ in types if _is_special(type_)]
+        if not special:
+            return self._complete_present(column, values, types)
+        output_type = column.output_type
+        has_only_nulls = special == [NoneType] and output_type.is_nullable
+        if has_only_nulls and types - {NoneType} <= output_type.serialized_classes:
+            if str in types:
+                self._size.add_texts(values, types)
             return values
-        present, waiting = self._sort_out(column, values)
-        if waiting:
-            promises = [values[index] for index in waiting]
-            self._waits.add(Wait(column.part(waiting), promises, promises, self.fill))
+        present, pending = self._separate(column, values)
+        if pending:
+            promises = [values[index] for index in pending]
+            self._pending.add(
+                PendingColumn(column.subset(pending), promises, promises, self._complete_later)
+            )
         if not present:
             return [None] * len(values)
-        there = [values[index] for index in present]
-        part = self._complete_present(column.part(present), there, set(map(type, there)))
+        chosen = [values[index] for index in present]
+        part = self._complete_present(column.subset(present), chosen, set(map(type, chosen)))
         return _spread(part, present, len(values))
 
-    def _sort_out(self, column: Column, values: list[Any]) -> tuple[list[int], list[int]]:
-        """Which values are present, and which are promises to wait for; the others are done with.
+    def _complete_later(
+        self, column: Column, values: list[Any], _subjects: Sequence[Any] = ()
+    ) -> None:
+        """Complete the values of promises, and put them into the response."""
+        for index, completed in enumerate(self.complete(column, values)):
+            column.set(index, completed)
 
-        Puts the outcomes of promises that are settled into ``values``.
+    def _separate(self, column: Column, values: list[Any]) -> tuple[list[int], list[int]]:
+        """Return the indexes of the values to complete, and those of the pending promises.
+
+        The method puts the outcomes of settled promises into ``values``, and records the errors of
+        all other values.
         """
         present: list[int] = []
-        waiting: list[int] = []
+        pending: list[int] = []
         for index, value in enumerate(values):
             if isinstance(value, Promise) and value.is_pending:
-                waiting.append(index)
+                pending.append(index)
                 continue
             values[index] = settled = _settled(value)
             if isinstance(settled, Exception):
-                self._failures.add(column, index, settled)
+                self._errors.add(column, index, settled)
             elif settled is not None and settled is not Undefined:
                 present.append(index)
-            elif not column.shape.nullable:
-                self._failures.add(column, index, _null_error(column))
-        return present, waiting
+            elif not column.output_type.is_nullable:
+                self._errors.add(column, index, _null_error(column))
+        return present, pending
 
-    def _complete_present(self, column: Column, values: list[Any], kinds: set[type]) -> list[Any]:
-        """Complete values none of which is null, an error or a promise."""
-        shape = column.shape
-        match shape.kind:
-            case Kind.LEAF:
-                if kinds <= shape.as_is:
+    def _complete_present(self, column: Column, values: list[Any], types: set[type]) -> list[Any]:
+        """Complete values that are neither null nor errors nor promises."""
+        output_type = column.output_type
+        match output_type.kind:
+            case TypeKind.LEAF:
+                if types <= output_type.serialized_classes:
+                    if str in types:
+                        self._size.add_texts(values, types)
                     return values
-                if kinds == {int} and shape.integers is not None:
-                    written = shape.integers(values)
-                    if written is not None:
-                        return written
+                if types == {int} and output_type.serialize_integers is not None:
+                    serialized = output_type.serialize_integers(values)
+                    if serialized is not None:
+                        return serialized
                 return self._complete_leaves(column, values)
-            case Kind.LIST:
+            case TypeKind.LIST:
                 return self._complete_lists(column, values)
-            case Kind.OBJECT:
-                return self._complete_objects(column, shape.type, values)
-            case Kind.ABSTRACT:
+            case TypeKind.OBJECT:
+                return self._complete_objects(column, output_type.type, values)
+            case TypeKind.ABSTRACT:
                 return self._complete_abstract(column, values)
 
     def _complete_leaves(self, column: Column, values: list[Any]) -> list[Any]:
-        type_ = column.shape.type
+        type_ = column.output_type.type
         serialize = type_.serialize
         completed: list[Any] = []
         for index, value in enumerate(values):
-            if index % ROWS_BETWEEN_CHECKS == 0:
+            if index % VALUES_BETWEEN_CHECKS == 0:
                 self._check()
             try:
                 leaf = serialize(value)
                 if leaf is None or leaf is Undefined:
-                    leaf = None
-                    raise TypeError(  # noqa: TRY301 - the same words as graphql-core's
+                    raise TypeError(  # noqa: TRY301 - graphql-core's message
                         f"Expected `{inspect(type_)}.serialize({inspect(value)})`"
-                        f" to return non-nullable value, returned: {inspect(serialize(value))}"
+                        f" to return non-nullable value, returned: {inspect(leaf)}"
                     )
             except Exception as error:  # noqa: BLE001 - any error of a scalar is a field error
-                self._failures.add(column, index, error)
+                self._errors.add(column, index, error)
                 leaf = None
             completed.append(leaf)
+        types = set(map(type, completed))
+        if str in types:
+            self._size.add_texts(completed, types)
         return completed
 
     def _complete_lists(self, column: Column, values: list[Any]) -> list[Any]:
         lists = []
+        count, room = 0, self._size.room
         for index, value in enumerate(values):
-            if index % ROWS_BETWEEN_CHECKS == 0:
+            if index % VALUES_BETWEEN_CHECKS == 0:
                 self._check()
             items: list[Any] = value
             if type(value) is not list:
@@ -169,14 +195,15 @@ class Completer:
                             "Expected Iterable, but did not find one for field"
                             f" '{field.parent_type.name}.{field.nodes[0].name.value}'."
                         )
-                    items += value  # keeps the items that come before an error
+                    # The list keeps the items before an error. The slice ends a list without an
+                    # end, and hides a __len__ that the list would call.
+                    items += islice(value, None if room is None else max(0, room - count))
                 except Exception as error:  # noqa: BLE001 - a generator can raise anything
-                    self._failures.add(column, index, error)
+                    self._errors.add(column, index, error)
             lists.append(items)
+            count += len(items)
+        self._size.add_items(count)  # before the executor spends memory on the items
         starts = list(accumulate(map(len, lists), initial=0))
-        self._items += starts[-1]  # counted before anything is made for them
-        if self._max_items is not None and self._items > self._max_items:
-            raise ResponseTooLarge.by_items(self._max_items)
         items = list(chain.from_iterable(lists))
         completed = self.complete(ItemColumn(column, starts, range(len(items))), items)
         return [completed[start:end] for start, end in pairwise(starts)]
@@ -184,36 +211,46 @@ class Completer:
     def _complete_objects(
         self, column: Column, object_type: GraphQLObjectType, values: list[Any]
     ) -> list[Any]:
-        """Begin objects, of which it may have to be asked whether they are of their type."""
+        """Begin objects, after ``is_type_of`` has confirmed their type."""
         is_type_of = object_type.is_type_of
         if is_type_of is None or self._is_class_confirmed(column, object_type, values):
             return self._begin(column, object_type, values)
 
-        def judge(column: Column, answers: list[Any], subjects: Sequence[Any]) -> list[Any]:
-            approved = []
+        def complete_answers(
+            column: Column, answers: list[Any], subjects: Sequence[Any]
+        ) -> list[Any]:
+            confirmed = []
             for index, answer in enumerate(answers):
-                if isinstance(answer, Exception):
-                    self._failures.add(column, index, answer)
-                elif answer:
-                    approved.append(index)
+                try:
+                    if isinstance(answer, Exception):
+                        raise answer  # noqa: TRY301
+                    if not answer:
+                        raise invalid_return_type_error(  # noqa: TRY301
+                            object_type, subjects[index], column.field.nodes
+                        )
+                except Exception as error:  # noqa: BLE001 - bool() and repr() can raise anything
+                    self._errors.add(column, index, error)
                 else:
-                    nodes = column.field.nodes
-                    error = invalid_return_type_error(object_type, subjects[index], nodes)
-                    self._failures.add(column, index, error)
-            objects = [subjects[index] for index in approved]
-            begun = self._begin(column.part(approved), object_type, objects)
-            return _spread(begun, approved, len(answers))
+                    confirmed.append(index)
+            objects = [subjects[index] for index in confirmed]
+            begun = self._begin(column.subset(confirmed), object_type, objects)
+            return _spread(begun, confirmed, len(answers))
 
-        return self._ask(column, values, is_type_of, judge)
+        return self._ask(column, values, is_type_of, complete_answers)
 
     def _complete_abstract(self, column: Column, values: list[Any]) -> list[Any]:
-        type_ = column.shape.type
-        resolve_type = type_.resolve_type or self._context.type_resolver
+        type_ = column.output_type.type
+        resolve_type = type_resolver_of(type_, self._context)
 
         def question(value: Any, info: GraphQLResolveInfo) -> Any:
+            if isinstance(value, Row):
+                object_type = type_of_rows(info.schema, type_, value.model_)
+                return None if object_type is None else object_type.name
             return resolve_type(value, info, type_)
 
-        def judge(column: Column, answers: list[Any], subjects: Sequence[Any]) -> list[Any]:
+        def complete_answers(
+            column: Column, answers: list[Any], subjects: Sequence[Any]
+        ) -> list[Any]:
             by_type: dict[GraphQLObjectType, list[int]] = {}
             for index, answer in enumerate(answers):
                 try:
@@ -222,78 +259,91 @@ class Completer:
                     object_type = self._context.ensure_valid_runtime_type(
                         answer, type_, column.field.nodes, self.info(column, index), subjects[index]
                     )
-                except Exception as error:  # noqa: BLE001 - an error of the place
-                    self._failures.add(column, index, error)
+                except Exception as error:  # noqa: BLE001 - an error of this value
+                    self._errors.add(column, index, error)
                 else:
                     by_type.setdefault(object_type, []).append(index)
             completed: list[Any] = [None] * len(answers)
             for object_type, indexes in by_type.items():
                 chosen = [subjects[index] for index in indexes]
-                part = self._complete_objects(column.part(indexes), object_type, chosen)
+                part = self._complete_objects(column.subset(indexes), object_type, chosen)
                 for index, value in zip(indexes, part, strict=True):
                     completed[index] = value
             return completed
 
-        return self._ask(column, values, question, judge)
+        return self._ask(column, values, question, complete_answers)
 
     def _ask(
-        self, column: Column, values: list[Any], question: Question, judge: Judge
+        self,
+        column: Column,
+        values: list[Any],
+        question: TypeQuestion,
+        complete_answers: CompleteAnswers,
     ) -> list[Any]:
-        """Ask the schema about each value; what is answered at once is judged at once."""
-        asked: list[int] = []
+        """Ask the schema for the type of each value, and complete the values by the answers.
+
+        Values whose answer is a pending promise are completed when the promise is settled.
+        """
+        answered: list[int] = []
         answers: list[Any] = []
-        waiting: list[int] = []
+        pending: list[int] = []
         promises: list[Promise] = []
         for index, value in enumerate(values):
-            if index % ROWS_BETWEEN_CHECKS == 0:
+            if index % VALUES_BETWEEN_CHECKS == 0:
                 self._check()
             try:
                 answer = question(value, self.info(column, index))
-            except Exception as error:  # noqa: BLE001 - an error of the place
-                self._failures.add(column, index, error)
+            except Exception as error:  # noqa: BLE001 - an error of this value
+                self._errors.add(column, index, error)
                 continue
             if isinstance(answer, Promise) and answer.is_pending:
-                waiting.append(index)
+                pending.append(index)
                 promises.append(answer)
             else:
-                asked.append(index)
+                answered.append(index)
                 answers.append(_settled(answer))
-        if waiting:
-            self._wait_for_answers(
-                column.part(waiting), promises, [values[n] for n in waiting], judge
-            )
-        judged = judge(column.part(asked), answers, [values[index] for index in asked])
-        return _spread(judged, asked, len(values))
+        if pending:
+            subjects = [values[index] for index in pending]
+            self._wait_for_answers(column.subset(pending), promises, subjects, complete_answers)
+        subjects = [values[index] for index in answered]
+        completed = complete_answers(column.subset(answered), answers, subjects)
+        return _spread(completed, answered, len(values))
 
     def _wait_for_answers(
-        self, column: Column, promises: list[Promise], subjects: list[Any], judge: Judge
+        self,
+        column: Column,
+        promises: list[Promise],
+        subjects: list[Any],
+        complete_answers: CompleteAnswers,
     ) -> None:
-        def go_on(column: Column, answers: list[Any], subjects: Sequence[Any]) -> None:
-            for index, completed in enumerate(judge(column, answers, subjects)):
-                column.fill(index, completed)
+        def on_settled(column: Column, answers: list[Any], subjects: Sequence[Any]) -> None:
+            for index, completed in enumerate(complete_answers(column, answers, subjects)):
+                column.set(index, completed)
 
-        self._waits.add(Wait(column, promises, subjects, go_on))
+        self._pending.add(PendingColumn(column, promises, subjects, on_settled))
 
     def _is_class_confirmed(
         self, column: Column, object_type: GraphQLObjectType, values: list[Any]
     ) -> bool:
-        """Whether ``is_type_of`` goes by the class alone and says yes to all classes here.
+        """Return whether ``is_type_of`` confirms all classes of ``values``.
 
-        That is what DjangoObjectType's does; one that a type has overridden is asked every time.
+        DjangoObjectType's own ``is_type_of`` looks at the class alone, so one call a class is
+        enough. The executor calls any other ``is_type_of`` for each value.
         """
-        function = getattr(object_type.is_type_of, "__func__", None)
-        if function is not DjangoObjectType.is_type_of.__func__:
+        if not is_default_type_check(object_type.is_type_of):
             return False
-        kinds = list(map(type, values))
-        for kind in set(kinds):
-            known = object_type.name, kind
-            if known in self._confirmed or issubclass(kind, Row):  # rows are made for the type
+        types = list(map(type, values))
+        for type_ in set(types):
+            known = object_type.name, type_
+            if known in self._confirmed or issubclass(type_, Row):  # loaders make rows for the type
                 continue
-            index = kinds.index(kind)
+            if disguises(type_):
+                return False
+            index = types.index(type_)
             value = values[index]
             try:
                 answer = object_type.is_type_of(value, self.info(column, index))  # type: ignore[misc]
-            except Exception:  # noqa: BLE001 - asked again, and reported, one by one
+            except Exception:  # noqa: BLE001 - the question for each value raises it again
                 return False
             if answer is not True:
                 return False
@@ -303,13 +353,14 @@ class Completer:
     def _begin(
         self, column: Column, object_type: GraphQLObjectType, values: list[Any]
     ) -> list[Any]:
-        """The results of objects, empty as yet; to be executed with the next level."""
+        """Return empty results for objects, and queue the objects as a batch of the next level."""
         try:
-            fields = column.field.selections.of(object_type)
-        except Exception as error:  # noqa: BLE001 - selections nested too deeply to be collected
+            fields, least_bytes = column.field.selections.with_bytes(object_type)
+        except Exception as error:  # noqa: BLE001 - for example: selections nested too deeply
             for index in range(len(values)):
-                self._failures.add(column, index, error)
+                self._errors.add(column, index, error)
             return [None] * len(values)
+        self._size.add_bytes(len(values) * least_bytes)
         results: list[dict[str, Any]] = [{} for _ in values]
         if values:
             self._batches.append(Batch(column, object_type, fields, values, results))
@@ -317,7 +368,7 @@ class Completer:
 
 
 def _spread(completed: list[Any], indexes: list[int], length: int) -> list[Any]:
-    """``completed`` at their ``indexes`` in a list of ``length``, None elsewhere."""
+    """Return a list of ``length`` with ``completed`` at ``indexes`` and None elsewhere."""
     if len(completed) == length:
         return completed
     spread: list[Any] = [None] * length
@@ -327,16 +378,12 @@ def _spread(completed: list[Any], indexes: list[int], length: int) -> list[Any]:
 
 
 def _settled(value: Any) -> Any:
-    """A settled promise's outcome, an error for a coroutine, and everything else as it is."""
+    """Return the outcome of a settled promise, a TypeError for an awaitable, else ``value``."""
+    if not may_be_awaitable(type(value)):
+        return value
     if isinstance(value, Promise):
-        return outcome(value)
-    if isinstance(value, CoroutineType):
-        value.close()
-        return TypeError(
-            f"Execution is synchronous: '{value.__qualname__}' has to return a value or a"
-            " promise, not a coroutine."
-        )
-    return value
+        return outcome_of(value)
+    return awaitable_error(value) or value
 
 
 def _null_error(column: Column) -> TypeError:

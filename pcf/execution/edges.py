@@ -2,47 +2,77 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import graphene
+from graphene.types.unmountedtype import UnmountedType
 from graphql import GraphQLResolveInfo
+from promise import Promise
 
-from pcf.execution.loaders import Loader, Loaders
-from pcf.execution.paging import page_arguments, parse_page
-from pcf.execution.reading import row_reader
-from pcf.execution.rows import Columns
+from pcf.execution.loaders import Loader, Loaders, find_loader
+from pcf.execution.paging import SIZE_ARGUMENT, cursor_of, page_arguments, page_of
+from pcf.execution.rows import Columns, row_reader
 
 
 class Route(NamedTuple):
-    """The loader to ask, the key to ask it for, and the loader's arguments.
+    """A loader, the key to load from it, and the arguments of the loader.
 
-    Without a key (None) there are no neighbours. An edge that starts from objects has a key for
-    each of them instead.
+    With None as the key the field has no value. An edge that starts from objects ignores ``key``:
+    each object has its own.
     """
 
-    loader: str
+    loader: str | type[Loader]
     key: Hashable = None
     arguments: Mapping[str, Hashable] = {}
 
 
-class Edge(graphene.Field):
-    """A field that is resolved by a loader.
+class EdgeLevel(NamedTuple):
+    """The load of an edge for all parents of a level.
 
-    ``type_`` names the graphene type and ``loader`` the loader by string
-    (``"notes.schema.NoteType"``, ``"notes.NotesByAuthor"``), so that apps need not import each
-    other. ``key`` is the parent's attribute that holds the loader's key; a parent without one
-    (None) has no such neighbour. ``many`` makes the field a list, ``first`` a paged list with
-    that default page size; the page reaches the loader as its arguments ``first`` and ``after``.
-    ``size`` is how many neighbours a list without pages is supposed to have, for what an
-    operation may cost (``documents.assumed_list_size`` when it is not said).
-
-    A plan follows an edge once a level. Under graphql-core's own executor the same edge is a
-    resolver that makes one ``load`` for each parent.
+    ``promise`` is None when nothing has to be loaded. ``values`` returns the value of each parent
+    from the outcome of the promise, or from None. ``is_light`` says that the loaders may return
+    light rows.
     """
+
+    promise: Promise | None
+    values: Callable[[Any], list[Any]]
+    is_light: bool
+
+
+class Edge(graphene.Field):
+    """A field that a loader resolves.
+
+    A plan loads an edge once a level. graphql-core's executor calls the edge as a resolver, once
+    for each parent.
+
+    Args:
+        type_: The graphene type, or its name: ``"notes.schema.NoteType"``. Names keep the apps from
+            importing each other.
+        loader: The name of the loader: ``"notes.NotesByAuthor"``.
+        key: The parent's attribute that holds the loader's key. A parent whose attribute is None
+            has no value for the field.
+        many: Whether the field is a list.
+        first: The default page size, which makes the field a paged list. The loader gets the page
+            as its arguments ``first`` and ``after``.
+        size: The assumed length of a list without pages, for the cost of an operation. The default
+            is the setting ``documents.assumed_list_size``.
+        required: Whether the field is non-null. A list always is.
+        args: The arguments of the field, for a name that is an option, too. An argument with any
+            other name may be a keyword. So may an option's name, with a graphene type as the value.
+    """
+
+    size_argument: ClassVar[str] = SIZE_ARGUMENT
+    """The argument that says how many rows a parent has: a number, or a list of as many values."""
+    statements: int = 1
+    """The statements that a level sends at most."""
+    points: int = 1
+    """The cost of the edge beside its rows (``pcf.documents.cost``)."""
+    row_paths: tuple[tuple[str, ...], ...] = ((),)
+    """The paths of fields, from the value of the edge to rows of its loader."""
 
     def __init__(
         self,
-        type_: str,
+        type_: Any,
         *,
         loader: str,
         key: str = "id",
@@ -51,70 +81,161 @@ class Edge(graphene.Field):
         size: int | None = None,
         required: bool = False,
         description: str | None = None,
-        **arguments: graphene.Argument,
+        args: Mapping[str, Any] | None = None,
+        **arguments: Any,
     ) -> None:
-        self.loaders: tuple[str, ...] = (loader,)  # that it may ask
-        self.columns: Columns = (key,)  # that it reads of a parent
-        self.many = many
-        self.is_paged = first is not None
-        self.size = size
-        self._key = key
-        self._read_key = attrgetter(key)
+        options, arguments = _separate(
+            arguments, key=key, many=many, first=first, size=size, required=required,
+            description=description, args=args,
+        )  # fmt: skip
+        self.loaders: tuple[str, ...] = (loader,)  # the loaders that the edge may use
+        self.columns: Columns = (options.key,)  # the columns of a parent that the edge reads
+        self.many = options.many
+        self.is_paged = options.first is not None
+        self.size = options.size
+        self._key = options.key
+        self._read_key = attrgetter(options.key)
         of_type: Any = type_
-        if many:
+        if options.many:
             of_type = graphene.List(graphene.NonNull(type_))
-        if first is not None:
-            arguments |= page_arguments(first)
+        if options.first is not None:
+            arguments = _joined(arguments, page_arguments(options.first))
         super().__init__(
-            of_type, required=required or many, description=description, args=arguments
+            of_type,
+            required=options.required or options.many,
+            description=options.description,
+            args=arguments,
         )
 
     def wrap_resolve(self, parent_resolver: Any) -> Any:
-        """The resolver: one ``load`` of the parent's key, to be batched with its neighbours'."""
-        del parent_resolver  # an edge is resolved by its loader alone
+        """Return the resolver of the field, and ignore graphene's ``parent_resolver``."""
+        del parent_resolver
         return self.resolve_edge
 
-    def resolve_edge(self, parent: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
-        """A promise of the neighbours of ``parent``, or None without a key.
+    def resolve_edge(self, parent: Any, info: GraphQLResolveInfo, /, **arguments: Any) -> Any:
+        """Return a promise of the field's value, or the empty value for a parent without a key.
 
-        Raises InvalidArgument for a page that cannot be.
+        Raises InvalidArgument for an invalid page.
         """
-        route = self.route(info.context, arguments)
+        return self.load(info.context, parent, arguments)
+
+    def load(self, context: Any, parent: Any, arguments: dict[str, Any]) -> Any:
+        """Return what ``resolve_edge`` returns."""
+        route = self.route_from([parent], context, arguments)
         (key,) = self.keys([parent], route)
         if key is None:
-            return self.absent()
-        return self.find_loader(info.context, route).load(key)
+            return self.empty_value()
+        return self.find_loader(context, route).load(key)
+
+    def level(
+        self,
+        context: Any,
+        parents: Sequence[Any],
+        arguments: dict[str, Any],
+        columns: Mapping[str, Columns],
+        selected: frozenset[str] = frozenset(),
+    ) -> EdgeLevel:
+        """Load the values of all parents at once.
+
+        ``columns`` holds the columns that are needed, for each loader that may return light rows.
+        ``selected`` holds the names of the fields below. Raises InvalidArgument for an invalid
+        page.
+        """
+        del selected
+        route = self.route_from(parents, context, arguments)
+        needed = columns.get(route.loader) if isinstance(route.loader, str) else None
+        keys = self.keys(parents, route)
+        distinct = dict.fromkeys(keys)
+        distinct.pop(None, None)
+
+        def values(found: Any) -> list[Any]:
+            return [self.empty_value() if key is None else found[key] for key in keys]
+
+        promise = None
+        if distinct:
+            promise = self.find_loader(context, route, needed).load_level(distinct)
+        return EdgeLevel(promise, values, is_light=needed is not None)
+
+    def route_from(self, parents: Sequence[Any], context: Any, arguments: dict[str, Any]) -> Route:
+        """Return the route that all ``parents`` share: values of one field with its arguments."""
+        del parents
+        return self.route(context, arguments)
 
     def route(self, context: Any, arguments: dict[str, Any]) -> Route:
-        """Where the field's arguments lead. Raises InvalidArgument for a page that cannot be."""
+        """Return the route for the arguments of the field.
+
+        Raises InvalidArgument for an invalid page.
+        """
         del context
-        return Route(self.loaders[0], arguments=page_of(arguments) if self.is_paged else {})
+        if not self.is_paged:
+            return Route(self.loaders[0])
+        return Route(self.loaders[0], arguments=page_of(self.with_cursor(arguments)))
+
+    def with_cursor(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments with a cursor of the loader's model in the place of ``after``.
+
+        Raises InvalidArgument for an invalid cursor.
+        """
+        if not self.is_paged:
+            return arguments
+        model = find_loader(self.loaders[0]).model
+        return {**arguments, "after": cursor_of(model, arguments.get("after"))}
 
     def keys(self, parents: Sequence[Any], route: Route) -> list[Any]:
-        """The loader's keys, one for each parent."""
+        """Return the keys of the loader, one for each parent."""
         del route
         return list(map(row_reader(parents, self._key) or self._read_key, parents))
 
-    def absent(self) -> list[Any] | None:
-        """The neighbours of a parent without a key."""
+    def empty_value(self) -> list[Any] | None:
+        """Return the value of the field for a parent without a key."""
         return [] if self.many else None
 
     def find_loader(self, context: Any, route: Route, columns: Columns | None = None) -> Loader:
-        """The loader of the route; of light rows where ``columns`` are enough."""
+        """Return the loader of the route; with ``columns`` it may return light rows."""
         loaders: Loaders = context.loaders
         return loaders.get_light(route.loader, columns, route.arguments)
+
+
+class _Options(NamedTuple):
+    """The options of an edge that have a default."""
+
+    key: str = "id"
+    many: bool = False
+    first: int | None = None
+    size: int | None = None
+    required: bool = False
+    description: str | None = None
+    args: Mapping[str, Any] | None = None
+
+
+def _separate(arguments: Mapping[str, Any], **options: Any) -> tuple[_Options, dict[str, Any]]:
+    """Return the options of an edge, and the arguments of its field.
+
+    A graphene type is an argument, even with the name of an option.
+    """
+    types = (graphene.Argument, UnmountedType, type)
+    named = {name: value for name, value in options.items() if isinstance(value, types)}
+    separated = _Options(**{name: options[name] for name in options.keys() - named.keys()})
+    return separated, _joined({**arguments, **named}, separated.args or {})
+
+
+def _joined(arguments: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arguments. Raises ValueError for one that occurs twice."""
+    if twice := arguments.keys() & others.keys():
+        raise ValueError(f"An edge has two arguments called {min(twice)!r}")
+    return {**arguments, **others}
 
 
 class RootEdge(Edge):
     """An edge that starts from the root: its key comes from the field's arguments or the viewer.
 
-    ``route(context, arguments)`` says which of ``loaders`` to ask for which key; it may raise
-    InvalidArgument. ``first`` adds the arguments of a page to ``arguments``.
+    ``route(context, arguments)`` returns the route, to one of ``loaders``, or raises
+    InvalidArgument. The other options are those of Edge; ``first`` adds the arguments of a page.
     """
 
     def __init__(
         self,
-        type_: str,
+        type_: Any,
         *,
         loaders: tuple[str, ...],
         route: Callable[[Any, dict[str, Any]], Route],
@@ -126,15 +247,9 @@ class RootEdge(Edge):
         self._route = route
 
     def route(self, context: Any, arguments: dict[str, Any]) -> Route:
-        """As the edge's own function says."""
-        return self._route(context, arguments)
+        """Return what the ``route`` function of this edge returns."""
+        return self._route(context, self.with_cursor(arguments))
 
     def keys(self, parents: Sequence[Any], route: Route) -> list[Any]:
-        """The same key for every parent."""
+        """Return the key of the route for every parent."""
         return [route.key] * len(parents)
-
-
-def page_of(arguments: Mapping[str, Any]) -> dict[str, Hashable]:
-    """A loader's arguments for the page a field asks for. Raises InvalidArgument."""
-    page = parse_page(arguments["first"], arguments.get("after"))
-    return {"first": page.first, "after": page.after}

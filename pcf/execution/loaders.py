@@ -1,46 +1,63 @@
-"""Loaders: promise DataLoaders that live for one operation and know who is asking.
+"""Loaders: promise DataLoaders that serve one operation and one viewer.
 
-When a batch fails, every load of that batch is rejected with its error and forgotten, so a later
-load asks again; the fields that waited become errors, the rest of the response stays.
+When a batch fails, the loader rejects each load of that batch with the error and forgets its keys.
+A later load of such a key asks again. The fields that waited for the batch become errors, and the
+rest of the response stays.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple
 
 from django.db.models import Model
 from django.utils.module_loading import import_string
 from promise import Promise
-from promise.dataloader import DataLoader, enqueue_post_promise_job
-from promise.dataloader import Loader as Waiting
+from promise.dataloader import DataLoader
 
-from pcf import metrics
-from pcf.apps import config
-from pcf.database.ahead import PlannedRead, read_ahead
-from pcf.database.statements import current_log
+from pcf._compat.promise import enqueue_after_jobs, pop_next_methods
+from pcf.conf import config
+from pcf.database.compiled_queries import PlannedRead, pipelined
+from pcf.database.query_log import current_log, declared_reads
+from pcf.database.snapshots import current_snapshot
 from pcf.execution.dependencies import Dependencies
-from pcf.execution.promises import after_jobs, in_scope, take_next
-from pcf.tracing import span
+from pcf.observability import metrics
+from pcf.observability.tracing import span
 from pcf.viewer import Viewer
+
+Values = Mapping[Any, Any]
+
+
+class KeyBatch(list[Any]):
+    """The keys of one batch, with the statement that fetches them, if the loader has planned it.
+
+    ``have_type`` says that all are keys as they are, which need no conversion.
+    """
+
+    __slots__ = ("have_type", "planned")
+
+    def __init__(self, keys: Iterable[Any]) -> None:
+        super().__init__(keys)
+        self.planned: PlannedRead | None = None
+        self.have_type = False
 
 
 class Loader(DataLoader):
-    """Many keys, one statement.
+    """A loader: it collects keys, and fetches many keys with one statement.
 
-    A subclass says in ``load_batch`` how a list of keys is fetched, and in ``dependency`` the
-    kind under which the keys are recorded as what the response was computed from. What has no
-    entry in the mapping that ``load_batch`` returns gets ``absent()``. Keyword arguments of the
-    field (``first``, ``after``) are the loader's ``arguments``: loads with other arguments are
-    another batch.
+    A subclass defines ``load_batch``, which fetches a list of keys. A key that is missing in the
+    result of ``load_batch`` gets ``default_value()``. A subclass also defines ``dependency``: the
+    loader records its keys under this kind, as dependencies of the response. The keyword arguments
+    of the field (``first``, ``after``) are the loader's ``arguments``. Loads with other arguments
+    belong to another loader, so to another batch.
 
-    Keys are asked for one by one (``load``) or as a level (``load_level``); what is asked before
-    the dispatch is one batch, and what is known is not asked again, whichever way it came.
+    ``load`` asks for one key, ``load_level`` for the keys of a level. All keys that either of them
+    asks for before the dispatch are one batch. The loader asks for each key once.
     """
 
     dependency: ClassVar[str]
     model: ClassVar[type[Model] | None] = None
-    """Of what the values are, if ``load_batch`` heeds ``columns``: None means instances of this
-    model, otherwise light rows (``pcf.execution.rows``) with these columns will do."""
+    """The model of the values, for a loader whose ``load_batch`` honours ``columns``: None means
+    instances of the model, other columns mean light rows (``pcf.execution.rows``)."""
 
     def __init__(
         self,
@@ -54,235 +71,288 @@ class Loader(DataLoader):
         self.dependencies = dependencies
         self.arguments = arguments
         self.columns = columns
-        self._queue: list[Waiting] = []
         self._values: dict[Hashable, Any] = {}
-        self._wanted: dict[Hashable, None] = {}  # by levels that wait for the dispatch
-        self._levels: list[Callable[[Mapping[Any, Any]], None]] = []  # how to settle these
-        self._is_dispatching = False  # a dispatch is on its way
+        self._promises: dict[Hashable, Promise] = {}  # by the keys that ``load`` was called for
+        # what waits for the dispatch
+        self._loads: list[_Load] = []
+        self._level_keys: dict[Hashable, None] = {}
+        self._level_resolvers: list[Callable[[Values], None]] = []
+        self._is_dispatch_enqueued = False
 
-    def load_batch(self, keys: Sequence[Any]) -> Mapping[Any, Any]:
-        """Fetch ``keys`` (at most ``loaders.max_batch_size``, each once) in one statement."""
-        raise AssertionError(f"{type(self).__name__} must say how to load {len(keys)} keys")
+    # -- for subclasses -------------------------------------------------------------------------
 
-    def planned(self, keys: Sequence[Any]) -> PlannedRead | None:
-        """The one statement that ``load_batch`` will run for ``keys``, and no other before it; None
-        where that cannot be told.
+    def load_batch(self, keys: Sequence[Any]) -> Values:
+        """Fetch ``keys`` (distinct, at most ``loaders.max_batch_size``) with one statement."""
+        raise AssertionError(f"{type(self).__name__} must define load_batch for {len(keys)} keys")
+
+    def planned_read(self, keys: Sequence[Any]) -> PlannedRead | None:
+        """Return the statement that ``load_batch`` runs first for ``keys``.
+
+        Returns None when the loader cannot tell, or runs more than one statement.
         """
         del keys
         return None
 
-    def absent(self) -> Any:
-        """The value of a key that ``load_batch`` found nothing for."""
+    def default_value(self) -> Any:
+        """Return the value of a key that ``load_batch`` has not found."""
         return None
 
     def record(self, keys: Sequence[Any]) -> None:
-        """Record ``keys``, which are about to be loaded, as dependencies."""
+        """Record ``keys`` as dependencies. The loader calls this method before ``load_batch``."""
         self.dependencies.add(self.dependency, keys)
 
-    def load_level(self, keys: Iterable[Hashable]) -> Promise:
-        """A promise of a mapping that has the values of ``keys``, and perhaps of others.
+    # -- for callers ----------------------------------------------------------------------------
 
-        As ``load_many``, but one promise whatever the number of keys. A key that fails has an
-        Exception for a value; the promise is not rejected. It is settled already when all is known.
+    def load_level(self, keys: Iterable[Hashable]) -> Promise:
+        """Return one promise of a mapping that holds the values of ``keys``, and maybe of others.
+
+        The mapping holds an Exception for a key that fails; the promise is never rejected. The
+        promise is fulfilled at once when the loader knows all values.
         """
-        missing = [key for key in keys if key not in self._values]
+        values = self._values
+        missing = [key for key in keys if key not in values] if values else list(keys)
         if not missing:
-            return Promise.resolve(self._values)
-        self._wanted.update(dict.fromkeys(missing))
+            return Promise.resolve(values)
+        self._level_keys.update(dict.fromkeys(missing))
         promise = Promise(self._add_level)
         self._enqueue_dispatch()
         return promise
 
-    def _add_level(self, resolve: Callable[[Mapping[Any, Any]], None], _reject: object) -> None:
-        self._levels.append(resolve)
-
     def load(self, key: Hashable = None) -> Promise:
-        """A promise of the value of ``key``."""
-        if key in self._values and key not in self._promise_cache:
-            value = self._values[key]
-            known = Promise.reject if isinstance(value, Exception) else Promise.resolve
-            self._promise_cache[key] = known(value)
-        return super().load(key)
+        """Return a promise of the value of ``key``. Raises TypeError for None as the key."""
+        if key is None:
+            raise TypeError("Loader.load() takes a key, not None")
+        promise = self._promises.get(key)
+        if promise is None:
+            if key in self._values:
+                value = self._values[key]
+                settle = Promise.reject if isinstance(value, Exception) else Promise.resolve
+                promise = settle(value)
+            else:
+                promise = Promise(partial(self._add_load, key))
+            self._promises[key] = promise
+        return promise
 
-    def do_resolve_reject(
+    def clear(self, key: Hashable) -> "Loader":
+        """Forget the value of ``key``."""
+        self._values.pop(key, None)
+        self._promises.pop(key, None)
+        return self
+
+    def clear_all(self) -> "Loader":
+        """Forget all values."""
+        self._values.clear()
+        self._promises.clear()
+        return self
+
+    def prime(self, key: Hashable, value: Any) -> "Loader":
+        """Set the value of ``key``, unless the loader knows it or has been asked for it."""
+        if not (key in self._values or key in self._promises or key in self._level_keys):
+            self._values[key] = value
+        return self
+
+    # -- the dispatch ---------------------------------------------------------------------------
+
+    def batch_load_fn(self, keys: list[Hashable]) -> Promise:
+        """Return a promise of the values of ``keys``, as DataLoader's interface demands.
+
+        The dispatch calls ``load_batch`` instead, without a promise.
+        """
+        found = self.load_batch(keys)
+        return Promise.resolve(
+            [found[key] if key in found else self.default_value() for key in keys]
+        )
+
+    def _add_level(self, resolve: Callable[[Values], None], _reject: object) -> None:
+        self._level_resolvers.append(resolve)
+
+    def _add_load(
         self, key: Hashable, resolve: Callable[[Any], None], reject: Callable[[Exception], None]
     ) -> None:
-        """What DataLoader calls for a new load: it waits for the dispatch."""
-        self._queue.append(Waiting(key, resolve, reject))
+        self._loads.append(_Load(key, resolve, reject))
         self._enqueue_dispatch()
 
     def _enqueue_dispatch(self) -> None:
-        if not self._is_dispatching:
-            self._is_dispatching = True
-            if in_scope():
-                after_jobs(self._dispatch)
-            else:
-                enqueue_post_promise_job(self._dispatch, self._scheduler)
+        if not self._is_dispatch_enqueued:
+            self._is_dispatch_enqueued = True
+            enqueue_after_jobs(self._dispatch)
 
     def _dispatch(self) -> None:
-        """Load all that waits, in as many batches as the cap demands, and settle it; so for the
-        loaders whose turn is next, since what all of them read can be sent at once.
+        """Load everything that waits for this loader, in batches of ``max_batch_size`` keys.
+
+        The dispatch includes the loaders whose dispatch is next in the job queue. So the database
+        connection can send the statements of all these loaders at once.
         """
-        due, others = [self._due()], take_next(Loader._dispatch)
-        if not others and len(due[0].batches) < 2:  # noqa: PLR2004
-            self._settle(due[0])
+        dispatches = [self._take_dispatch()]
+        others = pop_next_methods(Loader._dispatch)
+        if not others and len(dispatches[0].batches) < 2:  # noqa: PLR2004
+            snapshot = current_snapshot()
+            if snapshot is not None and snapshot.is_last:  # a batch that is planned reads once
+                snapshot.is_last = bool(_plan_reads(dispatches))
+            self._run_dispatch(dispatches[0])
             return
-        due += [loader._due() for loader in others]  # noqa: SLF001
-        with read_ahead(_planned(due)):
-            for each in due:
-                each.loader._settle(each)  # noqa: SLF001
+        dispatches += [loader._take_dispatch() for loader in others]  # noqa: SLF001
+        with pipelined(_plan_reads(dispatches)):
+            for dispatch in dispatches:
+                dispatch.loader._run_dispatch(dispatch)  # noqa: SLF001
 
-    def _due(self) -> "_Due":
-        loads, self._queue = self._queue, []
-        wanted, self._wanted = self._wanted, {}
-        levels, self._levels = self._levels, []
-        self._is_dispatching = False
-        wanted.update(dict.fromkeys(load.key for load in loads))
-        keys = [key for key in wanted if key not in self._values]
-        size = self.max_batch_size
-        batches = [keys[first : first + size] for first in range(0, len(keys), size)]
-        return _Due(self, loads, levels, batches)
+    def _take_dispatch(self) -> "_Dispatch":
+        loads, self._loads = self._loads, []
+        keys, self._level_keys = self._level_keys, {}
+        resolvers, self._level_resolvers = self._level_resolvers, []
+        self._is_dispatch_enqueued = False
+        if loads:
+            keys.update(dict.fromkeys([load.key for load in loads]))
+        values, size = self._values, self.max_batch_size
+        unknown = [key for key in keys if key not in values] if values else list(keys)
+        starts = range(0, len(unknown), size)
+        batches = [KeyBatch(unknown[start : start + size]) for start in starts]
+        return _Dispatch(self, loads, resolvers, batches)
 
-    def _settle(self, due: "_Due") -> None:
+    def _run_dispatch(self, dispatch: "_Dispatch") -> None:
         failed: dict[Hashable, Exception] = {}
-        for keys in due.batches:
-            self._load(keys, failed)
-        found = {**self._values, **failed} if failed else self._values
-        for load in due.loads:
-            value = found[load.key]
+        for keys in dispatch.batches:
+            self._run_batch(keys, failed)
+        values = {**self._values, **failed} if failed else self._values
+        for load in dispatch.loads:
+            value = values[load.key]
             (load.reject if isinstance(value, Exception) else load.resolve)(value)
-        for settle in due.levels:
-            settle(found)
+        for resolve in dispatch.level_resolvers:
+            resolve(values)
 
-    def _load(self, keys: list[Hashable], failed: dict[Hashable, Exception]) -> None:
-        """One batch: its values become known, or its errors are put into ``failed``.
+    def _run_batch(self, keys: KeyBatch, failed: dict[Hashable, Exception]) -> None:
+        """Load one batch. Its errors go into ``failed``.
 
-        When the batch fails as a whole, its keys are forgotten, so that they can be asked again.
+        The loader forgets the keys of a batch that fails as a whole, so that it can load them anew.
         """
         name = type(self).__name__
-        _sizes(name).observe(len(keys))
+        _batch_sizes(name).observe(len(keys))
         log = current_log()
         if log is not None:
             log.place = name
         self.record(keys)
         try:
             with span(f"loader {name}", keys=len(keys)):
-                found = self.load_batch(keys)
-        except Exception as error:  # noqa: BLE001 - any error of a batch is one of its fields
+                found = self._load_declared(keys)
+        except Exception as error:  # noqa: BLE001 - any error of a batch is an error of its fields
             failed.update(dict.fromkeys(keys, error))
             for key in keys:
-                self._promise_cache.pop(key, None)
+                self._promises.pop(key, None)
             return
-        values = {key: found[key] if key in found else self.absent() for key in keys}
-        if any(issubclass(kind, Exception) for kind in set(map(type, values.values()))):
+        default = self.default_value
+        values = {key: found[key] if key in found else default() for key in keys}
+        if any(issubclass(type_, Exception) for type_ in set(map(type, values.values()))):
             failed.update((k, v) for k, v in values.items() if isinstance(v, Exception))
             values = {key: value for key, value in values.items() if key not in failed}
         self._values.update(values)
 
-    def batch_load_fn(self, keys: list[Hashable]) -> Promise:
-        """DataLoader's interface; the dispatch here asks ``load_batch`` without a promise."""
-        found = self.load_batch(keys)
-        return Promise.resolve([found[key] if key in found else self.absent() for key in keys])
-
-    def clear(self, key: Hashable) -> "Loader":
-        """Forget the value of ``key``."""
-        self._values.pop(key, None)
-        super().clear(key)
-        return self
-
-    def clear_all(self) -> "Loader":
-        """Forget all values."""
-        self._values.clear()
-        super().clear_all()
-        return self
-
-    def prime(self, key: Hashable, value: Any) -> "Loader":
-        """Set the value of ``key``, unless it is known or being asked for already."""
-        if not (key in self._values or key in self._promise_cache or key in self._wanted):
-            self._values[key] = value
-        return self
+    def _load_declared(self, keys: KeyBatch) -> Values:
+        """Call ``load_batch``; what its statements read is declared by the loader's keys."""
+        with declared_reads():
+            return self.load_batch(keys)
 
 
-class _Due(NamedTuple):
-    """What waits for one loader: single loads, levels, and the batches to be loaded for them."""
+class _Load(NamedTuple):
+    """A call of ``load`` that waits for the dispatch."""
+
+    key: Hashable
+    resolve: Callable[[Any], None]
+    reject: Callable[[Exception], None]
+
+
+class _Dispatch(NamedTuple):
+    """The loads and levels that waited for one loader, and the batches that serve both."""
 
     loader: Loader
-    loads: list[Waiting]
-    levels: list[Callable[[Mapping[Any, Any]], None]]
-    batches: list[list[Hashable]]
+    loads: list[_Load]
+    level_resolvers: list[Callable[[Values], None]]
+    batches: list[KeyBatch]
 
 
-def _planned(due: Sequence[_Due]) -> list[PlannedRead]:
-    """The statements of all batches; none where one of them is not known."""
+def _plan_reads(dispatches: Sequence[_Dispatch]) -> list[PlannedRead]:
+    """Plan the statements of all batches, and return them.
+
+    Returns no statements when one of the batches has no planned read.
+    """
     try:
-        planned = [each.loader.planned(keys) for each in due for keys in each.batches]
-    except Exception:  # noqa: BLE001 - loading them fails in the same way, each by itself
+        for dispatch in dispatches:
+            for batch in dispatch.batches:
+                batch.planned = dispatch.loader.planned_read(batch)
+    except Exception:  # noqa: BLE001 - the batch itself raises the same error to its own fields
         return []
-    known = [one for one in planned if one is not None]
-    return known if len(known) == len(planned) else []
+    batches = [batch for dispatch in dispatches for batch in dispatch.batches]
+    reads = [batch.planned for batch in batches if batch.planned is not None]
+    return reads if len(reads) == len(batches) else []
 
 
 @cache
-def _sizes(name: str) -> Any:
-    """The histogram of the batches of the loader called ``name``."""
+def _batch_sizes(name: str) -> Any:
+    """Return the histogram of the batches of the loader called ``name``."""
     return metrics.loader_batch_size.labels(name)
 
 
 class ListLoader(Loader):
-    """A loader whose values are lists: a key that nothing was found for has the empty list."""
+    """A loader whose values are lists: a key without rows has an empty list."""
 
-    def absent(self) -> list[Any]:
-        """An empty list of its own."""
+    def default_value(self) -> list[Any]:
+        """Return a new empty list."""
         return []
 
 
 class Loaders:
-    """The loaders of one operation, made when they are first asked for and gone with it."""
+    """The loaders of one operation, each made at its first use."""
 
-    __slots__ = ("_dependencies", "_made", "_viewer")
+    __slots__ = ("_dependencies", "_loaders", "_viewer")
 
     def __init__(self, viewer: Viewer, dependencies: Dependencies) -> None:
         self._viewer = viewer
         self._dependencies = dependencies
-        self._made: dict[tuple[Hashable, ...], Loader] = {}
+        self._loaders: dict[tuple[Hashable, ...], Loader] = {}
 
-    def get(self, name: str, **arguments: Hashable) -> Loader:
-        """The loader called ``name`` (``"notes.NotesByAuthor"``) for these arguments."""
-        return self._get(name, arguments, None)
+    def get(self, name: str, /, **arguments: Hashable) -> Loader:
+        """Return the loader called ``name`` (``"notes.NotesByAuthor"``) for these arguments."""
+        return self._get(name, arguments, (name, None, *sorted(arguments.items())))
 
     def get_light(
-        self, name: str, columns: tuple[str, ...] | None, arguments: Mapping[str, Hashable]
+        self,
+        name: str | type[Loader],
+        columns: tuple[str, ...] | None,
+        arguments: Mapping[str, Hashable],
     ) -> Loader:
-        """As ``get``, for whoever reads ``columns`` only (None: anything): light rows will do.
+        """Return a loader for a caller that reads no more than ``columns`` (None: any attribute).
 
-        Where there is a loader of instances already, it is that one, which may know them.
+        The values may be light rows. When the operation already has the loader of instances, the
+        method returns that one, which may know the values.
         """
-        if columns is not None and (name, None, *sorted(arguments.items())) in self._made:
+        given = sorted(arguments.items()) if arguments else ()
+        if columns is not None and (name, None, *given) in self._loaders:
             columns = None
-        return self._get(name, arguments, columns)
+        return self._get(name, arguments, (name, columns, *given))
 
     def _get(
-        self, name: str, arguments: Mapping[str, Hashable], columns: tuple[str, ...] | None
+        self, name: str | type[Loader], arguments: Mapping[str, Hashable], key: tuple[Any, ...]
     ) -> Loader:
-        key = (name, columns, *sorted(arguments.items()))
-        loader = self._made.get(key)
+        """Return the loader with ``key``: its name, its columns and its arguments in order."""
+        loader = self._loaders.get(key)
         if loader is None:
-            loader_class = find_loader(name)
-            loader = loader_class(self._viewer, self._dependencies, arguments, columns)
-            self._made[key] = loader
+            loader_class = find_loader(name)  # type: ignore[arg-type]  # a class has a hash
+            loader = loader_class(self._viewer, self._dependencies, arguments, key[1])
+            self._loaders[key] = loader
         return loader
 
-    def forget(self) -> None:
-        """Start afresh: what was loaded before a write is not what is stored after it."""
-        self._made.clear()
+    def clear(self) -> None:
+        """Drop all loaders, because a write has made their values stale."""
+        self._loaders.clear()
 
 
 @cache
-def find_loader(name: str) -> type[Loader]:
-    """The class behind ``"app.ClassName"``; loaders live in their app's ``loaders`` module.
+def find_loader(name: str | type[Loader]) -> type[Loader]:
+    """Return the class ``app.loaders.ClassName`` for the name ``"app.ClassName"``.
 
-    Raises ImportError when there is none.
+    A class stands for itself. Raises ImportError when the class does not exist.
     """
+    if isinstance(name, type):
+        return name
     app, _, class_name = name.rpartition(".")
     loader_class: type[Loader] = import_string(f"{app}.loaders.{class_name}")
     return loader_class

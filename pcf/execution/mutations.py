@@ -1,12 +1,12 @@
-"""What mutations share: payloads with ``userErrors``, and the ways a mutation can be refused.
+"""Mutations: the transaction around them, the validation of their input, and their user errors.
 
-A refusal is data, not a GraphQL error: the client asked in the right form, the answer is no. The
-codes tell apart who is asking (UNAUTHENTICATED, FORBIDDEN), what is missing (NOT_FOUND) and what
-is wrong with the values (all others, with ``field``).
+A mutation that the domain refuses is no GraphQL error. Its payload holds ``userErrors``, and the
+transaction writes nothing.
 """
 
 from collections.abc import Callable
 from functools import wraps
+from inspect import getdoc
 from typing import Any
 
 import graphene
@@ -15,8 +15,11 @@ from django.db import IntegrityError, models
 from graphql import GraphQLResolveInfo
 
 from pcf.database.transactions import run_transaction
-from pcf.execution.text import is_storable
 from pcf.viewer import Viewer
+
+Mutate = Callable[..., Any]
+
+# -- user errors --------------------------------------------------------------------------------
 
 
 class UserErrorCode(graphene.Enum):
@@ -30,24 +33,45 @@ class UserErrorCode(graphene.Enum):
     TAKEN = "TAKEN"
     INVALID = "INVALID"
 
+    @property
+    def description(self) -> str:
+        """The description of a value."""
+        return _DESCRIPTIONS[self.value]
+
+
+_DESCRIPTIONS = {
+    "UNAUTHENTICATED": "The mutation needs a token.",
+    "FORBIDDEN": "The viewer may read the object, but not change it.",
+    "NOT_FOUND": "There is no such object, or the viewer may not see it.",
+    "REQUIRED": "The value is missing or empty.",
+    "TOO_LONG": "The value is too long, or has too many items.",
+    "TAKEN": "Another object has the value.",
+    "INVALID": "The value is wrong for another reason.",
+}
+
 
 class UserError(graphene.ObjectType):
     """Why a mutation did not do what was asked; nothing was written."""
 
     field = graphene.String(description="The field of the input, null when it is none of them.")
-    code = graphene.NonNull(UserErrorCode)
-    message = graphene.String(required=True)
+    code = graphene.NonNull(UserErrorCode, description="The reason, for programs.")
+    message = graphene.String(required=True, description="The reason, for people.")
 
 
 def payload_errors() -> graphene.List:
-    """The field ``userErrors`` of a payload."""
-    return graphene.List(graphene.NonNull(UserError), required=True)
+    """Return the field ``userErrors`` of a payload."""
+    return graphene.List(
+        graphene.NonNull(UserError),
+        required=True,
+        description="Why the mutation was refused; empty when it was not.",
+    )
 
 
-class Refused(Exception):
-    """Raised inside a mutation: nothing is written, the payload says why.
+class MutationRefused(Exception):
+    """The refusal of a mutation, which rolls its transaction back.
 
-    ``errors`` are (field or None, code, message).
+    ``errors`` become the user errors of the payload: tuples of the input field (or None), the code
+    and the message.
     """
 
     def __init__(self, *errors: tuple[str | None, str, str]) -> None:
@@ -55,38 +79,54 @@ class Refused(Exception):
         self.errors = errors
 
 
-def refuse(code: str, message: str, field: str | None = None) -> Refused:
-    """One reason, ready to be raised."""
-    return Refused((field, code, message))
+def refusal(code: str, message: str, field: str | None = None) -> MutationRefused:
+    """Return a refusal with one user error, for the caller to raise."""
+    return MutationRefused((field, code, message))
+
+
+# -- checks -------------------------------------------------------------------------------------
 
 
 def require_login(viewer: Viewer) -> None:
-    """Refuse an anonymous viewer."""
+    """Raise MutationRefused for an anonymous viewer."""
     if not viewer.is_authenticated:
-        raise refuse("UNAUTHENTICATED", "You must be logged in to do this.")
+        raise refusal("UNAUTHENTICATED", "You must be logged in to do this.")
+
+
+def is_storable(text: str) -> bool:
+    """Return whether PostgreSQL can store ``text``: it has no NUL, and UTF-8 can encode it."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
 
 
 def clean(instance: models.Model, fields: dict[str, str]) -> None:
-    """Validate ``instance``; ``fields`` maps its model fields to the names in the input.
+    """Validate the ``fields`` of ``instance``: the names of model fields, each with the name of
+    the input field.
 
-    Raises Refused with an error for each field that is not valid.
+    Raises MutationRefused with an error for each invalid field.
     """
-    unfit = [name for name in fields if not _fits(getattr(instance, name))]
-    if unfit:
+    unstorable = [name for name in fields if not _is_storable_value(getattr(instance, name))]
+    if unstorable:
         message = "The text has a character that cannot be stored."
-        raise Refused(*((fields[name], "INVALID", message) for name in unfit))
+        raise MutationRefused(*((fields[name], "INVALID", message) for name in unstorable))
     try:
-        instance.full_clean(exclude=_others(instance, fields), validate_constraints=False)
+        instance.full_clean(exclude=_other_fields(instance, fields), validate_constraints=False)
     except ValidationError as invalid:
-        raise Refused(*_user_errors(invalid, fields)) from invalid
+        raise MutationRefused(*_user_errors(invalid, fields)) from invalid
 
 
-def _fits(value: Any) -> bool:
+def _is_storable_value(value: Any) -> bool:
     return not isinstance(value, str) or is_storable(value)
 
 
-def _others(instance: models.Model, fields: dict[str, str]) -> set[str]:
-    return {field.name for field in instance._meta.fields} - set(fields)  # noqa: SLF001
+def _other_fields(instance: models.Model, fields: dict[str, str]) -> set[str]:
+    names = {field.name for field in instance._meta.fields}  # noqa: SLF001 - Django's documented API
+    return names - set(fields)
 
 
 _CODES = {
@@ -109,34 +149,36 @@ def _user_errors(
     ]
 
 
-Mutate = Callable[..., Any]
+# -- the resolver -------------------------------------------------------------------------------
 
 
 def mutation(payload: type[graphene.ObjectType]) -> Callable[[Mutate], Mutate]:
-    """Make ``mutate(viewer, info, values) -> dict`` the body of a mutation with ``payload``.
+    """Make ``mutate(viewer, info, values) -> dict`` the resolver of a mutation with ``payload``.
 
-    The body runs in one transaction. What it returns fills the payload; ``Refused`` and a
-    violated constraint of the database roll back and become ``userErrors``. A transaction of which
-    PostgreSQL guarantees that nothing was committed is repeated (``run_transaction``), so the body
-    changes nothing but the database and leaves ``values`` as they are.
+    ``mutate`` runs in one transaction, and its result fills the payload. MutationRefused and a
+    violated constraint of the database roll the transaction back and become ``userErrors``.
+
+    ``run_transaction`` repeats a transaction when PostgreSQL guarantees that nothing was committed.
+    So ``mutate`` must change nothing but the database, and must not change ``values``.
     """
 
     def decorate(mutate: Mutate) -> Mutate:
         @wraps(mutate)
         def resolve(_root: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
             values = arguments.get("input") or {}
-            forget = info.context.loaders.forget
+            clear_loaders = info.context.loaders.clear
             try:
                 changed = run_transaction(
-                    lambda: mutate(info.context.viewer, info, values), before_repetition=forget
+                    lambda: mutate(info.context.viewer, info, values),
+                    before_retry=clear_loaders,
                 )
-            except Refused as refused:
+            except MutationRefused as refused:
                 return payload(user_errors=[_as_user_error(*error) for error in refused.errors])
             except IntegrityError:
                 message = "The values conflict with what is stored."
                 return payload(user_errors=[_as_user_error(None, "INVALID", message)])
             finally:
-                forget()
+                clear_loaders()
             return payload(user_errors=[], **changed)
 
         return resolve
@@ -146,3 +188,21 @@ def mutation(payload: type[graphene.ObjectType]) -> Callable[[Mutate], Mutate]:
 
 def _as_user_error(field: str | None, code: str, message: str) -> UserError:
     return UserError(field=field, code=code, message=message)
+
+
+def mutation_field(
+    payload: type[graphene.ObjectType],
+    input_type: type[graphene.InputObjectType],
+    resolver: Callable[..., Any],
+) -> graphene.Field:
+    """Return the field of a mutation with one argument, ``input``.
+
+    The descriptions are the docstrings of ``resolver`` and of ``input_type``.
+    """
+    return graphene.Field(
+        payload,
+        input=input_type(required=True, description=getdoc(input_type)),
+        required=True,
+        resolver=resolver,
+        description=getdoc(resolver),
+    )

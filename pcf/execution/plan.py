@@ -1,29 +1,28 @@
-"""Plans: operations compiled against the schema once, to be run many times.
+"""Plans: operations compiled against the schema once and run many times.
 
-A plan says, for each object type that can occur at a place of the operation, which fields are to be
-had there, in which order, how each is read and how its value is completed. Which fields these are
-is graphql-core's own decision (``collect_fields``); a plan only remembers it. ``@skip`` and
-``@include`` decide it, so an operation whose directives use variables has one plan for each
-combination of their values that occurs (``pcf.execution.operations``). All other variables are
-run-time inputs.
+A plan knows each object type that can occur at a place of the operation. For each of them the plan
+holds the fields in their order, how the executor reads a field, and how it completes its values.
+graphql-core's ``collect_fields`` decides which fields these are; a plan keeps its decision. The
+directives ``@skip`` and ``@include`` are part of that decision. So an operation whose directives
+use variables has one plan for each combination of their values (``pcf.execution.plan_cache``). All
+other variables are inputs of a run.
 
-Plans are shared by threads. Nothing in them changes but the memory of what was compiled, which may
-be filled by several threads at once, since all of them would fill in the same.
+All threads share the plans. A plan only ever adds the selections that it has compiled. Several
+threads may compile the same selection at once, with the same result.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from functools import partial
 from typing import Any
 
-from graphene.types.resolver import attr_resolver, dict_or_attr_resolver
-from graphene_django import DjangoObjectType
 from graphql import (
     GRAPHQL_MAX_INT,
     GRAPHQL_MIN_INT,
+    ArgumentNode,
     FieldNode,
     FragmentDefinitionNode,
     GraphQLBoolean,
+    GraphQLEnumType,
     GraphQLField,
     GraphQLID,
     GraphQLInt,
@@ -32,27 +31,32 @@ from graphql import (
     GraphQLOutputType,
     GraphQLSchema,
     GraphQLString,
-    Node,
+    ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     TypeNameMetaFieldDef,
+    ValueNode,
     VariableNode,
-    Visitor,
+    get_argument_values,
+    get_named_type,
     is_leaf_type,
     is_list_type,
     is_non_null_type,
     is_object_type,
-    visit,
+    specified_scalar_types,
 )
-from graphql.execution.collect_fields import collect_fields, collect_sub_fields
-from graphql.execution.execute import get_field_def
-from graphql.execution.values import get_argument_values
 
+from pcf._compat.graphene import attribute_of
+from pcf._compat.graphene_django import is_primary_key_resolver
+from pcf._compat.graphql import collect_fields, collect_sub_fields, get_field_def
 from pcf.execution.edges import Edge
-from pcf.execution.reading import REQUIRED
+from pcf.execution.nodes import node_id_of
+from pcf.execution.response_size import object_bytes
+from pcf.execution.rows import REQUIRED
 
 
-class Kind(Enum):
-    """The four ways to complete a value."""
+class TypeKind(Enum):
+    """The four kinds of output types, by how the executor completes a value."""
 
     LEAF = "leaf"
     LIST = "list"
@@ -60,191 +64,288 @@ class Kind(Enum):
     ABSTRACT = "abstract"
 
 
-class Shape:
-    """A type as the executor sees it: nullable or not, and what to do with a value."""
+class OutputType:
+    """An output type of the schema, prepared for the completion of values.
 
-    __slots__ = ("as_is", "integers", "item", "kind", "nullable", "type")
+    Attributes:
+        is_nullable: Whether null is a value of the type.
+        type: The GraphQL type without its Non-Null wrapper.
+        kind: How the executor completes a value.
+        item: The type of the items of a list.
+        serialized_classes: The Python classes whose values are their own serialised form.
+        serialize_integers: A function that serialises many integers at once, or returns None when
+            one of them has no serialised form.
+    """
+
+    __slots__ = ("is_nullable", "item", "kind", "serialize_integers", "serialized_classes", "type")
 
     def __init__(self, declared: GraphQLOutputType) -> None:
-        self.nullable = not is_non_null_type(declared)
-        self.type: Any = declared if self.nullable else declared.of_type  # type: ignore[union-attr]
-        self.kind = _kind(self.type)
-        self.item: Shape | None = (
-            Shape(self.type.of_type) if isinstance(self.type, GraphQLList) else None
+        self.is_nullable = not is_non_null_type(declared)
+        self.type: Any = declared if self.is_nullable else declared.of_type  # type: ignore[union-attr]
+        self.kind = _kind_of(self.type)
+        self.item: OutputType | None = (
+            OutputType(self.type.of_type) if isinstance(self.type, GraphQLList) else None
         )
         serialize = getattr(self.type, "serialize", None)
-        self.as_is: frozenset[type] = frozenset()  # classes whose values are serialised already
-        self.integers: Callable[[list[int]], list[Any] | None] | None = None  # writes many at once
+        self.serialized_classes: frozenset[type] = frozenset()
+        self.serialize_integers: Callable[[list[int]], list[Any] | None] | None = None
         if serialize in (GraphQLString.serialize, GraphQLID.serialize):
-            self.as_is = frozenset({str})
+            self.serialized_classes = frozenset({str})
         elif serialize is GraphQLBoolean.serialize:
-            self.as_is = frozenset({bool})
+            self.serialized_classes = frozenset({bool})
         if serialize is GraphQLID.serialize:
-            self.integers = _as_texts
+            self.serialize_integers = _as_texts
         elif serialize is GraphQLInt.serialize:
-            self.integers = _within_32_bits
+            self.serialize_integers = _within_32_bits
 
 
-def _as_texts(values: list[int]) -> list[Any]:
-    return list(map(str, values))
+def _as_texts(values: list[int]) -> list[Any] | None:
+    try:
+        return list(map(str, values))
+    except ValueError:  # Python limits the digits of an integer's text
+        return None
 
 
 def _within_32_bits(values: list[int]) -> list[Any] | None:
-    """The values if an Int can be each of them, else None: then each is looked at by itself."""
+    """Return the values when each of them fits into an Int, else None."""
     return values if min(values) >= GRAPHQL_MIN_INT and max(values) <= GRAPHQL_MAX_INT else None
 
 
-def _kind(type_: Any) -> Kind:
+def _kind_of(type_: Any) -> TypeKind:
     if is_list_type(type_):
-        return Kind.LIST
+        return TypeKind.LIST
     if is_leaf_type(type_):
-        return Kind.LEAF
-    return Kind.OBJECT if is_object_type(type_) else Kind.ABSTRACT
+        return TypeKind.LEAF
+    return TypeKind.OBJECT if is_object_type(type_) else TypeKind.ABSTRACT
 
 
-class Read(Enum):
-    """The four ways to come by the value of a field."""
+class Resolution(Enum):
+    """The five ways in which the executor resolves a field."""
 
     TYPENAME = "typename"
-    ATTRIBUTE = "attribute"  # an attribute or a dictionary's entry, by a resolver known to do this
+    ATTRIBUTE = "attribute"  # an attribute or an entry of a dict, without a call of the resolver
+    NODE_ID = "node id"  # of the primary key
     EDGE = "edge"
     RESOLVER = "resolver"
 
 
 class FieldPlan:
-    """One field of a selection: merged, with what is known of it before it is run."""
+    """One field of a selection set, with everything that is known before a run.
+
+    Attributes:
+        index: The position of the field in its selection set.
+        name: The name of the field in the response.
+        nodes: The nodes of the document that graphql-core has merged into this field.
+        attribute, default: The attribute that ``Resolution.ATTRIBUTE`` reads, and its default.
+        edge: The edge of ``Resolution.EDGE``.
+        arguments: The arguments, when they are the same in every run; else None.
+        is_opaque: Whether nothing is known of the field's resolver: it may send statements.
+    """
 
     __slots__ = (
         "arguments",
         "attribute",
+        "below",
         "default",
         "definition",
         "edge",
         "index",
+        "innermost",
+        "is_opaque",
         "name",
         "nodes",
+        "output_type",
         "parent_type",
-        "read",
+        "resolution",
         "resolve",
         "selections",
-        "shape",
     )
 
     def __init__(
         self,
-        compiler: "Compiler",
+        compiler: "PlanCompiler",
         parent_type: GraphQLObjectType,
         name: str,
         nodes: list[FieldNode],
         definition: GraphQLField,
     ) -> None:
-        self.index = 0  # among the fields of its selection
-        self.name = name  # in the response
+        self.index = 0
+        self.name = name
         self.nodes = nodes
         self.definition = definition
         self.parent_type = parent_type
-        self.shape = Shape(definition.type)
+        self.output_type = OutputType(definition.type)
         self.selections = Selections(compiler, nodes)
         self.resolve = definition.resolve
-        self.read = Read.RESOLVER
+        self.resolution = Resolution.RESOLVER
         self.attribute = ""
         self.default: Any = None
         self.edge: Edge | None = None
         self._recognise_resolver()
+        is_resolver = self.resolution is Resolution.RESOLVER
+        self.is_opaque = is_resolver and not hasattr(self.resolve, "columns")
         self.arguments = constant_arguments(definition, nodes[0])
+        self.innermost: bool | None = None  # not known yet
+        self.below: frozenset[str] | None = None  # as above
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no fields are below the field."""
+        output = self.output_type
+        while output.item is not None:
+            output = output.item
+        return output.kind is TypeKind.LEAF
+
+    @property
+    def is_innermost(self) -> bool:
+        """Whether the fields below have no fields of their own, and none is an edge."""
+        if self.innermost is None:
+            output = self.output_type
+            while output.item is not None:
+                output = output.item
+            self.innermost = output.kind is not TypeKind.LEAF and all(
+                field.resolution is not Resolution.EDGE and is_leaf_type(field.output_type.type)
+                for field in self.selections.of_any(output.type)
+            )
+        return self.innermost
+
+    @property
+    def names_below(self) -> frozenset[str]:
+        """The names in the schema of the fields below; empty for a leaf."""
+        if self.below is None:
+            output = self.output_type
+            while output.item is not None:
+                output = output.item
+            is_leaf = output.kind is TypeKind.LEAF
+            below = () if is_leaf else self.selections.of_any(output.type)
+            self.below = frozenset(field.nodes[0].name.value for field in below)
+        return self.below
+
+    @property
+    def full_name(self) -> str:
+        """The name of the field in the schema, with that of its type: ``Query.notes``."""
+        return f"{self.parent_type.name}.{self.nodes[0].name.value}"
 
     def _recognise_resolver(self) -> None:
-        """Resolvers of which it is known what they do need not be called."""
+        """Find the resolvers that the executor need not call, because it knows what they do."""
         resolve = self.resolve
+        attribute = attribute_of(resolve)
         if self.definition is TypeNameMetaFieldDef:
-            self.read = Read.TYPENAME
-        elif resolve is DjangoObjectType.resolve_id:
+            self.resolution = Resolution.TYPENAME
+        elif is_primary_key_resolver(resolve):
             self.attribute, self.default = "pk", REQUIRED
-            self.read = Read.ATTRIBUTE
-        elif isinstance(resolve, partial) and resolve.func in (
-            dict_or_attr_resolver,
-            attr_resolver,
-        ):
-            if len(resolve.args) == 2 and not resolve.keywords:  # noqa: PLR2004
-                self.attribute, self.default = resolve.args
-                self.read = Read.ATTRIBUTE
+            self.resolution = Resolution.ATTRIBUTE
+        elif node_id_of(resolve) is not None:
+            self.resolution = Resolution.NODE_ID
+        elif attribute is not None:
+            self.attribute, self.default = attribute
+            self.resolution = Resolution.ATTRIBUTE
         else:
-            edge = getattr(resolve, "__self__", None)
-            if isinstance(edge, Edge) and getattr(resolve, "__func__", None) is Edge.resolve_edge:
-                self.edge = edge
-                self.read = Read.EDGE
+            self.edge = edge_of(resolve)
+            if self.edge is not None:
+                self.resolution = Resolution.EDGE
+
+
+def edge_of(resolver: Any) -> Edge | None:
+    """Return the edge whose own resolver this is, or None."""
+    edge = getattr(resolver, "__self__", None)
+    if isinstance(edge, Edge) and getattr(resolver, "__func__", None) is Edge.resolve_edge:
+        return edge
+    return None
 
 
 class Selections:
-    """What is selected below a field, by the type of the object found there."""
+    """The selection set of a field, compiled for each object type that the field's value can have.
+
+    The compiler compiles an object type at its first occurrence.
+    """
 
     __slots__ = ("_by_type", "_compiler", "_nodes")
 
-    def __init__(self, compiler: "Compiler", nodes: list[FieldNode]) -> None:
+    def __init__(self, compiler: "PlanCompiler", nodes: list[FieldNode]) -> None:
         self._compiler = compiler
         self._nodes = nodes
-        self._by_type: dict[str, tuple[FieldPlan, ...]] = {}
+        self._by_type: dict[str, tuple[tuple[FieldPlan, ...], int]] = {}
 
     def of(self, object_type: GraphQLObjectType) -> tuple[FieldPlan, ...]:
-        """The fields of an object of this type; compiled when first asked for."""
-        fields = self._by_type.get(object_type.name)
-        if fields is None:
+        """Return the fields that the operation selects of an object of this type."""
+        return self.with_bytes(object_type)[0]
+
+    def of_any(self, type_: Any) -> Iterator[FieldPlan]:
+        """Yield the fields that the operation selects of each object type that is a ``type_``."""
+        for object_type in self._compiler.object_types(type_):
+            yield from self.of(object_type)
+
+    def with_bytes(self, object_type: GraphQLObjectType) -> tuple[tuple[FieldPlan, ...], int]:
+        """Return the fields, and the least bytes of such an object in the response."""
+        compiled = self._by_type.get(object_type.name)
+        if compiled is None:
             fields = self._compiler.fields(object_type, self._nodes)
-            self._by_type[object_type.name] = fields
-        return fields
+            compiled = fields, object_bytes([field.name for field in fields])
+            self._by_type[object_type.name] = compiled
+        return compiled
 
 
-class Compiler:
-    """What field plans are made from: schema, fragments, and the values of the conditions."""
+class PlanCompiler:
+    """The inputs of the plan of one operation: schema, fragments, and the values of the variables
+    in its directives. ``count_fields`` gets the number of fields of each compiled selection.
+    """
 
-    __slots__ = ("_conditions", "_fragments", "_schema")
+    __slots__ = ("_conditions", "_count_fields", "_fragments", "_schema")
 
     def __init__(
         self,
         schema: GraphQLSchema,
         fragments: dict[str, FragmentDefinitionNode],
         conditions: dict[str, Any],
+        count_fields: Callable[[int], None],
     ) -> None:
         self._schema = schema
+        self._count_fields = count_fields
         self._fragments = fragments
         self._conditions = conditions
+
+    def object_types(self, type_: Any) -> Sequence[GraphQLObjectType]:
+        """Return the object types that a value of a composite type can have."""
+        return [type_] if is_object_type(type_) else self._schema.get_possible_types(type_)
 
     def root_fields(
         self, root_type: GraphQLObjectType, operation: OperationDefinitionNode
     ) -> tuple[FieldPlan, ...]:
-        """The fields of the operation itself."""
+        """Compile the root fields of the operation."""
         collected = collect_fields(
             self._schema, self._fragments, self._conditions, root_type, operation.selection_set
         )
-        return self._plan(root_type, collected)
+        return self._compile(root_type, collected)
 
     def fields(
         self, object_type: GraphQLObjectType, nodes: list[FieldNode]
     ) -> tuple[FieldPlan, ...]:
-        """The fields selected by all of ``nodes`` in an object of this type."""
+        """Compile the fields that ``nodes`` together select of an object of this type."""
         collected = collect_sub_fields(
             self._schema, self._fragments, self._conditions, object_type, nodes
         )
-        return self._plan(object_type, collected)
+        return self._compile(object_type, collected)
 
-    def _plan(
+    def _compile(
         self, object_type: GraphQLObjectType, collected: Mapping[str, list[FieldNode]]
     ) -> tuple[FieldPlan, ...]:
         fields = []
         for name, nodes in collected.items():
             definition = get_field_def(self._schema, object_type, nodes[0])
-            if definition is not None:  # one that the schema does not know is left out (spec 6.3.1)
+            if definition is not None:  # section 6.3: the response lacks an unknown field
                 fields.append(FieldPlan(self, object_type, name, nodes, definition))
         for index, field in enumerate(fields):
             field.index = index
+        self._count_fields(len(fields))
         return tuple(fields)
 
 
 def constant_arguments(definition: GraphQLField, node: FieldNode) -> dict[str, Any] | None:
-    """The arguments when they are the same for every run, else None."""
+    """Return the arguments of a field when they are the same in every run, else None."""
     if not definition.args:
         return {}
-    if variables_in(node.arguments):
+    if any(has_variable(argument.value) for argument in node.arguments):
         return None
     return shared_arguments(definition, node, {})
 
@@ -252,30 +353,46 @@ def constant_arguments(definition: GraphQLField, node: FieldNode) -> dict[str, A
 def shared_arguments(
     definition: GraphQLField, node: FieldNode, variables: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """The arguments when all resolvers of this field may have the same; else None.
+    """Return the arguments of a field when all calls of its resolver may share them, else None.
 
-    They may not when a value could be changed by a resolver, or when coercing them is an error,
-    which every resolver's field reports as its own.
+    The calls must not share a value that a resolver could change, nor one that another coercion of
+    its literal might not give. Arguments whose coercion is an error are not shared either, since
+    each field reports the error as its own.
     """
+    if not all(_is_pure(definition, argument) for argument in node.arguments):
+        return None
     try:
         arguments = get_argument_values(definition, node, variables)
-    except Exception:  # noqa: BLE001 - raised again where it belongs to a field
+    except Exception:  # noqa: BLE001 - each field raises the error again
         return None
-    shared = all(isinstance(value, _IMMUTABLE) for value in arguments.values())
-    return arguments if shared else None
+    is_shared = all(isinstance(value, _IMMUTABLE) for value in arguments.values())
+    return arguments if is_shared else None
 
 
 _IMMUTABLE = (str, int, float, bool, type(None), Enum)
 
 
-def variables_in(nodes: Iterable[Node]) -> list[str]:
-    """The names of the variables used below ``nodes``."""
-    names: list[str] = []
+def _is_pure(definition: GraphQLField, argument: ArgumentNode) -> bool:
+    """Return whether each coercion of the argument gives the same value.
 
-    class Names(Visitor):
-        def enter_variable(self, node: VariableNode, *_: Any) -> None:
-            names.append(node.name.value)
+    The code of a scalar of the schema may read a clock. A variable is coerced once a request.
+    """
+    declared = definition.args.get(argument.name.value)
+    if declared is None or isinstance(argument.value, VariableNode):
+        return True
+    type_ = get_named_type(declared.type)
+    if isinstance(type_, GraphQLEnumType):
+        return type(type_).parse_literal is GraphQLEnumType.parse_literal
+    return specified_scalar_types.get(type_.name) is type_
 
-    for node in nodes:
-        visit(node, Names())
-    return names
+
+def has_variable(value: ValueNode) -> bool:
+    """Return whether the value of an argument contains a variable."""
+    match value:
+        case VariableNode():
+            return True
+        case ListValueNode():
+            return any(map(has_variable, value.values))
+        case ObjectValueNode():
+            return any(has_variable(field.value) for field in value.fields)
+    return False

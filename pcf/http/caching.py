@@ -1,42 +1,60 @@
-"""What HTTP caches are told: RFC 9110 (conditional requests), 9111 (caching), 9211 (Cache-Status).
+"""HTTP caching: conditional requests (RFC 9110), freshness (RFC 9111), Cache-Status (RFC 9211).
 
-A response that is for one viewer may be kept by that client alone, which must ask again each time
-and gets a 304 while nothing has changed. Only what an app declared public may be served by caches
-between, and without asking, for its max age: they do not learn of writes.
+Only the client that asked may store a response for one viewer. The client must revalidate it each
+time, and gets a 304 while the response is unchanged. Shared caches may store only responses that an
+app declared public, and serve them for their max age without revalidation. Shared caches do not
+learn of writes.
 """
 
 import re
 from functools import lru_cache
 
 from pcf.cache.entries import BROTLI, GZIP, Entry, compressed
-from pcf.execution.hints import CacheHint
-from pcf.http.negotiation import quality_values
-from pcf.http.protocol import GRAPHQL_JSON, GraphQLRequest, GraphQLResponse
+from pcf.cache.statistics import HitStatistics
+from pcf.execution.cache_hints import CacheHint
+from pcf.http.request import GRAPHQL_JSON, GraphQLRequest, quality_values
+from pcf.http.response import GraphQLResponse
+from pcf.observability import metrics
 
+# Values of Cache-Status. Hits and stored responses get theirs here; errors in ``error_responses``,
+# mutations in ``service``, batches in ``views``.
 HIT = "pcf; hit"
 STORED = "pcf; fwd=miss; stored"
 MISS = "pcf; fwd=miss"
 BYPASS = "pcf; fwd=bypass"
+BATCH = f"{BYPASS}; detail=batch"
 
-NO_STORE = "no-store"  # errors and whatever changes something
+# Values of Cache-Control
+NO_STORE = "no-store"  # for errors and for the responses to mutations
 _PRIVATE = "private, no-cache"
+
 VARY_PUBLIC = "Accept, Accept-Encoding"
 VARY = f"{VARY_PUBLIC}, Authorization"
 
-_TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+
+
+def undeclared_read_status(place: str) -> str:
+    """Return the Cache-Status of a response that is not stored because of a read at ``place``."""
+    return f'{MISS}; detail="undeclared read at {place}"'
 
 
 @lru_cache(maxsize=256)
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether the client wants gzip (RFC 9110 section 12.5.3); not without saying so."""
+    """Return whether the client accepts gzip (RFC 9110 section 12.5.3).
+
+    A client without the header does not.
+    """
     ranges = quality_values(accept_encoding)
     return ranges.get(GZIP, ranges.get("*", 0.0)) > 0
 
 
 @lru_cache(maxsize=256)
 def best_coding(accept_encoding: str) -> str:
-    """The coding that the client gives the most weight (RFC 9110 section 12.5.3), br before gzip;
-    "" when the client accepts neither or gives identity more weight.
+    """Return the coding with the highest weight (RFC 9110 section 12.5.3).
+
+    Brotli wins a tie. Returns "" when the client accepts neither Brotli nor gzip, or gives identity
+    a higher weight.
     """
     ranges = quality_values(accept_encoding)
     weights = {coding: ranges.get(coding, ranges.get("*", 0.0)) for coding in (BROTLI, GZIP)}
@@ -45,21 +63,34 @@ def best_coding(accept_encoding: str) -> str:
 
 
 def known_tag(request: GraphQLRequest) -> str:
-    """The tag of the content that the client has, as ``Question.tag`` wants it; else "".
+    """Return the tag of the content that the client has, for ``LookupRequest.tag``.
 
-    For one tag, which is the usual case; of several ``_is_known`` picks later.
+    Returns "" unless ``If-None-Match`` has exactly one tag. ``_is_current`` handles lists of tags
+    after the look-up.
     """
     if not request.if_none_match or not request.queries_only:
         return ""
-    match = _TAG.fullmatch(request.if_none_match.strip())
-    return match[1].replace(_suffix(request.media), "", 1) if match else ""
+    match = _ETAG.fullmatch(request.if_none_match.strip())
+    if not match:
+        return ""
+    # entry_response() adds the media type's suffix to the tag; Redis knows the tag without it.
+    return match[1].replace(_tag_suffix(request.media), "", 1)
 
 
-def response_of(
+def hit_response(
+    statistics: HitStatistics, entry: Entry, hint: CacheHint, request: GraphQLRequest
+) -> GraphQLResponse:
+    """Return the response to a hit, and count the hit."""
+    metrics.cache_hits.inc()
+    statistics.add_hit()
+    return entry_response(entry, _hit_status(entry), hint, request)
+
+
+def entry_response(
     entry: Entry, cache_status: str, hint: CacheHint, request: GraphQLRequest
 ) -> GraphQLResponse:
-    """The HTTP side of a clean response to a query: 304 where the client has it already."""
-    tag = entry.tag + _suffix(request.media) + (f"-{entry.coding}" if entry.coding else "")
+    """Return the response with the content of ``entry``; 304 if the client has the content."""
+    tag = entry.tag + _tag_suffix(request.media) + (f"-{entry.coding}" if entry.coding else "")
     headers = {
         "Cache-Status": cache_status,
         "Cache-Control": _cache_control(entry, hint),
@@ -68,29 +99,33 @@ def response_of(
     }
     if cache_status.startswith(HIT):
         headers["Age"] = str(entry.age)
-    if entry.body is None or (request.queries_only and _is_known(request.if_none_match, tag)):
+    # The look-up left out a body that the client has.
+    if entry.body is None or (request.queries_only and _is_current(request.if_none_match, tag)):
         return GraphQLResponse(b"", 304, 304, headers)
     if entry.coding:
         headers["Content-Encoding"] = entry.coding
     return GraphQLResponse(entry.body, headers=headers)
 
 
-def in_coding(response: GraphQLResponse, coding: str, threshold: int) -> GraphQLResponse:
-    """``response`` in ``coding`` where that pays. One with a tag has the coding of its entry."""
+def compress_response(response: GraphQLResponse, coding: str, threshold: int) -> GraphQLResponse:
+    """Return ``response`` in ``coding`` if its body has ``threshold`` bytes or more and shrinks.
+
+    A response with an ETag was made from an entry, which has its coding already.
+    """
     packed = None if "ETag" in response.headers else compressed(response.body, coding, threshold)
     if packed is None:
         return response
     return response._replace(body=packed, headers={**response.headers, "Content-Encoding": coding})
 
 
-def status_of_hit(entry: Entry) -> str:
-    """``Cache-Status`` of a hit; one that is stale says for how long (section 2.5)."""
-    left = entry.max_age - entry.age
-    return HIT if left >= 0 or not entry.stale else f"{HIT}; ttl={left}"
+def _hit_status(entry: Entry) -> str:
+    """Return the Cache-Status of a hit. That of a stale hit has a ttl (RFC 9211 section 2.5)."""
+    ttl = entry.max_age - entry.age
+    return HIT if ttl >= 0 or not entry.stale else f"{HIT}; ttl={ttl}"
 
 
-def _suffix(media: str) -> str:
-    """Representations of two media types have two tags (RFC 9110 section 8.8.3)."""
+def _tag_suffix(media: str) -> str:
+    """Return what tells the tags of two media types apart (RFC 9110 section 8.8.3)."""
     return "-r" if media == GRAPHQL_JSON else ""
 
 
@@ -103,6 +138,6 @@ def _cache_control(entry: Entry, hint: CacheHint) -> str:
     return f"public, max-age={entry.max_age}{stale}"
 
 
-def _is_known(if_none_match: str, tag: str) -> bool:
-    """Whether ``If-None-Match`` names this tag, compared weakly (RFC 9110 section 13.1.2)."""
-    return if_none_match.strip() == "*" or tag in _TAG.findall(if_none_match)
+def _is_current(if_none_match: str, tag: str) -> bool:
+    """Return whether ``If-None-Match`` has this tag, by weak comparison (RFC 9110 13.1.2)."""
+    return if_none_match.strip() == "*" or tag in _ETAG.findall(if_none_match)

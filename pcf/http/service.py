@@ -1,318 +1,392 @@
-"""The journey of a GraphQL request: document, viewer and cache, execution, bytes."""
+"""The GraphQL service, which answers a GraphQL request stage by stage.
+
+A request passes these stages: read the document, check the cost, look up the viewer and the cached
+response, authorise, acquire a slot, charge, execute, store. Each stage returns a value for the
+next. A hit ends after the look-up.
+"""
 
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from time import perf_counter
 from typing import Any
 
+import graphene
 from graphql import ExecutionResult, GraphQLSchema, print_schema
 
-from pcf import metrics
-from pcf.apps import config
-from pcf.cache import touches
+from pcf.cache import trigger_sql
+from pcf.cache.declaration_checks import uncovered
 from pcf.cache.entries import Content, Entry
-from pcf.cache.responses import (
-    Lookup,
-    ResponseCache,
-    request_digest,
-    token_digest,
+from pcf.cache.keys import request_digest, token_digest
+from pcf.cache.redis_gateway import redis_gateway
+from pcf.cache.response_cache import CachedResponses, LookupResult
+from pcf.cache.triggers import declared_kinds
+from pcf.conf import config
+from pcf.database.query_log import (
+    count_queries,
+    report_n_plus_one,
+    report_undeclared_read,
+    undeclared_kind,
 )
-from pcf.database.retry import idempotent_reads
-from pcf.database.routing import read_from
-from pcf.database.statements import count_queries
-from pcf.documents.cost import check_cost
-from pcf.documents.document import InvalidDocument
-from pcf.documents.persisted import PersistedDocuments
+from pcf.database.replicas import replicas
+from pcf.documents.cost import Cost, check_cost
+from pcf.documents.document import Document, DocumentStore, InvalidDocument, Operation
+from pcf.documents.persisted import PersistedDocuments, PersistedStore, load_manifest
 from pcf.errors import ClientError
-from pcf.execution.execute import execute
-from pcf.execution.request import RequestContext
-from pcf.http.access import note
-from pcf.http.arrival import Arrival
-from pcf.http.authentication import require_scope
+from pcf.http.cache_lookup import CacheLookup, FindCredentials, LookupOutcome
 from pcf.http.caching import (
     BYPASS,
     MISS,
     NO_STORE,
     STORED,
-    in_coding,
-    response_of,
-    status_of_hit,
+    compress_response,
+    entry_response,
+    hit_response,
+    undeclared_read_status,
 )
-from pcf.http.finding import FindCredentials, Finder
-from pcf.http.hits import Hits, Known
-from pcf.http.journey import Journey
-from pcf.http.protocol import BadRequest, GraphQLRequest, GraphQLResponse, encode
-from pcf.http.refusals import as_graphql, invalid, refused, too_large, with_errors
-from pcf.http.repetitions import report_repetitions
-from pcf.http.sources import PRIMARY_SOURCE, Sources
-from pcf.http.throttle import Throttle, TooManyAtOnce
-from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
-from pcf.tracing import span
-from pcf.viewer import ANONYMOUS, Viewer
+from pcf.http.error_responses import (
+    error_response,
+    execution_error_response,
+    invalid_document_response,
+    is_too_large,
+    response_too_large,
+    to_graphql_error,
+)
+from pcf.http.known_requests import KnownRequest, KnownRequests
+from pcf.http.operation_runner import Execution, OperationRunner, middleware_names
+from pcf.http.rate_limits import RateLimiter, Slot, TooManyRequests, client_key
+from pcf.http.read_sources import ReadSources, WalPositions
+from pcf.http.request import BadRequest, GraphQLRequest
+from pcf.http.request_state import PreparedOperation, RequestState
+from pcf.http.response import GraphQLResponse, encode, record_operation
+from pcf.observability import metrics
+from pcf.observability.tracing import span
+from pcf.timeouts import TimeoutContext, activate
+from pcf.viewer import ANONYMOUS, Viewer, current_locale, default_locale, require_scope
 
-FindViewers = Callable[[int], list[Viewer]]
+FindViewers = Callable[[Any], list[Viewer]]
+
+
+def make_service(
+    schema: graphene.Schema,
+    find_credentials: FindCredentials = lambda _: None,
+    find_viewers: FindViewers = lambda _: [],
+) -> "GraphQLService":
+    """Return a service for ``schema``, configured by ``settings.PCF``.
+
+    Without ``find_credentials`` no bearer token is valid. Raises ImproperlyConfigured when the
+    manifest of trusted documents cannot be read.
+    """
+    settings, gateway = config(), redis_gateway()
+    documents = PersistedDocuments(
+        DocumentStore(schema.graphql_schema, settings.documents),
+        PersistedStore(gateway),
+        load_manifest(settings.persisted.manifest),
+        settings.persisted.mode,
+    )
+    return GraphQLService(
+        schema.graphql_schema,
+        documents,
+        CachedResponses(gateway),
+        find_credentials,
+        RateLimiter(gateway),
+        ReadSources(replicas(), WalPositions(gateway)),
+        find_viewers,
+    )
 
 
 class GraphQLService:
-    """Answers GraphQL requests; one for all threads of a process.
+    """Answers GraphQL requests; shared by all threads of a process.
 
-    ``find_credentials`` turns the text of a token into credentials, None when it is not valid;
-    ``find_viewers`` a user's id into the viewers that its tokens stand for: for commands that ask
-    in somebody's name.
-    ``sources`` tells from which database a query reads.
-    With Redis gone every request is executed; with PostgreSQL gone only hits are answered.
+    When Redis fails, every request is executed. When PostgreSQL fails, only hits are answered.
     """
 
     def __init__(
         self,
         schema: GraphQLSchema,
         documents: PersistedDocuments,
-        cache: ResponseCache,
+        cache: CachedResponses,
         find_credentials: FindCredentials,
-        throttle: Throttle,
-        sources: Sources,
+        rate_limiter: RateLimiter,
+        sources: ReadSources,
         find_viewers: FindViewers = lambda _: [],
     ) -> None:
-        self._schema = schema
-        made_under = print_schema(schema).encode() + touches.fingerprint()
-        self._fingerprint = hashlib.sha256(made_under).digest()
+        """``find_credentials`` returns the credentials behind a token's text, None if it is not
+        valid. ``find_viewers`` returns the viewers that a user's tokens stand for; commands use it
+        to ask in the name of a user.
+        """
+        definition = [str(default_locale()), *middleware_names(), print_schema(schema)]
+        encoded = "\0".join(definition).encode() + trigger_sql.fingerprint()
+        self._fingerprint = hashlib.sha256(encoded).digest()
         self._documents = documents
         self.find_viewers = find_viewers
         self._cache = cache
-        self._throttle = throttle
+        self._rate_limiter = rate_limiter
         self._sources = sources
-        self._finder = Finder(cache, find_credentials, throttle)
-        self.hits = Hits(cache, throttle, config().cache.remembered_requests)
+        self._runner = OperationRunner(schema, sources)
+        self._cache_lookup = CacheLookup(cache, find_credentials, rate_limiter)
+        self._kinds = declared_kinds()
+        size = config().cache.remembered_requests
+        self.known_requests = KnownRequests(cache, rate_limiter, size)
 
     def answer(
-        self, request: GraphQLRequest, timeout: TimeoutContext, arrival: Arrival | None = None,
+        self, request: GraphQLRequest, timeout: TimeoutContext, state: RequestState | None = None,
         viewer: Viewer = ANONYMOUS,
     ) -> GraphQLResponse:  # fmt: skip
-        """The response to ``request`` within ``timeout``; every error is an answer, too.
+        """Return the response to ``request`` within ``timeout``; errors become responses, too.
 
-        ``arrival`` is given when the HTTP request was this one GraphQL request. ``viewer`` is who
-        asks when the request has no token.
+        ``state`` is that of an HTTP request with this one GraphQL request. ``viewer`` is the viewer
+        of a request without a token.
         """
         started = perf_counter()
-        journey = Journey(request, timeout, arrival, viewer=viewer)
+        operation: Operation | None = None  # the metrics need it after an error, too
         with count_queries(limit=config().database.repeated_statements) as queries:
             try:
-                response = self._answer(journey)
-            finally:
-                self._finder.land(journey)
-        response = in_coding(response, request.coding, config().cache.compress_from_bytes)
+                with span("document"):
+                    document = self._documents.find(request.query, request.document_id)
+                    operation = document.operation(request.operation_name)
+                    digest = self._response_digest(request, document, operation)
+                cost = self._check_cost(request, operation)
+                token = None if request.token is None else token_digest(request.token)
+                prepared = PreparedOperation(
+                    request, timeout, state, document, operation, digest, cost, token,
+                    viewer if token is None else None,
+                )  # fmt: skip
+                self._remember(prepared)
+                response = self._respond(prepared)
+            except InvalidDocument as error:
+                response = invalid_document_response(error.errors)
+            except ClientError as error:
+                response = error_response(error)
+        response = compress_response(response, request.coding, config().cache.compress_from_bytes)
         if queries.repeated:
-            report_repetitions(queries)
-        operation = journey.operation
+            report_n_plus_one(queries)
         metrics.db_query_count.observe(queries.count)
-        note(operation=operation.type if operation else "none", statements=queries.count)
-        metrics.request_duration.labels(
+        record_operation(
             operation.type if operation else "none",
             metrics.complexity_bucket(operation.measure.complexity if operation else None),
-        ).observe(perf_counter() - started)
+            statements=queries.count,
+            seconds=perf_counter() - started,
+        )
         return response
 
-    def _answer(self, journey: Journey) -> GraphQLResponse:
-        try:
-            with span("document"):
-                self._read_document(journey)
-                self._decide(journey)
-            self._weigh(journey)
-            self._remember(journey)
-            with activate(journey.timeout.child_budget("graphql")) as timeout:
-                with span("cache"):
-                    entry = self._finder.find(journey)
-                if entry is not None:
-                    return self._hit(journey, entry)
-                if journey.digest is not None:
-                    metrics.cache_misses.inc()
-                    self._cache.tally.miss()
-                viewer = journey.viewer or ANONYMOUS
-                if journey.operation is not None:
-                    require_scope(viewer, journey.operation.type)
-                place = self._take_place(journey, viewer)
-                try:
-                    self._charge(journey, viewer)
-                    return self._execute(journey, timeout or journey.timeout)
-                finally:
-                    self._throttle.leave_place(place)
-        except InvalidDocument as error:
-            return invalid(error.errors)
-        except ClientError as error:
-            return refused(error)
+    # --- Stage 1: the document
 
-    def _read_document(self, journey: Journey) -> None:
-        request = journey.request
-        journey.document = self._documents.find(request.query, request.document_id)
-        journey.operation = journey.document.operation(request.operation_name)
-        if request.queries_only and journey.operation.type != "query":
+    def _response_digest(
+        self, request: GraphQLRequest, document: Document, operation: Operation
+    ) -> str | None:
+        """Return the digest that names the response in the cache; None if it must not be cached.
+
+        Raises BadRequest for a GET request that is no query.
+        """
+        if request.queries_only and operation.type != "query":
             raise BadRequest("GET requests can only run queries", status=405)
-
-    def _decide(self, journey: Journey) -> None:
-        """Whether the response may be cached, and under which digest."""
-        request, document, operation = journey.request, journey.document, journey.operation
-        assert document is not None and operation is not None  # noqa: S101, PT018
-        if request.token is not None:
-            journey.token, journey.viewer = token_digest(request.token), None
-        reason = None
+        bypass = None
         if not config().cache.enabled:
-            reason = "disabled"
+            bypass = "disabled"
         elif operation.type != "query":
-            reason = operation.type
+            bypass = operation.type
         elif request.no_store:
-            reason = "no-store"
+            bypass = "no-store"
         elif operation.hint.max_age == 0:
-            reason = "uncacheable"
-        if reason is not None:
-            metrics.cache_bypasses.labels(reason).inc()
-            return
-        # what the operation does not declare cannot change its answer
+            bypass = "uncacheable"
+        if bypass is not None:
+            metrics.cache_bypasses.labels(bypass).inc()
+            return None
+        # Variables that the operation does not declare cannot change its response.
         given = request.variables
         declared = {name: given[name] for name in given if name in operation.variables}
-        journey.digest = request_digest(
-            self._fingerprint, document.digest, operation.name, declared
+        return request_digest(
+            self._fingerprint, document.digest, operation.name, declared, current_locale()
         )
 
-    def _weigh(self, journey: Journey) -> None:
-        """What the operation costs with these variables. Raises TooExpensive."""
-        assert journey.operation is not None  # noqa: S101
-        journey.cost = journey.operation.cost.cost(journey.request.variables)
-        check_cost(journey.cost, config().documents)
+    @staticmethod
+    def _check_cost(request: GraphQLRequest, operation: Operation) -> Cost:
+        """Return the cost of the operation with the request's variables. Raises TooExpensive."""
+        limits = config().documents
+        cost = operation.cost.cost(request.variables)
+        cost = cost.with_variables(request.variable_values, request.variable_bytes, limits)
+        check_cost(cost, limits)
+        return cost
 
-    def _remember(self, journey: Journey) -> None:
-        """Know the request by its bytes the next time."""
-        arrival, operation = journey.arrival, journey.operation
-        if journey.digest and operation and arrival is not None and arrival.known_as is not None:
-            bucket = metrics.complexity_bucket(operation.measure.complexity)
-            known = Known(journey.digest, operation.hint, journey.points, bucket)
-            self.hits.remember(arrival.known_as, known)
+    def _remember(self, prepared: PreparedOperation) -> None:
+        """Make the request known by its bytes."""
+        state, operation = prepared.state, prepared.operation
+        if prepared.digest and state is not None and state.raw_digest is not None:
+            complexity = metrics.complexity_bucket(operation.measure.complexity)
+            known = KnownRequest(prepared.digest, operation.hint, prepared.cost.points, complexity)
+            self.known_requests.remember(state.raw_digest, known)
 
-    def _learn(self, journey: Journey, entry: Entry) -> None:
-        """Know how to find ``entry`` the next time."""
-        arrival = journey.arrival
-        if arrival is not None and arrival.known_as is not None:
-            self.hits.learn(arrival.known_as, journey.request, entry)
+    # --- Stage 2: the look-up
 
-    def _take_place(self, journey: Journey, viewer: Viewer) -> str | None:
-        """As ``Throttle.take_place``; gives back what was charged when there is none."""
-        address = journey.request.address
+    def _respond(self, prepared: PreparedOperation) -> GraphQLResponse:
+        """Return the cached response, or execute the operation."""
+        timeout = prepared.timeout.child_budget("graphql")
+        with activate(timeout):
+            with span("cache"):
+                found = self._cache_lookup.find(prepared)
+            response = self._respond_with(prepared, found, timeout)
+            self._register(prepared, found, response)
+            return response
+
+    def _respond_with(
+        self, prepared: PreparedOperation, found: LookupOutcome, timeout: TimeoutContext
+    ) -> GraphQLResponse:
+        if found.entry is not None:
+            self._learn_coding(prepared, found.entry)
+            hint, statistics = prepared.operation.hint, self._cache.hit_statistics
+            return hit_response(statistics, found.entry, hint, prepared.request)
+        with found.flight.lease(prepared.timeout.deadline) if found.flight else nullcontext():
+            return self._respond_to_miss(prepared, found, timeout)
+
+    def _register(
+        self, prepared: PreparedOperation, found: LookupOutcome, response: GraphQLResponse
+    ) -> None:
+        """Register a persisted document that came with its text, after it had a good answer."""
+        request = prepared.request
+        if request.query and request.document_id is not None and response.outcome == "ok":
+            client = client_key(found.viewer, request.address)
+            self._documents.register(prepared.document, client)
+
+    def _learn_coding(self, prepared: PreparedOperation, entry: Entry) -> None:
+        """Make direct reads find ``entry``, which is in the cache."""
+        state = prepared.state
+        if state is not None and state.raw_digest is not None:
+            self.known_requests.learn_coding(state.raw_digest, prepared.request, entry)
+
+    # --- Stage 3: the right to execute
+
+    def _respond_to_miss(
+        self, prepared: PreparedOperation, found: LookupOutcome, timeout: TimeoutContext
+    ) -> GraphQLResponse:
+        """Authorise, acquire a slot, charge and execute."""
+        if found.miss is not None:
+            metrics.cache_misses.inc()
+            self._cache.hit_statistics.add_miss()
+        require_scope(found.viewer, prepared.operation.type)
+        slot = self._acquire(prepared, found)
         try:
-            return self._throttle.take_place(viewer, address)
-        except TooManyAtOnce:
-            if journey.paid == 0:
-                self._throttle.give_back(viewer, address, journey.points)
-            raise
+            self._charge(prepared, found)
+            return self._execute(prepared, found, timeout, slot)
+        finally:
+            self._rate_limiter.release(slot)
 
-    def _charge(self, journey: Journey, viewer: Viewer) -> None:
-        """Take the cost from what the client may spend, unless that has been done. Raises
-        RateLimited.
+    def _acquire(self, prepared: PreparedOperation, found: LookupOutcome) -> Slot | None:
+        """Acquire one of the client's slots; refund what the look-up has charged if none is free.
+
+        Raises TooManyRequests.
         """
-        if journey.paid is not None:
-            self._throttle.admit(viewer, journey.paid)
-        else:
-            self._throttle.charge(viewer, journey.request.address, journey.points)
-
-    def _hit(self, journey: Journey, entry: Entry) -> GraphQLResponse:
-        metrics.cache_hits.inc()
-        self._cache.tally.hit()
-        self._learn(journey, entry)
-        return response_of(entry, status_of_hit(entry), journey.hint, journey.request)
-
-    def _execute(self, journey: Journey, timeout: TimeoutContext) -> GraphQLResponse:
-        viewer = journey.viewer or ANONYMOUS
-        # fields of a query are free of side effects (spec section 6.2.1): reads may be repeated
-        is_query = journey.operation is not None and journey.operation.type == "query"
-        started = perf_counter()
-        if not is_query:
-            try:
-                context, result = self._run(journey, timeout)
-            finally:  # what ran out of time has perhaps written, too
-                self._sources.wrote(viewer, timeout)
-        else:
-            journey.source = source = self._sources.choose(viewer)
-            # what fails on a replica is not repeated there: the primary takes over
-            with read_from(source.alias), idempotent_reads(source.is_primary):
-                context, result = self._run(journey, timeout)
-            if self._sources.failed(source, result):
-                journey.source = PRIMARY_SOURCE
-                with idempotent_reads():
-                    context, result = self._run(journey, timeout)
-        metrics.execution_duration.observe(perf_counter() - started)
-        extensions = _cost_report(journey)
-        if result.errors:
-            return with_errors(result, MISS if journey.digest else BYPASS, extensions)
-        body = encode({"data": result.data, **extensions})
-        if len(body) > config().requests.max_response_bytes:
-            result = ExecutionResult(None, [as_graphql(too_large())])
-            return with_errors(result, MISS if journey.digest else BYPASS, extensions)
-        if not is_query:
-            headers = {"Cache-Status": BYPASS, "Cache-Control": NO_STORE}
-            return GraphQLResponse(body, headers=headers)
-        return self._clean(journey, context, body)
-
-    def _run(
-        self, journey: Journey, timeout: TimeoutContext
-    ) -> tuple[RequestContext, ExecutionResult]:
-        """Execute the operation, with a context and loaders of its own."""
-        request, document, viewer = journey.request, journey.document, journey.viewer
-        assert document is not None and viewer is not None  # noqa: S101, PT018
-        # what is the same for all is computed for nobody: a wrong declaration shows nothing
-        context = RequestContext(ANONYMOUS if journey.hint.is_shared else viewer)
+        address = prepared.request.address
         try:
-            with span("execution"):
-                result = execute(
-                    self._schema,
-                    document.node,
-                    context_value=context,
-                    variable_values=dict(request.variables),
-                    operation_name=request.operation_name,
-                    check=timeout.check,
-                    max_items=config().documents.max_items,
-                )
-        except DeadlineExceeded:  # between two steps: nothing of the response is complete
+            return self._rate_limiter.acquire(found.viewer, address, prepared.cost.points)
+        except TooManyRequests:
+            if found.retry_after == 0:
+                self._rate_limiter.refund(found.viewer, address, prepared.cost.points)
             raise
-        except ClientError as error:
-            result = ExecutionResult(None, [as_graphql(error)])
-        return context, result
 
-    def _clean(self, journey: Journey, context: RequestContext, body: bytes) -> GraphQLResponse:
-        """The response of a query without errors; stored where it may be."""
-        settings, hint, request = config().cache, journey.hint, journey.request
-        ages = (settings.default_ttl, hint.max_age, context.max_age)
-        max_age = min(age for age in ages if age is not None)
-        status = MISS if journey.digest else BYPASS
-        lookup = self._fence(journey, max_age, len(body))
-        content = Content.of(body, settings.compress_from_bytes if lookup else None)
-        if lookup is not None:
-            journey.landed = True  # by the store
-            if self._cache.store(
-                lookup, journey.entry_name, content, max_age, context.dependencies, stale=hint.stale
-            ):
-                status = STORED
-        if status is STORED:
-            entry = content.entry(gzip=request.accepts_gzip, max_age=max_age, stale=hint.stale)
-            self._learn(journey, entry)
+    def _charge(self, prepared: PreparedOperation, found: LookupOutcome) -> None:
+        """Charge the cost unless the look-up has done so. Raises RateLimited."""
+        if found.retry_after is not None:
+            self._rate_limiter.check_retry_after(found.viewer, found.retry_after)
         else:
-            entry = content.unstored(
-                request.coding, settings.compress_from_bytes, max_age=max_age, stale=hint.stale
-            )
-        return response_of(entry, status, hint, request)
+            cost = prepared.cost.points
+            self._rate_limiter.charge(found.viewer, prepared.request.address, cost)
 
-    def _fence(self, journey: Journey, max_age: int, size: int) -> Lookup | None:
-        """The look-up behind which a response of ``size`` bytes is stored; None if it must not."""
-        if journey.digest is None or journey.lookup is None:
+    # --- Stage 4: the execution
+
+    def _execute(
+        self, prepared: PreparedOperation, found: LookupOutcome, timeout: TimeoutContext,
+        slot: Slot | None,
+    ) -> GraphQLResponse:  # fmt: skip
+        """Execute the operation and return its response; store the response if it may be cached."""
+        on_bytes = partial(self._rate_limiter.add_bytes, slot) if slot else None
+        execution = self._runner.run(prepared, found.viewer, timeout, on_bytes)
+        result, extensions = execution.result, prepared.cost_extensions()
+        limit = config().requests.max_response_bytes
+        if not result.errors:
+            body = encode({"data": result.data, **extensions})
+            if len(body) <= limit:
+                if prepared.operation.type == "query":
+                    return self._store(prepared, found, execution, body)
+                self._charge_bytes(prepared, found, len(body))
+                headers = {"Cache-Status": BYPASS, "Cache-Control": NO_STORE}
+                return GraphQLResponse(body, headers=headers)
+            result = ExecutionResult(None, [to_graphql_error(response_too_large())])
+        if is_too_large(result):
+            self._charge_bytes(prepared, found, limit)
+        return execution_error_response(result, MISS if found.miss else BYPASS, extensions)
+
+    def _charge_bytes(self, prepared: PreparedOperation, found: LookupOutcome, size: int) -> None:
+        """Charge a response of ``size`` bytes for what its estimated cost has not paid."""
+        points = prepared.cost.points_beyond(size, config().documents)
+        if points:
+            self._rate_limiter.spend(found.viewer, prepared.request.address, points)
+
+    # --- Stage 5: the store
+
+    def _store(
+        self, prepared: PreparedOperation, found: LookupOutcome, execution: Execution, body: bytes
+    ) -> GraphQLResponse:
+        """Return the response of a query without errors; store it in the cache if it may be."""
+        settings, request, hint = config().cache, prepared.request, prepared.operation.hint
+        context, stale = execution.context, hint.stale
+        ages = (settings.default_ttl, hint.max_age, context.max_age)
+        max_age = min([age for age in ages if age is not None])
+        undeclared = self._undeclared_read(execution) if found.miss else None
+        fence = self._fence(found, execution, max_age, len(body), undeclared)
+        content = Content.of(body, settings.compress_from_bytes if fence else None)
+        if fence is not None:
+            if found.flight is not None:
+                found.flight.leave_to_store()
+            name = prepared.entry_name(found.viewer)
+            dependencies = context.dependencies
+            points = prepared.cost.points_beyond(len(body), config().documents)
+            cost = self._rate_limiter.store_cost(found.viewer, request.address, points)
+            if self._cache.store(
+                fence, name, content, max_age, dependencies, stale=stale, cost=cost
+            ):
+                entry = content.entry(gzip=request.accepts_gzip, max_age=max_age, stale=stale)
+                self._learn_coding(prepared, entry)
+                return entry_response(entry, STORED, hint, request)
+        self._charge_bytes(prepared, found, len(body))
+        entry = content.unstored(
+            request.coding, settings.compress_from_bytes, max_age=max_age, stale=stale
+        )
+        status = MISS if found.miss else BYPASS
+        if undeclared:
+            status = undeclared_read_status(undeclared)
+        return entry_response(entry, status, hint, request)
+
+    def _undeclared_read(self, execution: Execution) -> str | None:
+        """Return the place of a read that no write would remove the response for, if there is one.
+
+        Such are a kind that no Touch declares, and a column whose changes no Touch counts.
+        """
+        dependencies = execution.context.dependencies
+        if unknown := dependencies.kinds_outside(self._kinds):
+            return undeclared_kind(unknown)
+        return dependencies.undeclared or uncovered(dependencies)
+
+    def _fence(
+        self, found: LookupOutcome, execution: Execution, max_age: int, size: int,
+        undeclared: str | None,
+    ) -> LookupResult | None:  # fmt: skip
+        """Return the look-up behind which a response of ``size`` bytes may be stored.
+
+        None means that the response must not be stored. ``max_age`` is in seconds, ``undeclared``
+        the place of an undeclared read.
+        """
+        if found.miss is None:
             return None
         if max_age <= 0 or size > config().cache.max_body_bytes:
             metrics.cache_refusals.labels("size" if max_age > 0 else "uncacheable").inc()
             return None
-        lookup = self._sources.fence(journey.lookup, journey.source)
-        if lookup is None:
+        if undeclared is not None:
+            metrics.cache_refusals.labels("undeclared").inc()
+            report_undeclared_read(undeclared)
+            return None
+        fence = self._sources.fence(found.miss, execution.source)
+        if fence is None:
             metrics.cache_refusals.labels("replica").inc()
-        return lookup
-
-
-def _cost_report(journey: Journey) -> dict[str, Any]:
-    """The answer's extensions: what the operation cost, for a client that asked."""
-    if not journey.request.wants_cost or journey.cost is None:
-        return {}
-    return {"extensions": {"cost": journey.cost.report(config().documents.max_cost)}}
+        return fence

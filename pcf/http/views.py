@@ -1,148 +1,145 @@
-"""The Django side of /graphql: an HttpRequest in, an HttpResponse out."""
+"""The GraphQL endpoint as a Django view: requests, batches, preflights and the GraphiQL page.
+
+The ASGI application answers well-formed POST requests and hits itself. All other requests to the
+endpoint come here, and so do all requests on another server than PCF's.
+"""
 
 import logging
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
-from django.http.request import RawPostDataException
-from django.utils.cache import patch_vary_headers
+from django.http import HttpRequest, HttpResponse, RawPostDataException
+from django.shortcuts import render
+from django.utils.cache import add_never_cache_headers, patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
-from pcf.apps import config
+from pcf.conf import config
 from pcf.errors import ClientError
-from pcf.http.arrival import arrival_of
-from pcf.http.batch import answer_batch
-from pcf.http.cors import preflight_headers
-from pcf.http.graphiql import graphiql_page, wants_html
-from pcf.http.headers import finish, read_head
-from pcf.http.protocol import (
+from pcf.http.caching import BATCH
+from pcf.http.error_responses import error_response, internal_error_response
+from pcf.http.headers import finish_response, header_fields, preflight_headers
+from pcf.http.request import (
+    GRAPHQL_JSON,
     JSON,
     METHODS,
-    REASONS,
     BadRequest,
     BodyTooLarge,
     GraphQLRequest,
-    GraphQLResponse,
     check_content_type,
     make_request,
     media_type,
     parse_body,
     parse_query_string,
+    quality,
+    quality_values,
 )
-from pcf.http.refusals import internal_error, refused
+from pcf.http.request_state import request_state_of
+from pcf.http.response import REASONS, GraphQLResponse
 from pcf.http.service import GraphQLService
-from pcf.timeouts import current_timeout
+from pcf.observability.metrics import OUTCOMES
+from pcf.timeouts import TimeoutContext, current_timeout
+from pcf.viewer import active_locale
 
-DEFAULT_HEADERS = "pcf.default_headers"  # in META of a request that asks what middleware adds
-_ABOUT = ("Type", "Encoding")  # of the content
+DEFAULT_HEADERS = "pcf.default_headers"  # in META: the request asks which headers middleware adds
+HTML = "text/html"
+NONCE_BYTES = 16
+
+Answer = Callable[[GraphQLRequest, TimeoutContext], GraphQLResponse]
 
 logger = logging.getLogger("pcf.http")
 
 
 def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., Any]:
-    """The view of a service; ``make_service`` is called at every request and may remember.
+    """Return the view of a service.
 
-    Cookies mean nothing here, only the bearer token does, so there is nothing for CSRF to forge.
+    The view calls ``make_service`` for every request; the function may return the same service
+    again. The view ignores cookies, so CSRF protection is not needed.
     """
 
     @csrf_exempt
     def view(request: HttpRequest) -> HttpResponse:
-        accept = request.headers.get("Accept")
         if DEFAULT_HEADERS in request.META:
-            return _empty(200)
+            return _empty_response(200)
         if request.method == "OPTIONS":
-            return _preflight(request)
+            return _preflight_response(request)
         media = JSON
         try:
+            accept = request.headers.get("Accept")
             if _is_for_graphiql(request, accept):
                 return graphiql_page(request)
             media = media_type(accept)
             response = _answer(make_service(), request, media)
         except ClientError as error:
-            response = refused(error)
+            response = error_response(error)
         except Exception:
             logger.exception("unexpected error outside of execution")
-            response = internal_error()
+            response = internal_error_response()
         return _to_django(request, response, media)
 
     return view
 
 
-def refusal(request: HttpRequest, error: ClientError) -> HttpResponse:
-    """The answer to a request that is refused before it reaches the view."""
-    return _to_django(request, refused(error), JSON)
+def refuse(request: HttpRequest, error: ClientError) -> HttpResponse:
+    """Return the response to a request that middleware refuses with ``error``."""
+    return _to_django(request, error_response(error), JSON)
 
 
 def _answer(service: GraphQLService, request: HttpRequest, media: str) -> GraphQLResponse:
-    asked = _read(request, media)
-    if isinstance(asked, list):
-        return answer_batch(service.answer, asked, _timeout(request))
-    return service.answer(asked, _timeout(request), arrival_of(request))
+    timeout = current_timeout() or request.timeout  # type: ignore[attr-defined]
+    graphql_request = _read(request, media)
+    with active_locale():
+        if isinstance(graphql_request, list):
+            return answer_batch(service.answer, graphql_request, timeout)
+        answer = partial(service.answer, graphql_request, timeout, request_state_of(request))
+        return copy_context().run(answer)
 
 
-def _preflight(request: HttpRequest) -> HttpResponse:
-    """What a browser asks before it sends a request to another origin; 405 for all others."""
-    headers = preflight_headers(
-        request.headers.get("Origin"), request.headers.get("Access-Control-Request-Method")
-    )
-    if headers is None:
-        error = BadRequest("GraphQL is served to GET and POST", status=405)
-        return refusal(request, error)
-    response = _empty(204, headers)
-    patch_vary_headers(response, ("Origin", "Access-Control-Request-Method"))
-    return response
+def answer_batch(
+    answer: Answer, requests: Sequence[GraphQLRequest], timeout: TimeoutContext
+) -> GraphQLResponse:
+    """Return the responses to ``requests`` as one JSON array in the same order.
 
-
-def _empty(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    response = HttpResponse(status=status, headers={**(headers or {})})
-    del response["Content-Type"]
-    return response
-
-
-def _is_for_graphiql(request: HttpRequest, accept: str | None) -> bool:
-    return (
-        request.method == "GET"
-        and "query=" not in request.META.get("QUERY_STRING", "")
-        and wants_html(accept or "")
-        and (config().features.graphiql or _is_staff(request))
-    )
-
-
-def _is_staff(request: HttpRequest) -> bool:
-    """Whether a member of staff is logged in to the admin. That shows the page and no data: its
-    queries need a token, as all do.
+    The requests run one after the other, all within ``timeout``. An error in one does not affect
+    the others. The status is always 200.
     """
-    user = getattr(request, "user", None)
-    return bool(user and user.is_active and user.is_staff)
-
-
-def _timeout(request: HttpRequest) -> Any:
-    return current_timeout() or request.timeout  # type: ignore[attr-defined]
+    responses = [
+        # The array is joined from the bytes of its parts, so the parts must not be compressed. A
+        # language that a resolver activates ends with its part.
+        copy_context().run(answer, request._replace(coding=""), timeout)
+        for request in requests
+    ]
+    body = b"[" + b",".join(each.body for each in responses) + b"]"
+    worst = max((each.outcome for each in responses), key=OUTCOMES.index, default=OUTCOMES[0])
+    return GraphQLResponse(body, headers={"Cache-Status": BATCH}, outcome=worst)
 
 
 def _read(request: HttpRequest, media: str) -> GraphQLRequest | list[GraphQLRequest]:
-    """The GraphQL request in an HTTP request; several where they came as a batch.
+    """Return the GraphQL request in an HTTP request, a list for a batch.
 
     Raises BadRequest, NotAuthenticated and LimitExceeded.
     """
     if request.method not in METHODS:
         raise BadRequest("GraphQL is served to GET and POST", status=405)
     remote = request.META.get("REMOTE_ADDR")
-    how = read_head(request.headers, request.method or "", remote, media)
-    if request.method == "POST":
-        content, encoding = (request.headers.get(f"Content-{what}", "") for what in _ABOUT)
-        check_content_type(content, encoding)  # before the body is waited for
-        asked = parse_body(content, _body(request), encoding)
-        if isinstance(asked, list):  # the parts of one answer are bytes as they are
-            how |= {"accepts_gzip": False, "if_none_match": ""}
-            return [make_request(parameters, **how) for parameters in asked]
-        return make_request(asked, **how)
-    parameters = parse_query_string(request.META.get("QUERY_STRING", ""))
-    return make_request(parameters, **how)
+    fields = header_fields(request.headers, request.method or "", remote, media)
+    if request.method != "POST":
+        parameters = parse_query_string(request.META.get("QUERY_STRING", ""))
+        return make_request(parameters, **fields)
+    content_type = request.headers.get("Content-Type", "")
+    encoding = request.headers.get("Content-Encoding", "")
+    check_content_type(content_type, encoding)  # before the server waits for the body
+    parameters = parse_body(content_type, _read_body(request), encoding)
+    if isinstance(parameters, list):
+        fields |= {"accepts_gzip": False, "if_none_match": ""}  # the array is joined from bytes
+        return [make_request(part, **fields) for part in parameters]
+    return make_request(parameters, **fields)
 
 
-def _body(request: HttpRequest) -> bytes:
+def _read_body(request: HttpRequest) -> bytes:
+    """Return the body. Raises BadRequest and BodyTooLarge."""
     limit = config().documents.max_body_bytes
     length = request.META.get("CONTENT_LENGTH") or ""
     if not length.isdigit():
@@ -159,9 +156,95 @@ def _body(request: HttpRequest) -> bytes:
 
 
 def _to_django(request: HttpRequest, response: GraphQLResponse, media: str) -> HttpResponse:
-    status, headers = finish(request.headers.get("origin"), response, media)
+    status, headers = finish_response(request.headers.get("origin"), response, media)
     body = b"" if request.method == "HEAD" else response.body
-    answer = HttpResponse(body, status=status, reason=REASONS[status], headers=headers)
+    django_response = HttpResponse(body, status=status, reason=REASONS[status], headers=headers)
     if "Content-Type" not in headers:
-        del answer["Content-Type"]
-    return answer
+        del django_response["Content-Type"]
+    if hasattr(request, "LANGUAGE_CODE"):  # LocaleMiddleware has chosen the language
+        patch_vary_headers(django_response, ("Accept-Language", "Cookie"))
+    return django_response
+
+
+def _preflight_response(request: HttpRequest) -> HttpResponse:
+    """Return the response to a preflight; 405 for every other OPTIONS request."""
+    headers = preflight_headers(
+        request.headers.get("Origin"), request.headers.get("Access-Control-Request-Method")
+    )
+    if headers is None:
+        return refuse(request, BadRequest("GraphQL is served to GET and POST", status=405))
+    response = _empty_response(204, headers)
+    patch_vary_headers(response, ("Origin", "Access-Control-Request-Method"))
+    return response
+
+
+def _empty_response(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    response = HttpResponse(status=status, headers={**(headers or {})})
+    del response["Content-Type"]
+    return response
+
+
+# --- GraphiQL
+
+
+def graphiql_page(request: HttpRequest) -> HttpResponse:
+    """Return the GraphiQL page, which sends its queries as POST to its own address.
+
+    The page loads the project's static files alone; its content security policy forbids everything
+    else. The page has a nonce, so caches must not store the page.
+    """
+    nonce = secrets.token_urlsafe(NONCE_BYTES)
+    response = render(request, "pcf/graphiql.html", {"style_nonce": nonce})
+    response["Content-Security-Policy"] = content_security_policy(nonce)
+    add_never_cache_headers(response)
+    patch_vary_headers(response, ("Accept",))
+    return response
+
+
+def content_security_policy(style_nonce: str) -> str:
+    """Return the content security policy of the page.
+
+    ``style_nonce`` allows the one style element that GraphiQL's dialogs add. Style attributes are
+    allowed because GraphiQL's editor writes them (jump to line, Alt-G); they load nothing.
+    """
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            f"style-src 'self' 'nonce-{style_nonce}'",
+            "style-src-attr 'unsafe-inline'",
+            "img-src 'self' data:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def wants_html(accept: str) -> bool:
+    """Return whether the Accept header prefers HTML to JSON (RFC 9110 section 12.5.1).
+
+    A tie is no preference, so ``*/*`` and an empty header mean JSON. A range with a malformed ``q``
+    or with another charset than UTF-8 is ignored, and so are all other parameters.
+    """
+    ranges = quality_values(accept)
+    return quality(HTML, ranges) > max(quality(media, ranges) for media in (JSON, GRAPHQL_JSON))
+
+
+def _is_for_graphiql(request: HttpRequest, accept: str | None) -> bool:
+    return (
+        request.method == "GET"
+        and "query=" not in request.META.get("QUERY_STRING", "")
+        and wants_html(accept or "")
+        and (config().features.graphiql or _is_staff(request))
+    )
+
+
+def _is_staff(request: HttpRequest) -> bool:
+    """Return whether a member of staff is logged in to the admin.
+
+    The login shows the page and no data: the page's queries need a bearer token.
+    """
+    user = getattr(request, "user", None)
+    return bool(user and user.is_active and user.is_staff)

@@ -1,1 +1,1 @@
-"""The ASGI application: what a server of HTTP hands over, and what it gets back."""
+"""The ASGI application, the fast path, and gunicorn's worker with limits for clients."""

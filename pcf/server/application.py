@@ -1,112 +1,90 @@
-"""The ASGI application: hits on the event loop, everything else in threads.
+"""The ASGI application: GraphQL, the pages of Django, the probes.
 
-=====================  ==========================================================================
-a request              is answered
-=====================  ==========================================================================
-known by its bytes     on the loop, when the cache has its response (the *fast path*)
-any other GraphQL      by the service, in a thread
-refused before it is   by Django's view, in a thread: all that is no POST of one well-formed
-understood             request, and no GET that is a hit
-Django's pages         by Django, in a thread (``pages``)
-probes, metrics        see ``probes``
-=====================  ==========================================================================
-
-Django's middleware is passed by where it would add nothing but headers (``pcf.http.chain``). An
-entry that the engine does not know sends every GraphQL request through the whole chain.
+The fast path (``fast_path``) answers GraphQL requests in their usual form without the messages of
+ASGI. The application gets all other requests, and those of servers other than gunicorn.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from django.db import close_old_connections
 from django.http import HttpResponseBase
 
-from pcf.apps import config, forwarding_headers, thread_count
-from pcf.cache import watch
-from pcf.cache.gate import gate
-from pcf.cache.responses import token_digest
-from pcf.cache.stream import RedisStream
-from pcf.errors import ClientError
-from pcf.execution.recent import Recent
-from pcf.http import borders, logs
-from pcf.http.arrival import Arrival
-from pcf.http.chain import unknown_middleware
-from pcf.http.headers import GRAPHQL_PATH
-from pcf.http.middleware import attended
-from pcf.http.protocol import JSON, GraphQLResponse, make_request, parse_body
-from pcf.http.refusals import internal_error, refused
+from pcf.cache import outbox_relay
+from pcf.cache.async_redis import AsyncRedis
+from pcf.cache.redis_gateway import redis_gateway
+from pcf.conf import config, graphql_path, thread_count
+from pcf.http.middleware import unknown_middleware
+from pcf.http.request_state import RequestState
 from pcf.http.service import GraphQLService
-from pcf.server.answers import Answer, answer_of, headers_of_hit
-from pcf.server.connection import Connection, current_connection
-from pcf.server.pages import Body, Headers, Pages, Scope, encoded, stream
-from pcf.server.probes import Probes
-from pcf.server.reading import (
-    POST,
+from pcf.observability import logs
+from pcf.server.connection import current_connection
+from pcf.server.django_handler import DjangoHandler, send_chunks
+from pcf.server.endpoint import GraphQLEndpoint, run_in_thread
+from pcf.server.fast_path import FastPath
+from pcf.server.messages import (
+    CONNECTION_CLOSE,
+    Answer,
     Disconnected,
-    ReadRequest,
     Receive,
+    ReceivedRequest,
+    Scope,
+    Send,
     headers_of,
     in_origin_form,
     read_body,
     read_request,
+    send_answer,
 )
-from pcf.server.repeats import Repeat, Repeats, is_repeatable, origin_of
-from pcf.server.threads import Pipe, Threads
+from pcf.server.probes import Probes
+from pcf.server.threads import ChunkQueue, RequestThreads
 from pcf.timeouts import TimeoutContext
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-logger = logging.getLogger("pcf.http")
+class ProcessState:
+    """The threads, the connection to Redis and the fast path of one process with an event loop."""
 
-REFUSING = 1.0  # seconds to refuse a request whose body did not come in time
-_ORIGINS = 64  # whose default headers are remembered; clients choose the Host header
-_CLOSE = (b"Connection", b"close")
-
-
-class Runtime:
-    """What one process has while its event loop runs."""
-
-    def __init__(self, service: GraphQLService) -> None:
+    def __init__(self, endpoint: GraphQLEndpoint) -> None:
         settings = config().server
         self.loop = asyncio.get_running_loop()
-        self.threads = Threads(
-            self.loop, thread_count(), computing=settings.computing, most=settings.max_queued
+        self.threads = RequestThreads(
+            self.loop,
+            thread_count(),
+            computing=settings.computing,
+            max_queued=settings.max_queued,
         )
-        self.stream = RedisStream(gate(), self.loop)
-        self.repeats: Repeats | None = None  # the access log and traces see every request
+        self.redis = AsyncRedis(redis_gateway(), self.loop)
+        self.fast_path: FastPath | None = None  # the access log and traces need every request
         if not (config().logs.access or config().traces.enabled):
-            size = config().cache.remembered_requests
-            self.repeats = Repeats(service.hits, self.stream, headers_of_hit, size)
-        watch.start()
+            self.fast_path = FastPath(endpoint, self.redis, self.threads)
+        outbox_relay.start()
 
     def close(self) -> None:
-        """End what was begun."""
-        watch.stop()
+        """Stop the relay, end the threads after their jobs, and close the connection to Redis."""
+        outbox_relay.stop()
         self.threads.close()
-        self.stream.close()
+        self.redis.close()
 
 
 class Application:
-    """The ASGI application of a process; ``make_service`` is called at every request and may
-    remember.
+    """The ASGI application of a process.
 
-    Its threads and its connection to Redis begin with the lifespan or with the first request, so
-    a process that is forked has its own.
+    The process state begins with the lifespan or with the first request, so each forked process has
+    its own. When Redis does not answer, threads answer from PostgreSQL. When a thread does not
+    return, the client gets its timeout at the deadline.
     """
 
-    def __init__(self, pages: Pages, make_service: Callable[[], GraphQLService]) -> None:
-        self._pages = pages
+    def __init__(
+        self, django_handler: DjangoHandler, make_service: Callable[[], GraphQLService]
+    ) -> None:
+        """Serve ``make_service()``; the endpoint calls it for every request."""
+        self._django_handler = django_handler
         self._make_service = make_service
+        self._endpoint = GraphQLEndpoint(django_handler, make_service)
         self._probes = Probes()
-        self._started: Runtime | None = None
-        self._default_headers: Recent[tuple[Any, ...], tuple[Headers | None]] = Recent(_ORIGINS)
-        forwarding = forwarding_headers()
-        self._forwarding = tuple(name.decode() for name in forwarding)
-        self._origin = frozenset({b"host", *forwarding})
-        self._whole_chain = bool(unknown_middleware())
+        self._graphql_path = graphql_path()
+        self._process: ProcessState | None = None
+        self._needs_whole_chain = bool(unknown_middleware())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or take part in the server's lifespan."""
@@ -116,260 +94,111 @@ class Application:
             if path[:1] != "/":
                 scope = in_origin_form(scope)
                 path = scope["path"]
-            if path == GRAPHQL_PATH and not self._whole_chain:
-                await self._graphql(scope, receive, send)
+            if path == self._graphql_path and not self._needs_whole_chain:
+                await self._respond(scope, receive, send, is_graphql=True)
             elif path in self._probes.paths:
                 await self._probes.answer(scope, receive, send)
             else:
-                await self._page(scope, receive, send)
+                await self._respond(scope, receive, send, is_graphql=False)
         elif kind == "lifespan":
             await self._lifespan(receive, send)
-        else:  # no WebSockets
+        else:  # there are no WebSockets
             await send({"type": "websocket.close"})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self._runtime()
+                self._start_process()
                 await send({"type": "lifespan.startup.complete"})
             else:
-                if self._started is not None:
-                    self._started.close()
-                    self._started = None
+                if self._process is not None:
+                    self._process.close()
+                    self._process = None
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    def _runtime(self) -> Runtime:
-        if self._started is None:
-            self._started = Runtime(self._make_service())
-        return self._started
+    def _start_process(self) -> ProcessState:
+        if self._process is None:
+            self._make_service()  # a wrong schema fails the start
+            self._process = ProcessState(self._endpoint)
+        return self._process
 
-    async def _graphql(self, scope: Scope, receive: Receive, send: Send) -> None:
-        runtime = self._started or self._runtime()
+    # --- on the event loop
+
+    async def _respond(
+        self, scope: Scope, receive: Receive, send: Send, *, is_graphql: bool
+    ) -> None:
+        process = self._process or self._start_process()
         headers = headers_of(scope)
-        arrival = Arrival.of(headers)
-        logs.request_id.set(arrival.request_id)  # of this request's task, and of its thread
+        state = RequestState.from_headers(headers)
+        logs.request_id.set(state.request_id)  # for the request's task and its thread
+        http1 = scope["http_version"][0] == "1"
         try:
-            body = await read_body(headers, receive, arrival, http1=scope["http_version"][0] == "1")
+            body = await read_body(headers, receive, state.timeout, http1=http1)
         except Disconnected:
             return
-        origin = self._origin_of(scope, headers)
-        read = read_request(scope, headers, body, arrival)
-        if read is not None and body.is_whole:
-            answer = None
-            try:
-                answer = await self._hit(runtime, origin, headers, read, arrival)
-            except Exception:  # a thread finds the answer, or what is wrong
-                with attended(arrival):
-                    logger.exception("unexpected error on the event loop")
-            if answer is not None:
-                await self._send(answer, send)
-                return
-        work = partial(self._work, scope, headers, body, arrival, origin, read)
-        await self._answer(runtime, work, scope, headers, body, arrival, send)
-
-    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = headers_of(scope)
-        arrival = Arrival.of(headers)
-        logs.request_id.set(arrival.request_id)  # of this request's task, and of its thread
-        try:
-            body = await read_body(headers, receive, arrival, http1=scope["http_version"][0] == "1")
-        except Disconnected:
-            return
-        work = partial(self._respond, scope, body, arrival)
-        await self._answer(self._runtime(), work, scope, headers, body, arrival, send)
-
-    async def _hit(
-        self,
-        runtime: Runtime,
-        origin: tuple[Any, ...],
-        headers: dict[str, str],
-        read: ReadRequest,
-        arrival: Arrival,
-    ) -> Answer | None:
-        """The answer where the cache has the response; None when a thread has to tell."""
-        defaults = self._default_headers.find(origin)
-        if defaults is None or defaults[0] is None:
-            return None
-        if arrival.timeout.remaining() < config().timeouts.cache:
-            return None  # the rest of the time belongs to the answer
-        hits = self._make_service().hits
-        short = hits.short(read.request, arrival)
-        if short is None:
-            return None
-        known, shortcut = short
-        entry = await runtime.stream.entry(shortcut)
-        if entry is None:
-            return None
-        response = hits.response(known, entry, read.request, arrival)
-        connection = current_connection()
-        if connection is not None and runtime.repeats is not None:
-            self._learn(connection, runtime.repeats, headers, read, arrival, defaults[0])
-        return answer_of(headers, arrival, response, read.request.media, defaults[0])
-
-    @staticmethod
-    def _learn(
-        connection: Connection,
-        repeats: Repeats,
-        headers: dict[str, str],
-        read: ReadRequest,
-        arrival: Arrival,
-        defaults: Headers,
-    ) -> None:
-        """Have the connection know these bytes the next time."""
-        request = read.request
-        if arrival.known_as is not None and is_repeatable(headers, request):
-            token = token_digest(request.token) if request.token else None
-            unsigned, origin = request._replace(token=None), origin_of(headers)
-            connection.learn(repeats, Repeat(arrival.known_as, token, unsigned, origin, defaults))
-
-    async def _answer(
-        self,
-        runtime: Runtime,
-        work: Callable[[], Answer],
-        scope: Scope,
-        headers: dict[str, str],
-        body: Body,
-        arrival: Arrival,
-        send: Send,
-    ) -> None:
-        """Send what ``work`` returns in a thread, or what is to be said without it."""
-        deadline = arrival.timeout
-        if body.error is not None:  # perhaps because of the deadline
-            deadline = TimeoutContext.start("http", REFUSING)
-        with attended(arrival):
-            try:
-                answer = await runtime.threads.run(work, deadline)
-            except ClientError as error:
-                answer = answer_of(headers, arrival, refused(error), JSON, [])
-            except Exception:
-                logger.exception("unexpected error outside of execution")
-                answer = answer_of(headers, arrival, internal_error(), JSON, [])
-        if not body.is_whole and scope["http_version"][0] == "1":
-            # what comes next on this connection is the rest of the body
-            answer = answer._replace(headers=[*answer.headers, _CLOSE])
-        if answer.stream is not None:
-            await self._send_stream(runtime, answer, answer.stream, arrival, send)
+        received = ReceivedRequest(scope, headers, body, state)
+        if is_graphql:
+            if process.fast_path is not None:
+                _teach(process.fast_path, received)
+            answer = await self._answer_graphql(process, received)
         else:
-            await self._send(answer, send)
+            work = partial(self._django_handler.answer, received)
+            answer = await run_in_thread(process.threads, work, received)
+        if http1 and not body.is_whole:  # the next bytes are the rest of the body
+            answer = answer._replace(headers=[*answer.headers, CONNECTION_CLOSE])
+        if answer.stream is not None:
+            await self._send_stream(process, answer, answer.stream, state.timeout, send)
+        else:
+            await send_answer(answer, send)
+
+    async def _answer_graphql(self, process: ProcessState, received: ReceivedRequest) -> Answer:
+        unparsed = read_request(received)
+        if unparsed is not None and received.body.is_whole:
+            question = self._endpoint.question(received, unparsed)
+            if question is not None:
+                run_id, replies = await process.redis.replies(question.direct_read)
+                answer = self._endpoint.hit(question, run_id, replies, received, unparsed)
+                if answer is not None:
+                    return answer
+        return await self._endpoint.answer_in_thread(process.threads, received, unparsed)
 
     @staticmethod
-    async def _send(answer: Answer, send: Send) -> None:
-        await send(
-            {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
-        )
-        await send({"type": "http.response.body", "body": answer.body})
-
     async def _send_stream(
-        self,
-        runtime: Runtime,
+        process: ProcessState,
         answer: Answer,
         response: HttpResponseBase,
-        arrival: Arrival,
+        deadline: TimeoutContext,
         send: Send,
     ) -> None:
-        """Send the pieces of a streaming response as a thread makes them.
+        """Send the chunks of a streaming response while a thread produces them.
 
-        Raises what the response raises: the server then ends the connection, by which the client
-        knows that the answer is not whole.
+        Raises what the response raises. The server then ends the connection, so the client knows
+        that the answer is incomplete.
         """
-        pipe = Pipe(runtime.loop, arrival.timeout)
-        making = runtime.loop.create_task(
-            runtime.threads.run(partial(stream, response, pipe), arrival.timeout)
+        chunks = ChunkQueue(process.loop, deadline)
+        producer = process.loop.create_task(
+            process.threads.run(partial(send_chunks, response, chunks), deadline)
         )
-        making.add_done_callback(lambda _: pipe.end())
+        producer.add_done_callback(lambda _: chunks.end())
         try:
             await send(
                 {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
             )
-            while (piece := await pipe.get()) is not None:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await making
+            while (chunk := await chunks.get()) is not None:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await producer
         finally:
-            pipe.close()
-            making.cancel()
-            if not pipe.is_begun:  # no thread was free for it
-                runtime.loop.run_in_executor(None, response.close)
+            chunks.close()
+            producer.cancel()
+            if not chunks.has_producer:  # no thread was free, so none closes the response
+                process.loop.run_in_executor(None, response.close)
         await send({"type": "http.response.body", "body": b""})
 
-    # --- in threads
 
-    def _work(
-        self,
-        scope: Scope,
-        headers: dict[str, str],
-        body: Body,
-        arrival: Arrival,
-        origin: tuple[Any, ...],
-        read: ReadRequest | None,
-    ) -> Answer:
-        """Answer a GraphQL request; Django refuses what is none."""
-        service = self._make_service()
-        if read is not None:
-            with attended(arrival):
-                defaults = self._defaults(scope, origin)
-                if defaults is not None:
-                    response = service.hits.answer(read.request, arrival)
-                    if response is None and scope["method"] == "POST":
-                        response = _execute(service, scope, arrival, read)
-                    if response is not None:
-                        close_old_connections()
-                        return answer_of(headers, arrival, response, read.request.media, defaults)
-        try:
-            return self._respond(scope, body, arrival)
-        finally:
-            service.hits.abandon(arrival)
-
-    def _respond(self, scope: Scope, body: Body, arrival: Arrival) -> Answer:
-        """Answer as Django does."""
-        response = self._pages.respond(scope, body, arrival)
-        if not response.streaming:
-            try:
-                content = bytes(response.content)  # type: ignore[attr-defined]
-            finally:
-                response.close()
-            return Answer(response.status_code, encoded(response), content)
-        close_old_connections()  # whatever thread streams has connections of its own
-        return Answer(response.status_code, encoded(response), stream=response)
-
-    def _defaults(self, scope: Scope, origin: tuple[Any, ...]) -> Headers | None:
-        """The headers that Django's middleware adds to every answer that goes the same way.
-
-        None when middleware does not let such a request through.
-        """
-        found = self._default_headers.find(origin)
-        if found is None:
-            found = (self._pages.default_headers(scope, self._origin),)
-            self._default_headers.add(origin, found)
-        return found[0]
-
-    def _origin_of(self, scope: Scope, headers: dict[str, str]) -> tuple[Any, ...]:
-        get = headers.get
-        return (
-            scope["scheme"],
-            scope.get("server"),
-            get("host"),
-            *[get(name) for name in self._forwarding],
-        )
-
-
-def _execute(
-    service: GraphQLService, scope: Scope, arrival: Arrival, read: ReadRequest
-) -> GraphQLResponse | None:
-    """What the service answers to the one request in a POST; None when it is not just that."""
-    try:
-        parameters = parse_body(JSON, read.asked[len(POST) :])
-        if not isinstance(parameters, dict):
-            return None
-        request = make_request(parameters, **read.head)
-    except ClientError:
-        return None
-    borders.begin(Application, scope)
-    try:
-        return service.answer(request, arrival.timeout, arrival)
-    except Exception:
-        logger.exception("unexpected error outside of execution")
-        return internal_error()
-    finally:
-        borders.end(Application)
+def _teach(fast_path: FastPath, received: ReceivedRequest) -> None:
+    """Tell the fast path of this request's connection and scope."""
+    connection = current_connection()
+    if connection is not None and received.scope["http_version"] == "1.1":
+        connection.teach(fast_path, received.scope, received.headers)

@@ -1,132 +1,235 @@
-"""One connection of a client, between asyncio's transport and the server's protocol.
+"""A client's connection, between asyncio's transport and the server's protocol.
 
-It uses asyncio's public hooks alone, so it knows nothing of the server. See ``connections`` for its
-limits, and ``repeats`` for requests that are answered without the server.
+``ClientConnection`` uses the public hooks of ``asyncio.Protocol`` alone, so it works in front of
+any server's protocol. It has three tasks:
+
+- to end the connection when the client exceeds its time (``worker`` lists the limits);
+- to close the connection so that the client can read the last answer;
+- to answer GraphQL requests in their usual form without the server (``fast_path``).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from functools import partial
-from hashlib import sha256
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
-from pcf import metrics
-from pcf.apps import config
-from pcf.server.repeats import MOST, Key, Repeat, Repeats
+from pcf.conf import config
+from pcf.observability import metrics
+from pcf.server.fast_path import (
+    Exchange,
+    FastPath,
+    TemplateKey,
+    encode_answer,
+    parse_request,
+    request_bytes,
+)
+from pcf.server.messages import CONNECTION_CLOSE, Answer, Scope, Send
+from pcf.server.server_transport import ServerTransport
 
-# A request that was received begins within three turns of the event loop, however slow they are.
-TURNS = 16
-# The C parser moves all that it holds for every chunk of a body: what is read at once is handed on
-# in slices, or 256 KiB of chunks of one byte would hold the event loop for half a second.
-SLICE = 16_384  # bytes
-UNSEEN = 8  # the part of the keep-alive's time in which the server may see no request
-CLOSE = (b"Connection", b"close")
+# The server begins a received request within three turns of the event loop, however slow they are.
+MAX_TURNS = 16
+# gunicorn's C parser moves all its bytes for every chunk of a body. Slices keep the bytes few.
+# 256 KiB with chunks of one byte would block the event loop for half a second.
+SLICE_BYTES = 16_384
+# The server sees a request of a connection at least once in this part of the keep-alive time.
+KEEPALIVE_PART = 1 / 8
+LATE_PART = 1 / 2  # an answer of the fast path that comes so late announces the end
 
-_current: "ContextVar[Connection | None]" = ContextVar("pcf_connection", default=None)
+_current: "ContextVar[ClientConnection | None]" = ContextVar("pcf_connection", default=None)
 
 
-class Connection(asyncio.Protocol):
+def current_connection() -> "ClientConnection | None":
+    """Return the connection of the current request; None under another server than gunicorn."""
+    return _current.get()
+
+
+class Connections(Protocol):
+    """What a connection needs from the set of connections that it belongs to."""
+
+    allows_fast_path: bool
+    fast_path: FastPath | None
+    fast_path_answers: int
+    is_ending: bool
+    keepalive: float
+    scheme_headers: tuple[str, ...]
+
+    def add(self, connection: "ClientConnection") -> bool:
+        """Add a new connection; return False where there is no room."""
+
+    def remove(self, connection: "ClientConnection") -> None:
+        """Remove a lost connection."""
+
+    def mark_used(self, connection: "ClientConnection") -> None:
+        """Note that a connection becomes idle now."""
+
+
+class ClientConnection(asyncio.Protocol):
     """One connection: the protocol of a transport, in front of the server's own protocol.
 
-    The server's protocol begins with the client's first byte: a silent client costs next to
-    nothing.
+    The server's protocol begins with the client's first byte, so a silent client costs little.
+
+    When the client sends no whole head, or does not read its answer, ``check`` ends the connection.
+    The server gets all bytes that the fast path does not take, as if there were no fast path.
     """
 
-    def __init__(self, connections: Any, make_inner: Callable[[], Any]) -> None:
-        """``connections`` are those of the process; ``make_inner`` makes the server's protocol."""
+    def __init__(self, connections: Connections, make_protocol: Callable[[], Any]) -> None:
+        """Belong to ``connections``; ``make_protocol`` makes the server's protocol."""
         self._connections = connections
-        self._make_inner = make_inner
-        self._inner: Any = None
+        self._make_protocol = make_protocol
+        self._protocol: Any = None
         self._transport: Any = None
-        self._way: Any = None  # from whom to whom
-        self._requests = 0
-        self._begun = 0  # requests so far
-        self._fed = 0  # bytes that the server has got since it waited for a request
-        self._first: bytes | None = None  # the first of them
-        self._fed_since = 0.0  # when they came
-        self._expected = 0  # bytes of the request under way, as far as that is known
-        self._held: list[bytes] | None = None  # what comes while a repeated request is answered
-        self._multiplexed = False  # HTTP/2, whose frames are no heads
-        self._announced = False  # that the connection ends
-        self._since = monotonic()  # when it was last used
-        self._read_by: float | None = self._since + config().timeouts.head
-        self._head_begun = True
-        self._written_by: float | None = None
-        self._closed_by: float | None = None
-        self._flushed = False
-        self._half_closed = False  # by the client
+        self._peer: tuple[Any, ...] | None = None  # the client's address and port
+        self._endpoints: Any = None  # server address, whether TLS
         self.address = ""
-        self.counts_on_more = False  # an answer is under way that announces no end
+        self._is_multiplexed = False  # HTTP/2: no heads on the connection, several requests at once
+        # --- requests
+        self._open_requests = 0
+        self._begun_requests = 0
+        self.has_open_answer = False  # an answer in progress that announces no end
+        self._announced_end = False
+        # --- bytes that the server got since it last waited for a request
+        self._fed_bytes = 0
+        self._fed_since = 0.0
+        self._first_bytes: bytes | None = None
+        self._request_bytes = 0  # size of the request in progress; -1 where unknown
+        self._exchange: Exchange | None = None  # the request on the fast path
+        self._held: list[bytes] = []  # received meanwhile
+        # --- times, by the monotonic clock
+        self._used_at = monotonic()
+        self._read_by: float | None = self._used_at + config().timeouts.head
+        self._head_begun = True
+        self._write_by: float | None = None
+        self._close_by: float | None = None
+        # --- the end
+        self._is_flushed = False
+        self._client_closed = False  # the client has closed its side
 
     @property
     def is_closing(self) -> bool:
-        """Whether the server has closed it."""
-        return self._closed_by is not None
+        """Whether the server has closed the connection."""
+        return self._close_by is not None
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has no request and is not about to end."""
-        return not self._requests and self._closed_by is None
+        """Whether the connection has no request and is not closing."""
+        return not self._open_requests and self._close_by is None
+
+    @property
+    def delays_end(self) -> bool:
+        """Whether the end of a process waits for the connection: the server does not know it."""
+        return self.has_open_answer or self._protocol is None
 
     @property
     def unread(self) -> int:
-        """How many bytes its client has not taken yet."""
+        """The number of bytes that the client has not taken yet."""
         size: int = self._transport.get_write_buffer_size()
         return size
 
-    def begin(self, scope: dict[str, Any] | None = None) -> None:
-        """Note that a request has come; called in the server's own task."""
-        if scope is not None and self._first is not None:
-            self._expected = _size_of(scope, self._first)
-        self._requests += 1
-        self._begun += 1
-        self._read_by = None
-        self.counts_on_more = scope is None  # else from when the answer begins
+    # --- requests, as the application sees them
 
-    def announcing(self, send: Any) -> Any:
-        """Return ``send`` that adds to an answer that the connection ends, if the process does."""
-        if self._multiplexed:
+    def begin(self, scope: Scope | None = None) -> None:
+        """Note the begin of a request; called in the server's task, or without a scope."""
+        if scope is not None and self._first_bytes is not None:
+            self._request_bytes = request_bytes(scope, self._first_bytes)
+        self._open_requests += 1
+        self._begun_requests += 1
+        self._read_by = None
+        self.has_open_answer = scope is None  # a request with a scope: see announcing
+
+    def announcing(self, send: Send) -> Send:
+        """Return ``send`` that adds ``Connection: close`` to an answer while the process ends."""
+        if self._is_multiplexed:
             return send
 
         def announce(message: dict[str, Any]) -> Any:
             if message["type"] != "http.response.start":
                 return send(message)
             if self._connections.is_ending:
-                self._announced = True
+                self._announced_end = True
                 others = [each for each in message["headers"] if each[0].lower() != b"connection"]
-                message = {**message, "headers": [*others, CLOSE]}
+                message = {**message, "headers": [*others, CONNECTION_CLOSE]}
             else:
-                self.counts_on_more = True
+                self.has_open_answer = True
             return send(message)
 
         return announce
 
     def finish(self) -> None:
-        """Note that a request has been answered."""
-        self._requests -= 1
-        if self._fed == self._expected:  # the server waits for a request, and has nothing of it
-            self._fed = 0
-        self._first = None
-        self.counts_on_more = False
-        if self._announced:
+        """Note the end of an answer."""
+        self._open_requests -= 1
+        if self._fed_bytes == self._request_bytes:  # the server has no byte of the next request
+            self._fed_bytes = 0
+        self._first_bytes = None
+        self.has_open_answer = False
+        if self._announced_end:
             self.close()
-        elif not self._requests:
-            self._since = monotonic()
-            self._read_by = self._since + self._connections.keepalive
-            self._head_begun = self._multiplexed
-            self._connections.used(self)
-            if self._half_closed:
-                self._close_unless_begun(self._begun, TURNS)
+        elif not self._open_requests:
+            self._used_at = monotonic()
+            self._read_by = self._used_at + self._connections.keepalive
+            self._head_begun = self._is_multiplexed
+            self._connections.mark_used(self)
+            if self._client_closed:
+                self._close_unless_begun(self._begun_requests, MAX_TURNS)
+
+    def teach(self, fast_path: FastPath, scope: Scope, headers: Mapping[str, str]) -> None:
+        """Have the fast path learn the scope of the server's request in progress."""
+        if not self._connections.allows_fast_path or self._is_multiplexed:
+            return
+        self._connections.fast_path = fast_path
+        if len(headers) == len(scope["headers"]):  # each once: ``headers`` has joined the others
+            fast_path.learn(self._template_key(headers), scope)
+
+    # --- limits and the end
+
+    def check(self, now: float, idle_since: float) -> None:
+        """End the connection if its time is over at ``now``, or if it is idle since longer."""
+        if self._close_by is not None:
+            self._check_closing(now, self._close_by)
+        elif self._write_by is not None and now >= self._write_by:
+            self.end("unread")
+        elif self._read_by is not None and now >= self._read_by:
+            if self._head_begun:
+                self.end("head")
+            else:
+                self.close()
+        elif self.is_idle and self._used_at < idle_since:
+            self.close()
+
+    def _check_closing(self, now: float, close_by: float) -> None:
+        if not self._is_flushed and not self.unread:
+            self._is_flushed = True
+            self._close_by = now + config().server.linger
+        elif now >= close_by:
+            if self._is_flushed:
+                self._transport.abort()
+            else:
+                self.end("unread")
+
+    def end(self, limit: str) -> None:
+        """Close the connection at once, because of a limit."""
+        metrics.connections_ended.labels(limit).inc()
+        self._transport.abort()
+
+    def close(self) -> None:
+        """Send the rest of the answer, then wait until the client closes its side."""
+        if self._close_by is not None:
+            return
+        self._close_by = monotonic() + config().server.write
+        if self._transport.can_write_eof() and not self._client_closed:
+            if not self._transport.is_reading():
+                self._transport.resume_reading()
+            self._transport.write_eof()
+        else:  # the client sends no more, or TLS has its own end of a connection
+            self._transport.close()
 
     def _close_unless_begun(self, begun: int, turns: int) -> None:
-        """Close it when no request begins in so many turns of the loop.
+        """Close unless a request begins within this number of turns of the event loop.
 
-        A client that sends no more may have sent several requests at once. Between two of them
+        A client that closes its side may have sent several requests at once. Between two of them
         the connection looks idle.
         """
-        if begun != self._begun:
+        if begun != self._begun_requests:
             return
         if turns:
             loop = asyncio.get_running_loop()
@@ -134,220 +237,164 @@ class Connection(asyncio.Protocol):
         else:
             self.close()
 
-    def check(self, now: float, idle_since: float) -> None:
-        """End it when its time was over at ``now``, or when it is idle since before that time."""
-        if self._closed_by is not None:
-            self._check_closing(now, self._closed_by)
-        elif self._written_by is not None and now >= self._written_by:
-            self.end("unread")
-        elif self._read_by is not None and now >= self._read_by:
-            if self._head_begun:
-                self.end("head")
-            else:
-                self.close()
-        elif self.is_idle and self._since < idle_since:
-            self.close()
-
-    def end(self, reason: str) -> None:
-        """Close it at once."""
-        metrics.connections_ended.labels(reason).inc()
-        self._transport.abort()
-
-    def close(self) -> None:
-        """Send what is to be sent, then wait for the client to close its side."""
-        if self._closed_by is not None:
-            return
-        self._closed_by = monotonic() + config().server.write
-        if self._transport.can_write_eof() and not self._half_closed:
-            if not self._transport.is_reading():
-                self._transport.resume_reading()
-            self._transport.write_eof()
-        else:  # nothing is left to be read, or TLS says good-bye by itself
-            self._transport.close()
-
-    def _check_closing(self, now: float, closed_by: float) -> None:
-        if not self._flushed and not self.unread:
-            self._flushed = True
-            self._closed_by = now + config().server.linger
-        elif now >= closed_by:
-            if self._flushed:
-                self._transport.abort()
-            else:
-                self.end("unread")
-
-    # --- what asyncio calls
+    # --- the protocol of asyncio
 
     def connection_made(self, transport: Any) -> None:
-        """Begin, unless there is no room."""
+        """Begin the connection, or end it where there is no room."""
         self._transport = transport
         peer = transport.get_extra_info("peername")
-        self.address = peer[0] if isinstance(peer, tuple) else ""
+        self._peer = peer[:2] if isinstance(peer, tuple) else None
+        self.address = self._peer[0] if self._peer else ""
         tls = transport.get_extra_info("ssl_object")
-        self._way = (self.address, transport.get_extra_info("sockname"), tls is not None)
-        self._multiplexed = tls is not None and tls.selected_alpn_protocol() == "h2"
+        self._endpoints = (transport.get_extra_info("sockname"), tls is not None)
+        self._is_multiplexed = tls is not None and tls.selected_alpn_protocol() == "h2"
         if not self._connections.add(self):
-            self._closed_by = 0.0
+            self._close_by = 0.0
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Hand data on; the first of a head sets its deadline."""
-        if self._closed_by is not None:
+        """Answer a request on the fast path, or pass the bytes on to the server.
+
+        The first byte of a head sets the deadline of the head.
+        """
+        if self._close_by is not None:
             return
-        if self._held is not None:
+        if self._exchange is not None:
             self._held.append(data)
             self._transport.pause_reading()
             return
-        if not self._head_begun and not self._requests:
+        if not self._head_begun and not self._open_requests:
             self._head_begun = True
             self._read_by = monotonic() + config().timeouts.head
-        if not self._fed and not self._requests and self._repeats(data):
+        if not self._fed_bytes and not self._open_requests and self._try_fast_path(data):
             return
         self._feed(data)
 
+    def eof_received(self) -> bool:
+        """Note that the client closed its side; it still gets the answers to its requests."""
+        if self._close_by is not None or (self._protocol is None and not self._open_requests):
+            return False
+        self._client_closed = True
+        if not self._open_requests:
+            self._close_unless_begun(self._begun_requests, MAX_TURNS)
+        return not self._endpoints[1]  # TLS ends in both directions; asyncio logs a warning
+
+    def pause_writing(self) -> None:
+        """Set a deadline for the client, which does not read."""
+        self._write_by = monotonic() + config().server.write
+        if self._protocol is not None:
+            self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Remove the deadline of the client, which reads again."""
+        self._write_by = None
+        if self._protocol is not None:
+            self._protocol.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Remove the connection."""
+        self._close_by = self._close_by or 0.0
+        self._connections.remove(self)
+        if self._exchange is not None:
+            self._exchange.cancel()
+        if self._protocol is not None:
+            self._protocol.connection_lost(exc)
+
+    # --- the server's protocol
+
     def _feed(self, data: bytes) -> None:
-        """Hand data on to the server."""
-        if not self._fed:
-            self._first = data
+        """Pass bytes on to the server."""
+        if not self._fed_bytes:
+            self._first_bytes = data
             self._fed_since = monotonic()
-        self._fed += len(data)
-        if self._inner is None:
-            self._begin_inner()
-        if len(data) <= SLICE:
-            self._inner.data_received(data)
+        self._fed_bytes += len(data)
+        if self._protocol is None:
+            self._begin_protocol()
+        if len(data) <= SLICE_BYTES:
+            self._protocol.data_received(data)
             return
-        for place in range(0, len(data), SLICE):
+        for start in range(0, len(data), SLICE_BYTES):
             if not self.is_closing:
-                self._inner.data_received(data[place : place + SLICE])
+                self._protocol.data_received(data[start : start + SLICE_BYTES])
 
-    def learn(self, repeats: Repeats, repeat: Repeat) -> None:
-        """Have the request under way known by its bytes, if it came in one piece and alone."""
-        first = self._first
-        if not self._connections.may_repeat:
-            return
-        if first is not None and self._fed == self._expected == len(first) <= MOST:
-            self._connections.repeats = repeats
-            repeats.learn(self._key(first), repeat)
+    def _begin_protocol(self) -> None:
+        self._protocol = self._make_protocol()
+        token = _current.set(self)  # for the tasks that the server's protocol creates
+        try:
+            self._protocol.connection_made(
+                ServerTransport(self._transport, self.close_for_server, self.is_closed_for_server)
+            )
+        finally:
+            _current.reset(token)
+        if self._write_by is not None:  # an answer of the fast path is unread
+            self._protocol.pause_writing()
 
-    def _key(self, data: bytes) -> Key:
-        return (sha256(data).digest(), self._way)
+    # --- the fast path
 
-    def _repeats(self, data: bytes) -> bool:
-        """Answer a request that is known by its bytes; False where the server has to."""
-        repeats = self._connections.repeats
-        if repeats is None or len(data) > MOST or self._connections.is_ending or self.unread:
+    def _template_key(self, headers: Mapping[str, str]) -> TemplateKey:
+        names = self._connections.scheme_headers
+        if headers.keys().isdisjoint(names):
+            return (self._endpoints,)
+        # The server asks whether it trusts the address only where there is such a header.
+        return (self._endpoints, self.address, *map(headers.get, names))
+
+    def _try_fast_path(self, data: bytes) -> bool:
+        """Take a request in its usual form. Return False where the server has to answer."""
+        connections = self._connections
+        fast_path = connections.fast_path
+        if fast_path is None or connections.is_ending or self.unread:
             return False
-        repeat = repeats.find(self._key(data))
-        if repeat is None or self._multiplexed or self._is_due():
+        if self._is_multiplexed or self._server_needs_request():
             return False
-        self._held = []
+        if (request := parse_request(data)) is None:
+            return False
+        found = fast_path.read(self._template_key(request.headers), self._peer, request)
+        if found is None:
+            return False
+        self._exchange = Exchange(fast_path, *found, self._send_answer)
         self.begin()
-        repeats.answer(repeat, partial(self._answer, data))
+        self._exchange.start()
         return True
 
-    def _is_due(self) -> bool:
-        """Whether the server has to get a request, lest it takes the connection for idle.
+    def _server_needs_request(self, part: float = KEEPALIVE_PART) -> bool:
+        """Return whether the server saw no request for this part of the keep-alive time.
 
-        It closes what is idle for ``keepalive`` seconds, and counts from the last request that it
-        has seen. Without keep-alive it has to announce the end on every answer.
+        The server closes a connection ``keepalive`` seconds after the last request that it saw.
+        Without keep-alive it has to announce the end in every answer.
         """
         keepalive = self._connections.keepalive
-        if self._inner is None:
+        if self._protocol is None:
             return not keepalive
-        return bool(monotonic() - self._fed_since >= keepalive / UNSEEN)
+        return bool(monotonic() - self._fed_since >= keepalive * part)
 
-    def _answer(self, data: bytes, answer: bytes | None) -> None:
-        """Send the answer to a repeated request; without one the server gets its bytes."""
-        held, self._held = self._held or [], None
+    def _send_answer(self, answer: Answer | None) -> None:
+        """Send the answer of the fast path. Without one the connection ends."""
+        self._exchange = None
+        held, self._held = self._held, []
         if self.is_closing or self._transport.is_closing():
             self.finish()
             return
-        if answer is not None:
-            self._transport.write(answer)
-            self._connections.repeated += 1
-        self.finish()
         if answer is None:
-            self._feed(data)
-        if held:
+            self.finish()
+            self._transport.abort()
+            return
+        if self._connections.is_ending or self._server_needs_request(LATE_PART):
+            self._announced_end = True
+        self._transport.write(encode_answer(answer, closes=self._announced_end))
+        self._connections.fast_path_answers += 1
+        self.finish()
+        if held and not self.is_closing:
             self._transport.resume_reading()
             for each in held:
                 self.data_received(each)
 
-    def _begin_inner(self) -> None:
-        self._inner = self._make_inner()
-        token = _current.set(self)  # for the tasks that the inner protocol creates
-        try:
-            self._inner.connection_made(ServersTransport(self, self._transport))
-        finally:
-            _current.reset(token)
-        if self._written_by is not None:  # a repeated answer is unread
-            self._inner.pause_writing()
+    def close_for_server(self) -> None:
+        """Close the connection as the server asks, after the answer of the fast path."""
+        if self._exchange is None:
+            self.close()
+        else:
+            self._announced_end = True
 
-    def eof_received(self) -> bool:
-        """The client sends no more; it still gets the answers to what it has sent."""
-        if self._closed_by is not None or (self._inner is None and not self._requests):
-            return False
-        self._half_closed = True
-        if not self._requests:
-            self._close_unless_begun(self._begun, TURNS)
-        return True
-
-    def pause_writing(self) -> None:
-        """The client does not read: give it a time."""
-        self._written_by = monotonic() + config().server.write
-        if self._inner is not None:
-            self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        """The client reads."""
-        self._written_by = None
-        if self._inner is not None:
-            self._inner.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        self._connections.remove(self)
-        if self._inner is not None:
-            self._inner.connection_lost(exc)
-
-
-def _size_of(scope: dict[str, Any], first: bytes) -> int:
-    """How many bytes the request with this scope has, whose first bytes are given; else -1."""
-    if scope.get("http_version", "1.1") != "1.1":  # HTTP/1.0 has other answers, HTTP/2 has no heads
-        return -1
-    head = first.find(b"\r\n\r\n")
-    size = 0
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            size = int(value)
-        elif name == b"transfer-encoding":
-            return -1
-    return -1 if head < 0 else head + 4 + size
-
-
-def current_connection() -> Connection | None:
-    """The connection of the request that is under way here; None under another server."""
-    return _current.get()
-
-
-class ServersTransport:
-    """What the server's protocol takes for its transport: closing leaves the client time."""
-
-    def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
-        self._connection = connection
-        self._transport = transport
-        self.write = transport.write
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write_eof(self) -> None:
-        """See ``Connection.close``."""
-        self._connection.close()
-
-    def close(self) -> None:
-        """See ``Connection.close``."""
-        self._connection.close()
-
-    def is_closing(self) -> bool:
-        """Whether the server or the client has closed the connection."""
-        return self._connection.is_closing or self._transport.is_closing()
+    def is_closed_for_server(self) -> bool:
+        """Return whether the server or the client has closed the connection."""
+        return self.is_closing or bool(self._transport.is_closing())

@@ -1,4 +1,4 @@
-"""The load generator: what it sends, when, what it counts, and what it says about it."""
+"""The load test: requests, schedule, counts, verdict and report."""
 
 import json
 import os
@@ -21,9 +21,9 @@ from benchmarks.load.constant import ANSWER, serve
 from benchmarks.load.generator import Load
 from benchmarks.load.histogram import Histogram
 from benchmarks.load.mix import Kind, MixError, Requests, World, read_mix
-from benchmarks.load.report import Document, write
+from benchmarks.load.outcome import Outcome, ProcessSamples, Report
+from benchmarks.load.report import write
 from benchmarks.load.results import Results
-from benchmarks.load.run import Outcome, Seen
 from benchmarks.load.service import listeners
 from scripts.supervise import Failure
 
@@ -103,7 +103,7 @@ def test_requests_are_whole_http_with_drawn_variables(mix):
         assert "$" not in json.dumps(content.get("variables"))
         assert set(content.get("variables", {})) == set(kind.variables)
         assert b"Bearer secret" in head or kind.viewer == "any"
-        assert b"X-Forwarded-For: 198.18." in head  # a client of many behind a proxy
+        assert b"X-Forwarded-For: 198.18." in head  # one of many clients behind a proxy
 
 
 def test_weights_decide_how_often(mix):
@@ -117,7 +117,7 @@ def test_weights_decide_how_often(mix):
         assert abs(kinds[kind.name] - expected) < 6 * expected**0.5 + 1
 
 
-def test_without_tokens_nobody_writes(mix):
+def test_without_tokens_no_request_writes(mix):
     world = World(WORLD.users, WORLD.notes, WORLD.tags, {})
     sent = take(iter(Requests(mix, world, ADDRESS, "1/0")), 1_000)
 
@@ -166,7 +166,7 @@ def endless(kinds=1):
 
 
 def load(address, *, rate=200.0, seconds=1.0, connections=4, timeout=20.0):
-    """The samples and names of outcomes of one client."""
+    """Run one client; return its samples and the names of outcomes."""
     batches: list[Batch] = []
     client = Client(address, endless(), batches.append, connections=connections, timeout=timeout)
     client.run(Schedule(clock() + 0.05, rate, seconds))
@@ -202,12 +202,12 @@ def test_durations_hold_the_servers_delay():
 
 
 def test_requests_that_had_to_wait_count_their_waiting():
-    """One connection and 100 ms an answer: the n-th of 40 sent at once ends after n x 100 ms."""
+    """With one connection and 100 ms an answer, the n-th request ends after n x 100 ms."""
     samples, _ = load(serve_constant(delay=0.1), rate=400, seconds=0.05, connections=1)
 
     durations = sorted(sample.micros for sample in samples)
     assert len(durations) == 20
-    # the last was meant to be sent 47.5 ms after the first
+    # the intended time of the last one is 47.5 ms after the first
     assert all(micros >= (n + 1) * 100_000 - 47_500 for n, micros in enumerate(durations))
 
 
@@ -220,7 +220,7 @@ def test_requests_that_had_to_wait_count_their_waiting():
         (b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n", "no Content-Length"),
     ],
 )
-def test_failures_are_counted_by_what_they_are(answer, name):
+def test_failures_are_counted_by_kind(answer, name):
     samples, names = load(serve_constant(answer=answer), rate=20)
 
     assert [names[sample.outcome] for sample in samples] == [name] * 20
@@ -261,7 +261,9 @@ def outcome_of(mix, **differences):
     )
     loaders = [("users.UserById", 900, 100)]
     loaded = Load(rate=100, seconds=10)
-    seen = Seen(memory=[(n, {1: 80_000_000}) for n in range(10)], workers=[(0, 1.0), (9, 10.0)])
+    seen = ProcessSamples(
+        memory=[(n, {1: 80_000_000}) for n in range(10)], workers=[(0, 1.0), (9, 10.0)]
+    )
     return Outcome(loaded, results, seen, checks, loaders, batch_efficiency, growth)
 
 
@@ -310,11 +312,11 @@ def test_the_warm_up_is_shown_and_not_counted(mix):
     assert results.total().count == 6
 
 
-def test_the_report_tells_the_numbers_and_needs_nothing_else(mix, tmp_path):
+def test_the_report_has_the_numbers_and_no_references(mix, tmp_path):
     outcome = outcome_of(mix, micros=12_340, failures=3)
-    document = Document("made up", datetime.now(UTC), mix, [outcome], None, {1: 50_000_000})
+    report = Report("made up", datetime.now(UTC), mix, [outcome], None, {1: 50_000_000})
 
-    numbers = write(tmp_path / "report.html", document)
+    numbers = write(tmp_path / "report.html", report)
 
     page = (tmp_path / "report.html").read_text()
     for text in ("12.3 ms", "99.70%", "80.0%", "users.UserById", "timeout", "50 MB", "missed"):
@@ -328,40 +330,40 @@ def test_the_report_tells_the_numbers_and_needs_nothing_else(mix, tmp_path):
 def test_the_report_of_a_search_shows_its_steps(mix, tmp_path):
     outcomes = [outcome_of(mix), outcome_of(mix, micros=400_000)]
     outcomes[1].load = Load(rate=200, seconds=10)
-    document = Document("made up", datetime.now(UTC), mix, outcomes, 100.0, {})
+    report = Report("made up", datetime.now(UTC), mix, outcomes, 100.0, {})
 
-    write(tmp_path / "report.html", document)
+    write(tmp_path / "report.html", report)
 
     page = (tmp_path / "report.html").read_text()
     assert "100 requests/s with P99 below 200 ms" in page
     assert "Durations over the rate" in page
 
 
-def test_a_sweep_adds_up_what_each_value_led_to():
+def test_a_sweep_adds_up_the_rounds_of_each_value():
     assert sweep.parse("THREADS=2,8") == ("THREADS", ["2", "8"])
     for wrong in ("THREADS", "THREADS=", "=1"):
         with pytest.raises(ArgumentTypeError):
             sweep.parse(wrong)
 
-    row = sweep.Row("8", Histogram(), failures=1, hits=3, asked=4, processor=0.4)
+    row = sweep.Row("8", Histogram(), failures=1, hits=3, queries=4, processor=0.4)
     row.memory = [40_000_000, 60_000_000]
     for _ in range(100):
         row.durations.record(2_000)
     assert row.cells() == ["8", "2 ms", "2 ms", "1.00%", "75%", "4.00 ms", "50 MB"]
 
 
-def test_tables_go_between_their_marks_in_the_documentation():
-    page = (ROOT / "docs" / "operations.md").read_text()
+def test_tables_go_between_their_markers_in_the_documentation():
+    page = (ROOT / "docs" / "performance.md").read_text()
     for name in tuning.SWEEPS:
         assert f"| {name} |" in tuning.put(page, name, f"| {name} |")
 
     once = tuning.put(page, "THREADS", "| new |")
     assert tuning.put(once, "THREADS", "| new |") == once
-    with pytest.raises(Failure, match="no marks"):
+    with pytest.raises(Failure, match="no markers"):
         tuning.put(page, "NOTHING", "")
 
 
-# --- what is seen from outside
+# --- the service seen from outside
 
 
 def test_the_growth_of_counters_and_the_efficiency_of_batches():
@@ -375,7 +377,7 @@ def test_the_growth_of_counters_and_the_efficiency_of_batches():
     assert observe.efficiency(after, after) == (None, [])
 
 
-def test_who_listens_is_found_and_seen():
+def test_the_listening_process_is_found():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         found = listeners("127.0.0.1", listener.getsockname()[1])
         assert os.getpid() in found

@@ -1,4 +1,4 @@
-"""The command that loads and judges: its exit status, its report, what it leaves behind."""
+"""The command of the load test: its exit status, its report, its processes."""
 
 import json
 import os
@@ -71,10 +71,10 @@ def test_a_search_for_the_limit_reports_the_first_step_that_was_kept(generous, t
         (("10", "0"), 2, "above 0"),
         (("10", "1", "--mix", "/nowhere.toml"), 2, "/nowhere.toml"),
         (("10", "1", "http://192.0.2.1/graphql"), 3, "--remote"),
-        (("10", "1", "http://127.0.0.1:1/graphql"), 3, "cannot be asked"),
+        (("10", "1", "http://127.0.0.1:1/graphql"), 3, "cannot be asked for its data"),
     ],
 )
-def test_what_cannot_be_done_is_said(arguments, status, message):
+def test_a_failure_has_a_message(arguments, status, message):
     done = command(*arguments)
 
     assert done.returncode == status
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_it_with_a_report_and_leaves_nothing_behind(generous, tmp_pa
     report = tmp_path / "report.html"
     argv = [sys.executable, "-m", "benchmarks.load", "50", "60", *map(str, short(generous, report))]
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as started:
-        for line in started.stderr:  # the first progress: the load is on its way
+        for line in started.stderr:  # the first line of progress: the load has begun
             if "waiting" in line:
                 break
         started.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its debugging pipe: needs no driver and no library.
+"""A headless Chromium, controlled over its debugging pipe, without a driver or a library.
 
 https://chromedevtools.github.io/devtools-protocol/
 """
@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Any, Self
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PATIENCE = 60  # seconds for anything to happen
+PATIENCE = 60  # seconds that a wait may take
 
 
 class Failed(Exception):
-    """What was waited for did not come."""
+    """The browser did not reach the expected state in time."""
 
 
 class Page:
-    """One page of a browser of its own; to be used as a context manager."""
+    """A browser with one page; a context manager."""
 
     def __init__(self, url: str) -> None:
         program = next(filter(None, map(shutil.which, PROGRAMS)), None)
         if program is None:
             raise Failed(f"none of {', '.join(PROGRAMS)} is installed")
-        self.problems: list[str] = []  # what the console and the security policy complained of
+        self.problems: list[str] = []  # errors of the console and of the security policy
         self._number = 0
         self._buffer = b""
         self._session: str | None = None
@@ -42,7 +42,7 @@ class Page:
             f"--user-data-dir={self._profile.name}",
         ]  # fmt: skip
         if os.getuid() == 0:
-            arguments.append("--no-sandbox")  # it refuses to start otherwise
+            arguments.append("--no-sandbox")  # Chromium does not start as root with its sandbox
         self._process = subprocess.Popen(
             # the browser reads commands from descriptor 3 and writes to 4
             ["sh", "-c", f'exec "$@" 3<&{command_read} 4>&{event_write}', "sh", *arguments],
@@ -72,7 +72,7 @@ class Page:
             self._profile.cleanup()
 
     def send(self, method: str, **params: Any) -> Any:
-        """The result of a command."""
+        """Send a command and return its result."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if self._session:
@@ -87,14 +87,14 @@ class Page:
             self._note(answer)
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression."""
+        """Return the value of a JavaScript expression."""
         result = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
         if "exceptionDetails" in result:
             raise Failed(f"{expression}: {result['exceptionDetails']['text']}")
         return result["result"].get("value")
 
     def wait_for(self, expression: str) -> Any:
-        """The value of an expression, once it is true."""
+        """Wait until an expression is true; return its value."""
         end = time.monotonic() + PATIENCE
         while not (value := self.evaluate(expression)):
             if time.monotonic() > end:
@@ -129,7 +129,7 @@ class Page:
             )  # fmt: skip
 
     def screenshot(self, path: Path) -> None:
-        """Write what is seen to a PNG file."""
+        """Write a picture of the page to a PNG file."""
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
 
     def _receive(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """GraphiQL in a real browser: type a query, run it, see the result; ``make check-browser``.
 
-In development, where everybody gets it, and in production, where a member of staff does who is
-logged in to the admin. Not one of the tests, which need no browser. Needs Chromium; leaves pictures
-in .pcf/graphiql.png and .pcf/graphiql-staff.png.
+The program checks development, where every browser gets GraphiQL, and production, where members of
+staff do. pytest does not run it, because it needs Chromium. It leaves pictures in .pcf/graphiql.png
+and .pcf/graphiql-staff.png.
 """
 
 import os
@@ -36,7 +36,7 @@ def development() -> dict[str, str]:
 
 
 def production() -> dict[str, str]:
-    """With a database of its own, since production takes none with demo data in it."""
+    """Return the environment of production, with a new database, because of the demo data check."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
         server.execute("CREATE DATABASE graphiql_of_staff")
     return os.environ | {
@@ -45,13 +45,13 @@ def production() -> dict[str, str]:
         "PCF_CACHE_PREFIX": "graphiql-of-staff",
         "SECRET_KEY": secrets.token_urlsafe(64),
         "ALLOWED_HOSTS": "localhost",
-        "SECURE_SSL_REDIRECT": "false",  # to itself a browser is secure over HTTP, too
+        "SECURE_SSL_REDIRECT": "false",  # browsers treat 127.0.0.1 as secure over HTTP, too
         "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
     }
 
 
 def manage(env: dict[str, str], *command: str) -> str:
-    """What a command of manage.py prints."""
+    """Run a management command and return its output."""
     run = [sys.executable, "manage.py", *command]
     return subprocess.run(
         run, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True
@@ -60,7 +60,7 @@ def manage(env: dict[str, str], *command: str) -> str:
 
 @contextmanager
 def service(env: dict[str, str]) -> Iterator[str]:
-    """The address of a service on the servers of the environment."""
+    """Start a service and yield its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -109,7 +109,9 @@ def check(url: str) -> None:
         page.click(EDITOR)
         page.key("Enter", 13, control=True)
         page.wait_for(f"{RESULT}.includes('UNAUTHENTICATED')")
-        page.problems = [p for p in page.problems if "status of 401" not in p]  # asked for
+        page.problems = [
+            p for p in page.problems if "status of 401" not in p
+        ]  # the browser has sent the query
         page.click("#pcf-token")
         page.type("test-token")
         page.click(EDITOR)
@@ -117,7 +119,7 @@ def check(url: str) -> None:
         page.key("Enter", 13, control=True)
         page.wait_for(f'{RESULT}.includes(\'"id": "2"\')')
 
-        # the schema has come, so the documentation can be read
+        # the schema has arrived, so the documentation is available
         page.click("button[aria-label*='Documentation Explorer']")
         picture = ROOT / ".pcf" / "graphiql.png"
         picture.parent.mkdir(exist_ok=True)
@@ -132,7 +134,7 @@ def check_staff(url: str, token: str) -> None:
     with Page(url + "/graphql") as page:
         page.wait_for("document.body.innerText.includes('\"errors\"')")
         print("a stranger: no GraphiQL")
-        page.problems.clear()  # of the refusal
+        page.problems.clear()  # the message of the refusal
         page.send("Page.navigate", url=url + "/admin/")
         page.wait_for("document.querySelector('#id_username') && true")
         for field, text in (("#id_username", "sue"), ("#id_password", PASSWORD)):
@@ -154,7 +156,10 @@ def check_staff(url: str, token: str) -> None:
         picture = ROOT / ".pcf" / "graphiql-staff.png"
         page.screenshot(picture)
         print(f"picture: {picture.relative_to(ROOT)}")
-        expected = ("status of 422", "/favicon.ico")  # no introspection; the admin has no icon
+        expected = (
+            "status of 422",
+            "/favicon.ico",
+        )  # introspection is off, and the admin has no icon
         problems = [it for it in page.problems if not any(known in it for known in expected)]
         if problems:
             raise Failed("the browser complained: " + "; ".join(problems))

@@ -1,4 +1,4 @@
-"""A Redis-protocol server of a test's own, to be frozen, killed, filled and restarted."""
+"""A Redis server for one test, which freezes, kills, fills and restarts it."""
 
 import os
 import signal
@@ -15,16 +15,17 @@ import pytest
 import redis
 from django.db import connection
 
-from pcf.cache.gate import gate
+from pcf.cache.redis_gateway import redis_gateway
 from scripts.programs import Search, find_redis
+from tests.conftest import know_starts
 
 ROOT = Path(__file__).resolve().parents[2]
 _numbers = count(1)
-PATIENCE = 20.0  # seconds until a server must have started
+PATIENCE = 20.0  # seconds in which a server must start
 
 
 class RedisServer:
-    """Starts with ``start``; keeps its data in ``folder`` when it is told to save."""
+    """Starts with ``start``; ``save`` writes its data into ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -62,12 +63,12 @@ class RedisServer:
             time.sleep(0.01)
 
     def follow(self, primary: "RedisServer | None") -> None:
-        """From now on be a replica of ``primary``; a primary when it is None."""
+        """Become a replica of ``primary``; become a primary when it is None."""
         with self.client() as client:
             client.replicaof(*(["127.0.0.1", primary.port] if primary else ["NO", "ONE"]))
 
     def catch_up(self, primary: "RedisServer") -> None:
-        """Wait until all is here that is in ``primary`` now."""
+        """Wait until this replica has what ``primary`` has now."""
         with primary.client() as client:
             there = client.info("replication")["master_repl_offset"]
         deadline = time.monotonic() + PATIENCE
@@ -85,7 +86,7 @@ class RedisServer:
             client.save()
 
     def freeze(self) -> None:
-        """It has stopped when this returns."""
+        """Stop the process; return when it has stopped."""
         self._signal(signal.SIGSTOP)
         assert self._process is not None
         os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
@@ -94,7 +95,7 @@ class RedisServer:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """As a crash does: nothing is written."""
+        """Kill the process as a crash does, without saving."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -107,7 +108,7 @@ class RedisServer:
 
 @pytest.fixture
 def redis_server(transactional_db, tmp_path, settings):
-    """The Redis of everything in this test; nothing is owed to it yet."""
+    """The Redis of everything in this test; no write is pending."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM pcf_touch")
     server = RedisServer(tmp_path)
@@ -115,16 +116,18 @@ def redis_server(transactional_db, tmp_path, settings):
     alias = f"own-{next(_numbers)}"
     own = {**settings.CACHES["default"], "LOCATION": server.url}
     settings.CACHES = {**settings.CACHES, alias: own}
-    # shut for an instant only, so that no test waits for the breaker
+    # the breaker opens for an instant only, so no test waits for it
     cache = replace(
         settings.PCF.cache, breaker_seconds=0.0, watch_seconds=0.001, lease_seconds=0.002
     )
     settings.PCF = replace(settings.PCF, cache=cache)
-    usual = gate()._alias
-    gate()._alias = alias
+    with server.client() as client:
+        know_starts(client, cache.prefix)
+    usual = redis_gateway().alias
+    redis_gateway().alias = alias
     server.alias = alias
     yield server
     server.kill()
-    gate()._alias = usual
-    gate()._failures = gate()._debts = 0
-    gate()._shut_until = 0.0
+    redis_gateway().alias = usual
+    redis_gateway().breaker.record_success()
+    redis_gateway()._pending.count = 0

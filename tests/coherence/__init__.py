@@ -1,1 +1,1 @@
-"""The coherence fuzz: random queries and writes against a real service; see ``__main__``."""
+"""The coherence run: random queries and writes against a real service (see ``__main__``)."""

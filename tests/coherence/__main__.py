@@ -1,20 +1,20 @@
-"""Random queries and writes of every kind against gunicorn; no answer may be old or another's.
+"""Random queries and writes against gunicorn: no answer is old, and none is another viewer's.
 
     make coherence                       100,000 operations
     python -m tests.coherence --operations 2000 --seed 7
+    python -m tests.coherence --faults   beside faults of Redis and PostgreSQL, see ``faults``
 
 Two kinds of operations run in several threads, through several workers:
 
-* a write, alone (writers exclude each other and the checks);
-* a check: a query is asked twice, as anybody would (now and then by GET, in gzip, with variables,
-  or asking whether what the client has is still the answer) and with ``Cache-Control: no-store``.
-  Nothing is written meanwhile, so both answers must be equal, byte for byte.
+* A write runs alone: writers exclude each other and the checks.
+* A check sends a query twice. The first is an ordinary request: some are sent by GET, in gzip, with
+  variables, or conditionally (If-None-Match). The second says ``Cache-Control: no-store``. No write
+  runs meanwhile, so both answers must be equal, byte for byte.
 
-Meanwhile readers that nobody holds up keep asking, so that answers are computed and stored while
-writes are being committed: what the fence is for. They check what holds at any time: a note's
-version, which only grows, is not older than one that was seen before (unless that was written by
-psql, which is delivered a moment after its commit); and nobody is shown the text of another's
-private note.
+Readers that take no lock send queries all the time. So answers are computed and stored while writes
+are committed, which is what the fence is for. The readers check what holds at any time: a note's
+version only grows, and no viewer gets the text of another viewer's private note. A version that
+psql wrote is left out, since the outbox relay delivers it a moment after its commit.
 """
 
 import argparse
@@ -26,10 +26,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
 
 import psycopg
+
+if TYPE_CHECKING:
+    from tests.coherence.faults import Servers
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,10 +44,25 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--operations", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    parser.add_argument("--threads", type=int, default=6, help="that check and write")
-    parser.add_argument("--readers", type=int, default=3, help="that nobody holds up")
-    parser.add_argument("--workers", type=int, default=2, help="of gunicorn")
+    parser.add_argument("--threads", type=int, default=6, help="threads that check and write")
+    parser.add_argument("--readers", type=int, default=3, help="threads that read without a lock")
+    parser.add_argument("--workers", type=int, default=2, help="workers of gunicorn")
+    parser.add_argument("--faults", action="store_true", help="inject faults, on own servers")
     options = parser.parse_args()
+    if not options.faults:
+        return _prepared(options, None)
+    from tests.coherence.faults import Servers
+
+    servers = Servers()
+    os.environ |= {"DATABASE_URL": servers.postgres.url(), "REDIS_URL": servers.redis.url}
+    try:
+        return _prepared(options, servers)
+    finally:
+        servers.close()
+
+
+def _prepared(options: argparse.Namespace, servers: "Servers | None") -> int:
+    """Run with a database of its own; return the exit status."""
     address = os.environ["DATABASE_URL"]
     name = f"coherence_{os.getpid()}"
     with psycopg.connect(address, autocommit=True) as server:
@@ -63,14 +84,14 @@ def main() -> int:
     }
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     try:
-        return _run(options, port)
+        return _run(options, port, servers, name)
     finally:
         with psycopg.connect(address, autocommit=True) as server:
             server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def _run(options: argparse.Namespace, port: int) -> int:
-    import django  # not before the environment is complete
+def _run(options: argparse.Namespace, port: int, servers: "Servers | None", database: str) -> int:
+    import django  # the environment is complete only now
 
     django.setup()
     from django.core.management import call_command
@@ -81,19 +102,26 @@ def _run(options: argparse.Namespace, port: int) -> int:
         cwd=ROOT,
     )
     try:
-        return _Fuzz(options, port).run()
+        return _Fuzz(options, port, servers, database).run()
     finally:
         service.send_signal(signal.SIGTERM)
         service.wait(60)
 
 
 class _Fuzz:
-    """One run."""
+    """One run: its threads, its counts, and the differences that it found."""
 
-    def __init__(self, options: argparse.Namespace, port: int) -> None:
-        from tests.coherence.asking import Client
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        port: int,
+        servers: "Servers | None",
+        database: str,
+    ) -> None:
+        from tests.coherence.client import Client
+        from tests.coherence.faults import Faults
         from tests.coherence.queries import Queries
-        from tests.coherence.turns import Turns
+        from tests.coherence.shared_lock import SharedLock
         from tests.coherence.world import World
         from tests.coherence.writes import Writes
 
@@ -103,13 +131,17 @@ class _Fuzz:
         self.world = World.build()
         self._queries = lambda rng: Queries(self.world, rng)
         self._writes = lambda client, rng: Writes(self.world, client, rng)
-        self._turns = Turns()
+        self._turns = SharedLock()
         self._lock = Lock()
         self._left = options.operations
         self._stop = Event()
         self.counts: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self.failures: list[str] = []
+        self._faults = None
+        if servers is not None:
+            servers.postgres.execute("CHECKPOINT")  # no crash loses the world
+            self._faults = Faults(servers, database, self._turns.exclusive, self._read_once)
 
     def _wait_until_ready(self) -> None:
         client = self._client()
@@ -119,8 +151,19 @@ class _Fuzz:
             time.sleep(0.1)
         raise SystemExit("the service did not become ready in 60 seconds")
 
+    def _read_once(self) -> None:
+        """Have one worker read from PostgreSQL. From then on no worker may serve lost commits."""
+        client = self._client()
+        for _ in range(600):
+            with suppress(OSError, HTTPException):
+                answer = client.ask("{ tags(first: 1) { id } }", None, fresh=True)
+                if answer.status == 200 and b"errors" not in answer.body:
+                    return
+            time.sleep(0.1)
+        raise RuntimeError("the service does not read from PostgreSQL after its start")
+
     def run(self) -> int:
-        """Exit status: 0 when nothing differed."""
+        """Return the exit status: 0 when every operation ran and no answers differed."""
         started = time.monotonic()
         seed = self._options.seed
         workers = [
@@ -131,6 +174,8 @@ class _Fuzz:
             Thread(target=self._guard, args=(self._read, random.Random(f"{seed}/r{number}")))
             for number in range(self._options.readers)
         ]
+        if self._faults is not None:
+            readers.append(Thread(target=self._guard, args=(self._break, random.Random(seed))))
         for thread in [*workers, *readers]:
             thread.start()
         while any(thread.is_alive() for thread in workers):
@@ -150,6 +195,11 @@ class _Fuzz:
             f"{len(self.failures)} differences"
         )
         print(", ".join(f"{kind} {count}" for kind, count in sorted(self.kinds.items())))
+        if self._faults is not None:
+            faults = sorted(self._faults.counts.items())
+            print("faults: " + ", ".join(f"{kind} {count}" for kind, count in faults))
+            lost = self.counts["unavailable"], self.counts["failed"]
+            print("{:,} answers 5xx, {:,} writes failed".format(*lost))
         for failure in self.failures[:10]:
             print(failure)
         return 1 if self.failures or done < self._options.operations else 0
@@ -157,7 +207,7 @@ class _Fuzz:
     def _guard(self, run, rng) -> None:  # type: ignore[no-untyped-def]
         try:
             run(rng)
-        except Exception as error:  # noqa: BLE001 (a thread that fails is a failure of the run)
+        except Exception as error:  # noqa: BLE001 (it fails the run)
             self._fail(f"{run.__name__}: {type(error).__name__}: {error}")
             self._left = 0
 
@@ -181,8 +231,8 @@ class _Fuzz:
         queries, writes = self._queries(rng), self._writes(client, rng)
         while self._next():
             if rng.random() < 0.3:
-                with self._turns.alone():
-                    kind = writes.one()
+                with self._turns.exclusive():
+                    kind = self._write(writes)
                 with self._lock:
                     self.kinds[kind] += 1
                 self._count("writes")
@@ -190,19 +240,54 @@ class _Fuzz:
                 with self._turns.shared():
                     self._check(client, queries, rng)
 
+    def _write(self, writes) -> str:  # type: ignore[no-untyped-def]
+        """Run a write and return its kind. Under faults a write may fail."""
+        import psycopg
+        from django.contrib.sessions.backends.base import UpdateError
+        from django.core.management import CommandError
+        from django.db import Error, connections
+
+        from pcf.errors import ClientError
+        from tests.coherence.writes import Unavailable
+
+        try:
+            return writes.one()
+        except (
+            Error, psycopg.Error, ClientError, CommandError, OSError, Unavailable, UpdateError,
+        ):  # fmt: skip
+            if self._faults is None:
+                raise
+            self._count("failed")
+            writes.forget_connections()
+            connections.close_all()
+            return "failed"
+
+    def _break(self, rng: random.Random) -> None:
+        assert self._faults is not None
+        self._faults.run(rng, self._stop)
+
+    def _is_unavailable(self, *answers) -> bool:  # type: ignore[no-untyped-def]
+        """Return whether a fault is the reason of an answer."""
+        if self._faults is None or all(answer.status < 500 for answer in answers):
+            return False
+        self._count("unavailable")
+        return True
+
     def _check(self, client, queries, rng) -> None:  # type: ignore[no-untyped-def]
-        from tests.coherence.asking import PLAIN, Manner
+        from tests.coherence.client import PLAIN, QueryStyle
 
         viewer, query = queries.one()
-        manner = Manner.any(rng) if rng.random() < 0.5 else PLAIN
-        if manner.known:
-            viewer, query, manner = client.known(rng) or (viewer, query, manner)
-        cached = client.ask(query, viewer, manner=manner)
+        style = QueryStyle.any(rng) if rng.random() < 0.5 else PLAIN
+        if style.conditional:
+            viewer, query, style = client.random_kept(rng) or (viewer, query, style)
+        cached = client.ask(query, viewer, style=style)
         fresh = client.ask(query, viewer, fresh=True)
         kinds = {"hits": cached.hit, "confirmed": cached.confirmed}
         self._count("checks", *(kind for kind, told in kinds.items() if told))
+        if self._is_unavailable(cached, fresh):
+            return
         if (cached.status, cached.body) != (fresh.status, fresh.body):
-            self._fail(f"{viewer} {query} {manner}\n  cached {cached}\n  fresh  {fresh}")
+            self._fail(f"{viewer} {query} {style}\n  cached {cached}\n  fresh  {fresh}")
         self._check_privacy(viewer, query, cached)
 
     def _read(self, rng: random.Random) -> None:
@@ -210,12 +295,15 @@ class _Fuzz:
         queries = self._queries(rng)
         while not self._stop.is_set():
             viewer, query = queries.one()
+            crashes = self._faults.crashes if self._faults is not None else 0
             before = client.ask(query, viewer, fresh=True) if rng.random() < 0.3 else None
             answer = client.ask(query, viewer)
             self._count("reads", *(["read hits"] if answer.hit else []))
             self._check_privacy(viewer, query, answer)
-            if before is None:
+            if before is None or self._is_unavailable(before, answer):
                 continue
+            if self._faults is not None and self._faults.crashes != crashes:
+                continue  # commits are lost, so versions may be older
             old = self.world.delivered_versions(before.body)
             for note, version in self.world.versions(answer.body).items():
                 if version < old.get(note, 0):

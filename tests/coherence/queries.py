@@ -1,23 +1,27 @@
-"""Random queries, most of them repeated often enough to be hits."""
+"""Random queries; most of them repeat often enough to be hits."""
 
 import random
 
-from tests.coherence.asking import Viewer
+from tests.coherence.client import Viewer
+from tests.coherence.connections import ConnectionQueries
 from tests.coherence.world import World
 
 _NOTE = "id title content isPublic"
 
 
 class Queries:
-    """Picks a viewer and a query."""
+    """Picks viewers and queries at random."""
 
     def __init__(self, world: World, rng: random.Random) -> None:
         self._world = world
         self._rng = rng
+        self._connections = ConnectionQueries(world, rng)
 
     def one(self) -> tuple[Viewer | None, str]:
         rng, world = self._rng, self._world
         viewer = rng.choice([None, *world.viewers])
+        if rng.random() < 0.4:
+            return viewer, self._connections.one()
         note, tag = self._id(world.newest_note), self._id(8)
         user = rng.choice([*world.users, world.newest_user])
         name = rng.choice([*world.names[-10:], "absent"])
@@ -43,7 +47,7 @@ class Queries:
         return viewer, rng.choices(shapes, weights)[0]
 
     def _id(self, newest: int) -> int:
-        """Mostly one of a few, so that answers repeat; else one of the last, or of the next."""
+        """Return one of a few ids in most cases, so that answers repeat, or one of the newest."""
         rng = self._rng
         if rng.random() < 0.6:
             return rng.randint(1, 12)

@@ -1,19 +1,21 @@
-"""The data of a run, and what can be told from the text of an answer.
+"""The data of a run, and what the text of an answer says about it.
 
-A note's title ends with its version, ``#17``, from a sequence that is asked while nobody else
-writes: versions of one note only grow. Its content is ``private-of-5.`` while it is a private note
-of user 5 and ``public.`` otherwise.
+The title of a note ends with its version, ``#17``. Versions come from a sequence that a writer
+reads while it runs alone, so the versions of one note only grow. The content of a note is
+``private-of-5.`` while it is a private note of user 5, and ``public.`` otherwise.
 """
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 from django.db import connection
 
 from notes.models import Note
 from tags.models import Tag
-from tests.coherence.asking import Viewer
+from tests.coherence.client import Viewer
 from users.models import ApiToken, User
 
 _VERSION = re.compile(rb'"id":"(\d+)","title":"[^"]*#(\d+)"')
@@ -25,13 +27,13 @@ PEOPLE, NOTES, TAGS = 8, 40, 8
 
 @dataclass
 class World:
-    """Who asks, and which ids may be worth asking for."""
+    """The viewers, and the ids that queries may ask for."""
 
     viewers: list[Viewer] = field(default_factory=list)
     users: list[int] = field(default_factory=list)
     newest_note: int = 0
     newest_tag: int = 0
-    newest_user: int = 0  # that may be deleted
+    newest_user: int = 0  # of those that are deleted again
     names: list[str] = field(default_factory=list)
 
     @classmethod
@@ -46,7 +48,7 @@ class World:
             )  # fmt: skip
             world.users.append(user.pk)
             _, text = ApiToken.issue(user, "fuzz")
-            # the first two may be staff: they are not held to what others may not see
+            # the first two may become staff, and staff may see private notes
             world.viewers.append(Viewer(user.pk, text, number < 2))
         tags = [Tag.objects.create(name=f"tag{number}") for number in range(TAGS)]
         world.names = [tag.name for tag in tags]
@@ -61,16 +63,18 @@ class World:
         return world
 
     def versions(self, body: bytes) -> dict[bytes, int]:
+        """Return the lowest version of each note in an answer."""
         found: dict[bytes, int] = {}
         for note, version in _VERSION.findall(body):
             found[note] = min(int(version), found.get(note, 1 << 60))
         return found
 
     def delivered_versions(self, body: bytes) -> dict[bytes, int]:
-        """Without those that psql wrote: what is served may be older for a moment."""
+        """Return the versions without those of psql: an answer may be older for a moment."""
         return self.versions(_BY_PSQL.sub(b"", body))
 
     def owners_of_private_texts(self, body: bytes) -> set[int]:
+        """Return the users whose private notes an answer shows."""
         return {int(owner) for owner in _PRIVATE.findall(body)}
 
 
@@ -83,3 +87,10 @@ def next_version() -> int:
 
 def content(author: int, is_public: bool) -> str:
     return "public." if is_public else f"private-of-{author}."
+
+
+def next_version_of_another() -> int:
+    """Return the next version, over a connection of its own: the usual one is in a COPY."""
+    with psycopg.connect(os.environ["DATABASE_URL"]) as other:
+        row: Any = other.execute("SELECT nextval('version')").fetchone()
+    return int(row[0])

@@ -1,9 +1,10 @@
-"""Random writes of every kind: Django's, GraphQL's, and those that come past both."""
+"""Random writes of every kind: by Django, by GraphQL, and by SQL past both."""
 
 import os
 import random
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -18,16 +19,21 @@ from django.utils import timezone
 
 from notes.models import Note, NoteTag
 from tags.models import Tag
-from tests.coherence.asking import Client, Viewer
-from tests.coherence.world import World, content, next_version
+from tests.coherence.client import Client, Viewer
+from tests.coherence.world import World, content, next_version, next_version_of_another
 from users.models import ApiToken, User
 
-KEPT = 60  # notes; more are deleted again
-LOADED = 5  # users that come and go
+KEPT = 60  # notes; the run deletes what is more
+_NO_WRITES = {"one", "forget_connections"}  # public methods
+LOADED = 5  # users that seed_load made; the run deletes what is more
+
+
+class Unavailable(Exception):
+    """The service cannot write now."""
 
 
 class Writes:
-    """Carries out one random write; the caller sees to it that it is alone."""
+    """Runs random writes, one at a time: the caller holds the exclusive lock."""
 
     def __init__(self, world: World, client: Client, rng: random.Random) -> None:
         self._world = world
@@ -37,17 +43,23 @@ class Writes:
         self._browser: Browser | None = None
 
     def one(self) -> str:
-        """Its kind."""
+        """Run one write; return its kind."""
         kinds: list[Callable[[], None]] = [
             value
             for name in sorted(vars(type(self)))
-            if not name.startswith("_") and name != "one" and (value := getattr(self, name))
+            if not name.startswith("_")
+            and name not in _NO_WRITES
+            and (value := getattr(self, name))
         ]
         kind = self._rng.choice(kinds)
         kind()
         if Note.objects.count() > KEPT:
             Note.objects.filter(pk__in=Note.objects.order_by("?").values("pk")[:10]).delete()
         return kind.__name__
+
+    def forget_connections(self) -> None:
+        """Open connections anew after a failure."""
+        self._psql = None
 
     # --- notes
 
@@ -61,6 +73,20 @@ class Writes:
         note = self._note()
         note.title = f"a #{next_version()}"
         note.save(update_fields=["title"])
+
+    def reword(self) -> None:
+        """Change what a search finds."""
+        note = self._note()
+        words = self._rng.choice(["", " alpha", " beta", " alpha beta"])
+        note.content = content(note.author_id, note.is_public) + words
+        note.title = f"w #{next_version()}"
+        note.save()
+
+    def backdate(self) -> None:
+        """Change the times of a note, and nothing else."""
+        moment = timezone.now() - timedelta(days=self._rng.randint(0, 365))
+        field = self._rng.choice(["created_at", "updated_at"])
+        Note.objects.filter(pk=self._note().pk).update(**{field: moment})
 
     def move(self) -> None:
         note = self._note()
@@ -81,8 +107,8 @@ class Writes:
             notes.update(is_public=True, content="public.")
         else:
             author = Cast(F("author_id"), CharField())
-            mark = Concat(Value("private-of-"), author, Value("."))
-            notes.update(is_public=False, content=mark)
+            text = Concat(Value("private-of-"), author, Value("."))
+            notes.update(is_public=False, content=text)
 
     def create(self) -> None:
         self._created(self._new_note())
@@ -193,7 +219,7 @@ class Writes:
         User.objects.filter(pk=self._user()).update(last_login=timezone.now())
 
     def create_user(self) -> None:
-        """With a note that carries tags."""
+        """Create a user with a note that has tags."""
         number = next_version()
         user = User.objects.create(username=f"p{number}", name=f"Passing {number}")
         note = Note(author=user, title=f"o #{number}", content="public.", is_public=True)
@@ -202,7 +228,7 @@ class Writes:
         self._world.newest_user = user.pk
 
     def delete_user(self) -> None:
-        """With all that is theirs."""
+        """Delete a user with all its rows."""
         self._passing_user().delete()
 
     def delete_user_by_query_set(self) -> None:
@@ -211,7 +237,7 @@ class Writes:
     # --- the admin
 
     def admin_save(self) -> None:
-        """The form of a note, its tags among its fields."""
+        """Save the form of a note, which has its tags among its fields."""
         note = self._note()
         form = {
             "title": f"d #{next_version()}", "content": note.content, "author": note.author_id,
@@ -292,7 +318,7 @@ class Writes:
     def mutation_profile(self) -> None:
         self._mutate(f'updateProfile(input: {{name: "P {next_version()}"}}) {{ user {{ id }} }}')
 
-    # --- past Django's models, and past Django
+    # --- SQL, past Django's models
 
     def sql(self) -> None:
         with connection.cursor() as cursor:
@@ -314,7 +340,7 @@ class Writes:
             (self._world.newest_note,) = cursor.fetchone()
 
     def psql(self) -> None:
-        """What comes past the engine is delivered by a worker's watch, a moment later."""
+        """Write past the engine; wait until the outbox relay of a worker has delivered it."""
         if self._psql is None:
             self._psql = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
         self._psql.execute(
@@ -324,7 +350,7 @@ class Writes:
         while self._psql.execute("SELECT count(*) FROM pcf_touch").fetchone()[0]:
             time.sleep(0.01)
 
-    # --- what they share
+    # --- helpers
 
     def _note(self, *, lock: bool = False) -> Note:
         notes = Note.objects.select_for_update() if lock else Note.objects.all()
@@ -350,7 +376,7 @@ class Writes:
         names = self._world.names
         unused = set(names[-10:]) - set(Tag.objects.values_list("name", flat=True))
         if unused and self._rng.random() < 0.5:
-            return min(unused)  # a name that meant another tag, or none
+            return min(unused)  # a name of another tag before, or of none
         names.append(f"tag{next_version()}")
         return names[-1]
 
@@ -380,12 +406,7 @@ class Writes:
         viewers = [it for it in self._world.viewers if user in {None, it.user}]
         viewer: Viewer = self._rng.choice(viewers or self._world.viewers)
         answer = self._client.ask(f"mutation {{ {text} }}", viewer)
-        # the token may be revoked, the user inactive, the note gone: an answer all the same
+        if answer.status >= 500:
+            raise Unavailable(answer)
+        # the token may be revoked, the user inactive, the note gone
         assert answer.status in {200, 401}, answer
-
-
-def next_version_of_another() -> int:
-    """On a connection of its own: this one is in the middle of a COPY."""
-    with psycopg.connect(os.environ["DATABASE_URL"]) as other:
-        row: Any = other.execute("SELECT nextval('version')").fetchone()
-    return int(row[0])

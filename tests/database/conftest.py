@@ -1,4 +1,4 @@
-"""Connections of their own for each test, so that pools can be small and faults can be injected."""
+"""Separate connections for each test, with small pools and injected faults."""
 
 import dataclasses
 from itertools import count
@@ -6,11 +6,16 @@ from itertools import count
 import psycopg
 import pytest
 from django.db import connections
-from tcp_proxy import Proxy
 
 from pcf.database.backend.base import DatabaseWrapper
+from tests.database.tcp_proxy import Proxy
 
 _numbers = count()
+
+
+def value_of(metric):
+    """The value of a counter or gauge, or of one of its children."""
+    return next(iter(metric.collect())).samples[0].value
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def wrapper(make_wrapper):
 
 @pytest.fixture
 def proxy(unblocked):
-    """A proxy before the server of the test database."""
+    """A proxy in front of the server of the test database."""
     base = connections["default"].settings_dict
     with Proxy(base["HOST"] or "127.0.0.1", int(base["PORT"] or 5432)) as running:
         yield running

@@ -1,6 +1,4 @@
-"""A TCP proxy before a server that counts round trips to PostgreSQL, and can cut, freeze, delay and
-refuse.
-"""
+"""A TCP proxy that counts round trips to PostgreSQL, and cuts, freezes, delays or refuses."""
 
 import socket
 import struct
@@ -53,7 +51,7 @@ class Proxy:
             thread.join(5)
 
     def cut(self) -> None:
-        """Break every connection at once, as a crash of the server's machine would."""
+        """Break every connection at once, as a crash of the server's host does."""
         pairs, self._pairs = self._pairs, []
         for pair in pairs:
             for end in pair:
@@ -61,20 +59,21 @@ class Proxy:
                     end.shutdown(socket.SHUT_RDWR)
 
     def cut_after(self, size: int | None) -> None:
-        """Break every connection, again and again, whenever ``size`` bytes of answers got through;
+        """Break every connection each time that ``size`` bytes of results have passed.
+
         None ends that.
         """
         self._cut_size = self._left = size
 
     def cut_at_commit(self, *, reaches: bool) -> None:
-        """Cut when the next COMMIT comes: the client never has its answer.
+        """Cut at the next COMMIT, so the client never gets its answer.
 
-        ``reaches``: the server still gets it.
+        ``reaches``: the server still gets the COMMIT.
         """
         self._cut_at_commit = "after" if reaches else "before"
 
     def freeze(self) -> None:
-        """From now on nothing gets through, but nothing is closed either."""
+        """Hold back all data from now on, without closing a connection."""
         self.flowing.clear()
 
     def _spawn(self, target, *args) -> None:
@@ -130,7 +129,7 @@ class Proxy:
                     return
 
     def _let_through(self, sink: socket.socket, data: bytes) -> bytes:
-        """What is still to be sent of ``data``: nothing when the cut came in the middle of it."""
+        """Return the data to send on: none when the cut falls into ``data``."""
         left, self._left = self._left, self._left - len(data)
         if self._left >= 0:
             return data
@@ -141,13 +140,13 @@ class Proxy:
         return b""
 
     def _cut_off(self, client: socket.socket, data: bytes) -> bytes:
-        """Hang up on a client that commits; what of its message the server is to get."""
+        """End the connection of a client that commits; return the data for the server."""
         client.shutdown(socket.SHUT_RDWR)
         reaches, self._cut_at_commit = self._cut_at_commit == "after", ""
         return data if reaches else b""
 
     def _count(self, buffer: bytes, started: bool) -> tuple[bytes, bool]:
-        """Take the whole messages off ``buffer``; the first ones of a connection have no type."""
+        """Count and remove the whole messages in ``buffer``; start-up messages have no type."""
         while len(buffer) >= 5:
             kind = buffer[:1] if started else b""
             (length,) = struct.unpack_from("!I", buffer, len(kind))

@@ -1,4 +1,4 @@
-"""The pool: bounded waits, living connections, recovery, the size of it all."""
+"""The pool: bounded waits, working connections, recovery, and metrics."""
 
 import threading
 
@@ -7,9 +7,10 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, transaction
 
-from pcf import metrics
-from pcf.database.errors import DatabaseUnavailable, TooManyWaiting
+from pcf.errors import DatabaseUnavailable, TooManyWaiting
+from pcf.observability import metrics
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
+from tests.database.conftest import value_of
 
 
 def under(seconds):
@@ -26,7 +27,7 @@ def second(make_wrapper):
     return make
 
 
-@pytest.mark.blocks("waiting for a connection")
+@pytest.mark.blocks("waiting for a connection", at_least=0.2, within=5)
 def test_waiting_for_a_connection_ends_with_the_deadline(make_wrapper, second, one, configure):
     wrapper = make_wrapper(pool={"min_size": 1, "max_size": 1, "timeout": 86_400})
     configure("timeouts", min_database_budget=0.1)
@@ -47,7 +48,7 @@ def test_waiting_ends_with_the_pools_own_timeout(make_wrapper, second, one):
     assert isinstance(plain.value.__cause__, psycopg_pool.PoolTimeout)
 
 
-@pytest.mark.blocks("connecting")
+@pytest.mark.blocks("connecting", at_least=0.3, within=5)
 def test_connecting_to_a_silent_server_ends_with_the_deadline(proxied, proxy, one, configure):
     configure("timeouts", min_database_budget=0.1)
     proxy.freeze()
@@ -81,7 +82,7 @@ def test_too_many_waiting_are_refused_at_once(make_wrapper, second, one):
     assert answers == [(1,)]
 
 
-def test_connections_that_died_in_the_pool_are_not_handed_out(make_wrapper, second, one, other):
+def test_connections_that_broke_in_the_pool_are_not_handed_out(make_wrapper, second, one, other):
     wrapper = make_wrapper(pool={"min_size": 3, "max_size": 3})
     wrapper.pool.open(wait=True)
     wrappers = [second(wrapper) for _ in range(3)]
@@ -95,7 +96,7 @@ def test_connections_that_died_in_the_pool_are_not_handed_out(make_wrapper, seco
         assert wrapper.pool.get_stats()["connections_lost"] == 2
 
 
-def test_a_connection_idle_for_long_is_asked(proxied, proxy, one):
+def test_a_connection_idle_for_long_is_checked(proxied, proxy, one):
     with under(30):
         one(proxied, "SELECT 1")
         connection = proxied.connection
@@ -106,10 +107,10 @@ def test_a_connection_idle_for_long_is_asked(proxied, proxy, one):
     assert proxy.round_trips - before == 2
 
 
-@pytest.mark.blocks("checking a connection")
+@pytest.mark.blocks("checking a connection", at_least=0.1, within=5)
 def test_frozen_idle_connections_are_replaced(make_wrapper, second, proxy, one, monkeypatch):
     monkeypatch.setattr("pcf.database.pool.CHECK_LIMIT", 0.1)
-    monkeypatch.setattr("pcf.database.connection.HOUSEKEEPING", 0.1)
+    monkeypatch.setattr("pcf.database.connection.TRANSACTION_CONTROL", 0.1)
     address = {"HOST": "127.0.0.1", "PORT": proxy.port}
     wrapper = make_wrapper(pool={"min_size": 2, "max_size": 2}, **address)
     another = second(wrapper)
@@ -119,7 +120,7 @@ def test_frozen_idle_connections_are_replaced(make_wrapper, second, proxy, one, 
         old = [wrapper.connection, another.connection]
         wrapper.close()
         another.close()
-        old[0].last_used -= 60  # is asked, and does not answer
+        old[0].last_used -= 60  # the pool checks it, and the server does not answer
         proxy.freeze()
         thaw = threading.Timer(0.3, proxy.flowing.set)
         thaw.start()
@@ -129,7 +130,7 @@ def test_frozen_idle_connections_are_replaced(make_wrapper, second, proxy, one, 
     assert all(connection.closed for connection in old)
 
 
-def test_a_server_that_is_away_is_waited_for(proxied, proxy, one):
+def test_the_pool_waits_for_a_server_that_is_away(proxied, proxy, one):
     proxy.refusing = True
     threading.Timer(0.4, setattr, (proxy, "refusing", False)).start()
     with under(30):
@@ -137,12 +138,12 @@ def test_a_server_that_is_away_is_waited_for(proxied, proxy, one):
 
 
 def test_the_gauge_follows_the_connections_in_use(wrapper, one):
-    gauge = metrics.db_pool.labels(wrapper.alias, "in_use")._value
-    before = gauge.get()
+    gauge = metrics.db_pool.labels(wrapper.alias, "in_use")
+    before = value_of(gauge)
     one(wrapper, "SELECT 1")
-    assert gauge.get() == before + 1
+    assert value_of(gauge) == before + 1
     wrapper.close()
-    assert gauge.get() == before
+    assert value_of(gauge) == before
 
 
 def test_new_connections_have_the_limit_before_their_first_statement(wrapper):

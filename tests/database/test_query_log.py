@@ -1,4 +1,4 @@
-"""Counting statements, and writing down the slow ones."""
+"""The count of a request's statements, and the log of slow ones."""
 
 import logging
 
@@ -7,9 +7,11 @@ from django.db import DatabaseError
 from django.test.utils import CaptureQueriesContext
 from psycopg import sql
 
-from pcf import metrics
-from pcf.database.statements import Kind, count_queries, fingerprint, kind_of, template_text
+from pcf.database.query_log import count_queries
+from pcf.database.sql_text import fingerprint
+from pcf.observability import metrics
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
+from tests.database.conftest import value_of
 
 
 def test_every_path_counts(wrapper):
@@ -44,7 +46,7 @@ def test_server_side_cursors_count(wrapper):
     assert log.count == 3
 
 
-def test_counts_nest_and_end(wrapper, one):
+def test_logs_nest(wrapper, one):
     with count_queries() as outer:
         one(wrapper, "SELECT 1")
         with count_queries() as inner:
@@ -78,7 +80,7 @@ def test_statements_are_timed_for_prometheus(wrapper, one):
 
 def test_a_slow_statement_is_logged_without_its_parameters(wrapper, one, configure, caplog):
     configure("database", slow_statement=0.05)
-    before = metrics.db_slow_statements._value.get()
+    before = value_of(metrics.db_slow_statements)
     with (
         activate(TimeoutContext.start("http", 30)),
         caplog.at_level(logging.WARNING, "pcf.database"),
@@ -90,10 +92,10 @@ def test_a_slow_statement_is_logged_without_its_parameters(wrapper, one, configu
     assert message.startswith("SLOW QUERY 0.")
     mark = fingerprint("SELECT pg_sleep(1), %s")
     assert message.endswith(f"s (budget 20 s, {mark}): SELECT pg_sleep(?), %s")
-    assert metrics.db_slow_statements._value.get() == before + 1
+    assert value_of(metrics.db_slow_statements) == before + 1
 
 
-def test_quick_statements_are_not_logged_and_long_texts_are_cut(wrapper, one, configure, caplog):
+def test_fast_statements_are_not_logged_and_long_texts_are_cut(wrapper, one, configure, caplog):
     with caplog.at_level(logging.WARNING, "pcf.database"):
         one(wrapper, "SELECT 1")
         assert not [r for r in caplog.records if r.name == "pcf.database"]
@@ -114,31 +116,6 @@ def test_a_statement_that_ran_out_of_time_is_logged_as_slow(wrapper, one, config
     ):
         one(wrapper, "SELECT pg_sleep(5)")
     assert "SLOW QUERY" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("statement", "kind"),
-    [
-        ("SELECT 1", Kind.QUERY),
-        ("  select 1", Kind.QUERY),
-        ("(SELECT 1) UNION SELECT 2", Kind.QUERY),
-        ("-- why\n/* how\n */ WITH a AS (SELECT 1) SELECT * FROM a", Kind.QUERY),
-        ('SAVEPOINT "a"', Kind.HOUSEKEEPING),
-        ('ROLLBACK TO SAVEPOINT "a"', Kind.HOUSEKEEPING),
-        ("SET x = 1", Kind.SETTING),
-        ("VACUUM", Kind.OTHER),
-        ("", Kind.OTHER),
-        (b"SELECT 1", Kind.QUERY),
-        (sql.SQL("INSERT INTO {} VALUES ({})").format(sql.Identifier("a"), 1), Kind.QUERY),
-    ],
-)
-def test_kinds(statement, kind):
-    assert kind_of(statement) is kind
-
-
-def test_composed_literals_are_not_shown():
-    composed = sql.SQL("SELECT {} FROM {}").format(sql.Literal("secret"), sql.Identifier("a"))
-    assert template_text(composed) == 'SELECT %s FROM "a"'
 
 
 def test_composed_statements_run_under_a_limit(wrapper, one):

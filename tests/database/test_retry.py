@@ -1,13 +1,14 @@
-"""Lost connections: what is repeated, what is not, and what the client is told."""
+"""Lost connections: which statements are retried, and the errors of the others."""
 
 import pytest
 from django.db import OperationalError, transaction
 
-from pcf import metrics
-from pcf.database.errors import ConnectionLost, DatabaseUnavailable, OutOfResources
-from pcf.database.retry import REASONS, Backoff, idempotent_reads, may_repeat
-from pcf.database.statements import count_queries
+from pcf.database.query_log import count_queries
+from pcf.database.retry import RETRY_REASONS, Backoff, idempotent_reads, may_retry
+from pcf.errors import ConnectionLost, DatabaseUnavailable, OutOfResources
+from pcf.observability import metrics
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
+from tests.database.conftest import value_of
 
 
 def under(seconds):
@@ -15,7 +16,7 @@ def under(seconds):
 
 
 def retries():
-    return sum(metrics.db_retries.labels(reason)._value.get() for reason in REASONS)
+    return sum(value_of(metrics.db_retries.labels(reason)) for reason in RETRY_REASONS)
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def terminate(other, one):
     return run
 
 
-def test_a_declared_read_is_repeated_on_a_fresh_connection(wrapper, one, terminate):
+def test_an_idempotent_read_is_retried_on_a_new_connection(wrapper, one, terminate):
     with under(30), idempotent_reads():
         pid = terminate(wrapper)
         before = retries()
@@ -41,7 +42,7 @@ def test_a_declared_read_is_repeated_on_a_fresh_connection(wrapper, one, termina
     assert log.count == 2
 
 
-def test_a_read_interrupted_in_the_middle_is_repeated(wrapper, one, other):
+def test_a_read_interrupted_in_the_middle_is_retried(wrapper, one, other):
     other.execute("CREATE TABLE IF NOT EXISTS interrupted (id int)")
     other.execute("TRUNCATE interrupted")
     # the function ends its own backend, but only while the table is empty
@@ -68,7 +69,7 @@ def test_a_read_interrupted_in_the_middle_is_repeated(wrapper, one, other):
         "SELECT nextval('x')",
     ],
 )
-def test_what_may_write_is_never_repeated(wrapper, one, terminate, sql):
+def test_a_statement_that_may_write_is_never_retried(wrapper, one, terminate, sql):
     with under(30), idempotent_reads():
         terminate(wrapper)
         before = retries()
@@ -80,7 +81,7 @@ def test_what_may_write_is_never_repeated(wrapper, one, terminate, sql):
         assert one(wrapper, "SELECT 1") == (1,)
 
 
-def test_an_undeclared_read_is_not_repeated_but_the_next_statement_works(wrapper, one, terminate):
+def test_an_undeclared_read_is_not_retried_but_the_next_statement_works(wrapper, one, terminate):
     with under(30):
         terminate(wrapper)
         with pytest.raises(ConnectionLost):
@@ -95,7 +96,7 @@ def test_outside_a_request_djangos_error_is_raised(wrapper, one, terminate):
     assert not isinstance(raised.value, ConnectionLost)
 
 
-def test_nothing_is_repeated_inside_a_transaction(wrapper, one, terminate):
+def test_nothing_is_retried_inside_a_transaction(wrapper, one, terminate):
     before = retries()
     with under(30), idempotent_reads():
         with transaction.atomic(using=wrapper.alias):
@@ -107,7 +108,7 @@ def test_nothing_is_repeated_inside_a_transaction(wrapper, one, terminate):
         assert one(wrapper, "SELECT 1") == (1,)
 
 
-def test_copy_on_a_lost_connection_is_reported(wrapper, one, terminate):
+def test_copy_on_a_lost_connection_raises_connection_lost(wrapper, one, terminate):
     with under(30), wrapper.cursor() as cursor:
         terminate(wrapper)
         with pytest.raises(ConnectionLost), cursor.copy("COPY (SELECT 1) TO STDOUT") as copy:
@@ -115,7 +116,7 @@ def test_copy_on_a_lost_connection_is_reported(wrapper, one, terminate):
         assert one(wrapper, "SELECT 1") == (1,)
 
 
-def test_repetitions_end_with_the_deadline(proxied, proxy, one, configure):
+def test_retries_end_with_the_deadline(proxied, proxy, one, configure):
     configure("timeouts", min_database_budget=0.01)
     configure("database", retry_attempts=1_000, backoff_initial=0.01, backoff_max=0.05)
     with under(0.6), idempotent_reads():
@@ -126,13 +127,13 @@ def test_repetitions_end_with_the_deadline(proxied, proxy, one, configure):
             one(proxied, "SELECT 1")
 
 
-def test_a_server_that_comes_back_in_time_is_waited_for(proxied, proxy, one):
+def test_a_retry_waits_for_a_server_that_comes_back_in_time(proxied, proxy, one):
     with under(30), idempotent_reads():
         one(proxied, "SELECT 1")
         proxy.refusing = True
         proxy.cut()
         refused = []
-        original = proxied.pool._try_again
+        original = proxied.pool._retry_connecting
 
         def recover(pool):
             refused.append(pool)
@@ -152,15 +153,20 @@ def test_backoff_grows_to_its_maximum_and_jitters_fully():
         return high
 
     policy = Backoff(initial=0.1, maximum=0.5, attempts=4, jitter=jitter, sleep=bounds.append)
-    assert list(policy.repetitions(None)) == [0, 1, 2, 3]
+    assert list(policy.retries(None)) == [0, 1, 2, 3]
     assert bounds == [(0.0, 0.1), 0.1, (0.0, 0.2), 0.2, (0.0, 0.4), 0.4, (0.0, 0.5), 0.5]
 
 
-@pytest.mark.blocks("a pause before a repetition")
+@pytest.mark.blocks("a pause before a repetition", at_least=0.4, within=1.5)
+def test_delays_end_before_the_deadline():
+    policy = Backoff(initial=0.2, maximum=0.2, attempts=1_000, jitter=max)
+    assert 1 <= len(list(policy.retries(TimeoutContext.start("http", 0.8)))) <= 4
+
+
 def test_backoff_does_not_sleep_past_the_deadline():
     slept = []
     policy = Backoff(initial=5, maximum=5, attempts=3, jitter=max, sleep=slept.append)
-    assert list(policy.repetitions(TimeoutContext.start("http", 1))) == []
+    assert list(policy.retries(TimeoutContext.start("http", 1))) == []
     assert slept == []
 
 
@@ -182,14 +188,14 @@ def test_backoff_does_not_sleep_past_the_deadline():
         ("EXPLAIN ANALYZE DELETE FROM a", False),
     ],
 )
-def test_what_looks_like_a_read(sql, expected):
+def test_may_retry_accepts_plain_reads_alone(sql, expected):
     with idempotent_reads():
-        assert may_repeat(sql) is expected
-    assert may_repeat(sql) is False
+        assert may_retry(sql) is expected
+    assert may_retry(sql) is False
 
 
 @pytest.mark.parametrize("state", ["53100", "53200", "58030"])
-def test_a_server_short_of_something_is_unavailable_and_the_connection_goes_on(wrapper, one, state):
+def test_a_lack_of_resources_is_unavailable_and_keeps_the_connection(wrapper, one, state):
     sql = f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{state}'; END $$"
     with under(30), pytest.raises(OutOfResources):
         one(wrapper, sql)

@@ -1,4 +1,4 @@
-"""Whole transactions: repeated where nothing was committed, and nowhere else."""
+"""Transactions are retried when nothing was committed, and in no other case."""
 
 from threading import Barrier, Thread
 
@@ -6,12 +6,13 @@ import pytest
 from django.db import IntegrityError, connections, transaction
 from psycopg import IsolationLevel, OperationalError
 
-from pcf import metrics
-from pcf.database import commits
-from pcf.database.errors import ConnectionLost, DatabaseUnavailable, OutcomeUnknown, OutOfResources
-from pcf.database.retry import REASONS, idempotent_reads
+from pcf.database import transactions
+from pcf.database.retry import RETRY_REASONS, idempotent_reads
 from pcf.database.transactions import run_transaction
+from pcf.errors import ConnectionLost, DatabaseUnavailable, OutcomeUnknown, OutOfResources
+from pcf.observability import metrics
 from pcf.timeouts import TimeoutContext, activate
+from tests.database.conftest import value_of
 
 
 def under(seconds):
@@ -19,11 +20,11 @@ def under(seconds):
 
 
 @pytest.fixture
-def repeated():
-    """``repeated()``: how often something was repeated since the test began, by reason."""
+def retried():
+    """``retried()``: the number of retries since the test began, by reason."""
 
     def count():
-        return {reason: metrics.db_retries.labels(reason)._value.get() for reason in REASONS}
+        return {reason: value_of(metrics.db_retries.labels(reason)) for reason in RETRY_REASONS}
 
     before = count()
     return lambda: {r: n - before[r] for r, n in count().items() if n != before[r]}
@@ -35,7 +36,7 @@ def accounts(other):
     other.execute("DROP TABLE IF EXISTS accounts")
     other.execute("CREATE TABLE accounts (id int PRIMARY KEY, amount int)")
     other.execute("INSERT INTO accounts VALUES (1, 0), (2, 0)")
-    # waits for transactions whose end the server still has to see
+    # FOR UPDATE waits for transactions that the server has not ended yet
     amounts = "SELECT amount FROM accounts ORDER BY id FOR UPDATE"
     yield lambda: [row[0] for row in other.execute(amounts)]
     other.execute("DROP TABLE accounts")
@@ -58,7 +59,7 @@ def sharing(make_wrapper):
 
 
 def both(alias, *functions):
-    """Run the functions as transactions in threads of their own; what each made of it."""
+    """Run two functions as transactions in separate threads; return their results or errors."""
     outcomes = [None, None]
 
     def run(index):
@@ -83,7 +84,7 @@ def add(alias, row):
         cursor.execute("UPDATE accounts SET amount = amount + 1 WHERE id = %s", [row])
 
 
-def test_one_of_two_that_wait_for_each_other_is_repeated(sharing, accounts, repeated):
+def test_a_deadlock_retries_one_of_the_transactions(sharing, accounts, retried):
     alias, barrier, runs = sharing(), Barrier(2), []
 
     def lock(first, second):
@@ -97,10 +98,10 @@ def test_one_of_two_that_wait_for_each_other_is_repeated(sharing, accounts, repe
     assert both(alias, lambda: lock(1, 2), lambda: lock(2, 1)) == [1, 2]
     assert accounts() == [2, 2]
     assert len(runs) == 3
-    assert repeated() == {"deadlock_detected": 1}
+    assert retried() == {"deadlock_detected": 1}
 
 
-def test_what_could_not_be_serialized_is_repeated(sharing, accounts, repeated):
+def test_a_serialization_failure_is_retried(sharing, accounts, retried):
     alias = sharing(isolation_level=IsolationLevel.SERIALIZABLE)
     barrier, runs = Barrier(2), []
 
@@ -114,13 +115,11 @@ def test_what_could_not_be_serialized_is_repeated(sharing, accounts, repeated):
             cursor.execute("UPDATE accounts SET amount = %s WHERE id = %s", [total + 1, row])
 
     assert both(alias, lambda: write_skew(1), lambda: write_skew(2)) == [None, None]
-    assert sorted(accounts()) == [1, 2]  # as if one had come after the other
-    assert repeated() == {"serialization_failure": 1}
+    assert sorted(accounts()) == [1, 2]  # as after two transactions in sequence
+    assert retried() == {"serialization_failure": 1}
 
 
-def test_a_connection_lost_before_commit_costs_a_repetition(
-    proxied, proxy, accounts, one, repeated
-):
+def test_a_connection_lost_before_commit_is_retried(proxied, proxy, accounts, one, retried):
     runs = []
 
     def write():
@@ -133,32 +132,30 @@ def test_a_connection_lost_before_commit_costs_a_repetition(
         assert run_transaction(write, using=proxied.alias) == (7,)
     assert accounts() == [1, 1]
     assert runs == [(1,), (1,)]
-    assert repeated() == {"connection_lost": 1}
+    assert retried() == {"connection_lost": 1}
 
 
-def test_a_loss_that_is_noticed_just_before_commit_is_one_before_it(
-    proxied, proxy, accounts, one, repeated
-):
+def test_a_loss_noticed_just_before_commit_is_retried(proxied, proxy, accounts, one, retried):
     runs = []
 
     def write():
         runs.append(one(proxied, "UPDATE accounts SET amount = amount + 1 RETURNING amount"))
         if len(runs) == 1:
             proxy.cut()
-            while not proxied.connection.lost():
+            while not proxied.connection.is_lost():
                 pass
 
     with under(30):
         run_transaction(write, using=proxied.alias)
     assert accounts() == [1, 1]
-    assert repeated() == {"connection_lost": 1}
+    assert retried() == {"connection_lost": 1}
 
 
 @pytest.mark.parametrize("reaches", [True, False])
-def test_a_loss_after_commit_was_sent_is_never_repeated(
-    proxied, proxy, accounts, one, repeated, reaches
+def test_a_loss_after_commit_was_sent_is_never_retried(
+    proxied, proxy, accounts, one, retried, reaches
 ):
-    """Whether the COMMIT reached the server or not, the client cannot tell."""
+    """The client cannot distinguish a COMMIT that arrived from one that did not."""
     runs = []
 
     def write():
@@ -172,7 +169,7 @@ def test_a_loss_after_commit_was_sent_is_never_repeated(
         assert one(proxied, "SELECT 1") == (1,)
     assert accounts() == ([1, 1] if reaches else [0, 0])
     assert len(runs) == 1
-    assert repeated() == {}
+    assert retried() == {}
 
 
 def test_the_outcome_stays_unknown_when_the_server_is_away_afterwards(
@@ -190,11 +187,9 @@ def test_the_outcome_stays_unknown_when_the_server_is_away_afterwards(
     assert accounts() == [1, 1]
 
 
-@pytest.mark.blocks("COMMIT, ROLLBACK, savepoints")
-def test_a_commit_that_is_not_answered_is_given_up(
-    proxied, proxy, accounts, one, configure, monkeypatch
-):
-    monkeypatch.setattr("pcf.database.connection.HOUSEKEEPING", 0.1)
+@pytest.mark.blocks("COMMIT, ROLLBACK, savepoints", at_least=0.1, within=5)
+def test_a_commit_without_an_answer_ends(proxied, proxy, accounts, one, configure, monkeypatch):
+    monkeypatch.setattr("pcf.database.connection.TRANSACTION_CONTROL", 0.1)
     configure("timeouts", min_database_budget=0.1)
 
     def write():
@@ -209,7 +204,7 @@ def test_a_commit_that_is_not_answered_is_given_up(
         assert one(proxied, "SELECT 1") == (1,)
 
 
-def test_what_fails_after_the_commit_is_not_repeated(wrapper, accounts, one, repeated):
+def test_an_error_after_the_commit_is_not_retried(wrapper, accounts, one, retried):
     def write():
         one(wrapper, "UPDATE accounts SET amount = amount + 1 RETURNING amount")
         transaction.on_commit(fail, using=wrapper.alias)
@@ -220,10 +215,10 @@ def test_what_fails_after_the_commit_is_not_repeated(wrapper, accounts, one, rep
     with under(30), pytest.raises(ConnectionLost):
         run_transaction(write, using=wrapper.alias)
     assert accounts() == [1, 1]
-    assert repeated() == {}
+    assert retried() == {}
 
 
-def test_other_errors_are_not_repeated(wrapper, accounts, one, repeated):
+def test_other_errors_are_not_retried(wrapper, accounts, one, retried):
     runs = []
 
     def write():
@@ -232,10 +227,10 @@ def test_other_errors_are_not_repeated(wrapper, accounts, one, repeated):
 
     with under(30), pytest.raises(IntegrityError):
         run_transaction(write, using=wrapper.alias)
-    assert (len(runs), repeated()) == (1, {})
+    assert (len(runs), retried()) == (1, {})
 
 
-def test_inside_a_transaction_nothing_is_repeated(proxied, proxy, one, repeated):
+def test_inside_a_transaction_nothing_is_retried(proxied, proxy, one, retried):
     runs = []
 
     def read():
@@ -245,10 +240,10 @@ def test_inside_a_transaction_nothing_is_repeated(proxied, proxy, one, repeated)
 
     with under(30), pytest.raises(DatabaseUnavailable), transaction.atomic(using=proxied.alias):
         run_transaction(read, using=proxied.alias)
-    assert (len(runs), repeated()) == (1, {})
+    assert (len(runs), retried()) == (1, {})
 
 
-def test_repetitions_have_an_end(wrapper, one, repeated, other, configure):
+def test_the_number_of_retries_is_bounded(wrapper, one, retried, other, configure):
     configure("database", retry_attempts=2, backoff_initial=0.001)
     runs, undone = [], []
 
@@ -259,25 +254,25 @@ def test_repetitions_have_an_end(wrapper, one, repeated, other, configure):
         one(wrapper, "SELECT 1")
 
     with under(30), pytest.raises(ConnectionLost):
-        run_transaction(lose, using=wrapper.alias, before_repetition=lambda: undone.append(1))
+        run_transaction(lose, using=wrapper.alias, before_retry=lambda: undone.append(1))
     assert (len(runs), len(undone)) == (3, 2)
-    assert repeated() == {"admin_shutdown": 2}
+    assert retried() == {"admin_shutdown": 2}
 
 
-def test_a_connection_lost_while_a_commit_is_prepared_has_committed_nothing(
-    wrapper, accounts, other, monkeypatch, repeated
+def test_a_connection_lost_in_a_commit_hook_has_committed_nothing(
+    wrapper, accounts, other, monkeypatch, retried
 ):
-    """The server hangs up when the guards ask it something, once; the transaction is repeated."""
+    """The server ends the session in a commit hook, once; the transaction is retried."""
     calls = []
 
-    def guard(connection):
+    def hook(connection):
         calls.append(connection)
         if len(calls) == 1:
             pid = connection.connection.info.backend_pid
             other.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
             connection.connection.execute("SELECT 1")
 
-    monkeypatch.setattr(commits, "_guards", [guard])
+    monkeypatch.setattr(transactions, "_hooks", [hook])
 
     def book():
         with wrapper.cursor() as cursor:
@@ -287,11 +282,11 @@ def test_a_connection_lost_while_a_commit_is_prepared_has_committed_nothing(
         run_transaction(book, using=wrapper.alias)
     assert accounts() == [1, 0]
     assert len(calls) == 2
-    assert sum(repeated().values()) == 1
+    assert sum(retried().values()) == 1
 
 
 @pytest.mark.parametrize("state", ["53100", "58030"])
-def test_a_commit_that_fails_for_want_of_space_is_unavailable(wrapper, accounts, other, state):
+def test_a_commit_without_disk_space_is_unavailable(wrapper, accounts, other, state):
     other.execute(
         "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$"
         f" BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '{state}'; END $$"
@@ -314,25 +309,25 @@ def test_a_commit_that_fails_for_want_of_space_is_unavailable(wrapper, accounts,
 
 
 def lose(wrapper, other):
-    """The server hangs up, and the client has noticed."""
+    """End the session on the server's side, and have the client notice."""
     other.execute("SELECT pg_terminate_backend(%s, 10000)", [wrapper.connection.info.backend_pid])
     with pytest.raises(OperationalError):
         wrapper.connection.execute("SELECT 1")
 
 
-def test_a_connection_lost_right_after_the_commit_does_not_make_it_a_failure(
+def test_a_connection_lost_after_the_commit_is_no_failure(
     wrapper, accounts, other, monkeypatch, one
 ):
-    def guard(connection):
+    def hook(connection):
         return lambda _outcome: lose(connection, other)
 
-    monkeypatch.setattr(commits, "_guards", [guard])
+    monkeypatch.setattr(transactions, "_hooks", [hook])
     hooks = []
     with under(30):
         with transaction.atomic(using=wrapper.alias):
             one(wrapper, "UPDATE accounts SET amount = 1")
             transaction.on_commit(lambda: hooks.append("ran"), using=wrapper.alias)
-        monkeypatch.setattr(commits, "_guards", [])
+        monkeypatch.setattr(transactions, "_hooks", [])
         assert hooks == ["ran"]
         assert accounts() == [1, 1]
         with idempotent_reads():

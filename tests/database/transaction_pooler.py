@@ -1,7 +1,7 @@
 """A pooler that shares sessions between transactions, as PgBouncer does in transaction mode.
 
-It knows as much of the protocol as it takes to see where a transaction ends: a client has a session
-of the server from the first message of a transaction to the ``ReadyForQuery`` that says "idle".
+The pooler reads the protocol to find the end of a transaction. A client has a session of the server
+from the first message of a transaction to the ``ReadyForQuery`` with the status "idle".
 """
 
 import os
@@ -88,7 +88,7 @@ class TransactionPooler:
             self._open()
 
     def _greet(self, client: socket.socket, number: int) -> bool:
-        """Answer the start-up message as a server without passwords; False: it was no start-up."""
+        """Answer the start-up message without asking for a password; return False for others."""
         while True:
             (length, code) = struct.unpack("!II", _exactly(client, 8))
             rest = _exactly(client, length - 8)
@@ -145,7 +145,7 @@ class _Talk:
         self._simple = False
 
     def asked(self, data: bytes) -> bool:
-        """What the client sent; whether it said good-bye."""
+        """Read data from the client; return whether the client ends the connection."""
         for kind, _ in self._from_client.feed(data):
             if kind == b"X":
                 return True
@@ -155,7 +155,7 @@ class _Talk:
         return False
 
     def answered(self, data: bytes) -> bool:
-        """What the server sent; whether the transaction is over."""
+        """Read data from the server; return whether the transaction has ended."""
         over = False
         for kind, message in self._from_server.feed(data):
             if kind == b"G" and not self._simple:
@@ -167,7 +167,7 @@ class _Talk:
 
 
 class _Messages:
-    """Cuts a stream into messages: one byte that tells the kind, four of length, content."""
+    """Cuts a stream into messages: one byte for the kind, four for the length, content."""
 
     def __init__(self) -> None:
         self._buffer = b""

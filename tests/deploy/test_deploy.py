@@ -1,4 +1,4 @@
-"""The dashboard and the rules speak of metrics that exist; every alert has its runbook entry."""
+"""The dashboard and the rules name existing metrics; every alert has a runbook entry."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-from pcf import metrics, processes
+from pcf.observability import metrics, multiprocess
 from scripts import check_deploy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,14 +26,14 @@ NOT_NAMES = re.compile(
 
 
 def names(expression):
-    """The metrics in an expression: what is left when all that has another form is gone."""
+    """Return the names of metrics in an expression."""
     return set(re.findall(r"[a-z_][a-z0-9_:]*", NOT_NAMES.sub(" ", expression)))
 
 
 def exported():
-    """Every name that a sample of the service may have."""
+    """Return every name that a sample of the service may have."""
     assert metrics.request_duration is not None
-    families = [*REGISTRY.collect(), *processes.ProcessCollector().collect()]
+    families = [*REGISTRY.collect(), *multiprocess.ProcessCollector().collect()]
     found = {"up"} | {rule["record"] for rule in check_deploy.rules() if "record" in rule}
     for family in families:
         endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
@@ -92,7 +92,7 @@ def test_the_dashboard_can_be_imported():
         taken |= cells
 
 
-def test_compose_has_what_the_service_needs():
+def test_compose_sets_every_required_variable():
     compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
     services = compose["services"]
     assert set(services) == {"migrate", "app", "postgres", "redis", "prometheus", "grafana"}

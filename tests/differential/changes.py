@@ -1,4 +1,4 @@
-"""Things to change about a good request. Each takes the request and a source of chance."""
+"""Changes to a valid request. Each takes the request and a random generator."""
 
 from collections.abc import Callable
 from random import Random
@@ -15,7 +15,7 @@ def change(function: Callable[[Any, Random], None]) -> Callable[[Any, Random], N
 
 
 def add(request: Any, random: Random, line: bytes) -> None:
-    """Add a line somewhere."""
+    """Add a header line at a random position."""
     request.lines.insert(random.randint(0, len(request.lines)), line)
 
 

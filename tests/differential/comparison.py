@@ -1,8 +1,9 @@
-"""Compares what both servers answer to a stream."""
+"""Comparison of both servers' answers to a stream."""
 
 import re
 from typing import Any
 
+from tests.differential.raw_http import Answer
 from tests.differential.rules import (
     BOTH_END,
     CONNECTION_IS_A_LIST,
@@ -14,9 +15,8 @@ from tests.differential.rules import (
     closes_alone,
     refused,
 )
-from tests.differential.wire import Answer
 
-# The connection's own and the clock's headers, and the cache's: who asks second has a hit.
+# Headers of the connection, the clock and the cache: the second request is a hit.
 LEFT_OUT = {"server", "date", "connection", "age", "cache-status", "transfer-encoding", "expires"}
 SECRETS = re.compile(rb"nonce=\"[^\"]+\"|csrfmiddlewaretoken\" value=\"\w+\"")
 SECRET_VALUES = re.compile(r"nonce-[\w-]+|csrftoken=\w+|expires=[^;]+")
@@ -79,16 +79,16 @@ def check_order(sent: list[str], answers: list[Answer]) -> None:
 
 
 def same(one: Answer | None, other: Answer | None, sent: list[str]) -> bool:
-    """Whether two answers say the same in all that matters."""
+    """Return whether two answers are equal except for the headers that are left out."""
     if one is None or other is None:
         return one is other
     if refused(one) and refused(other):
-        return one.status == other.status  # the wording is each server's own
+        return one.status == other.status  # each server has its own message
     return seen(one, sent) == seen(other, sent)
 
 
 def seen(answer: Answer, sent: list[str]) -> tuple[Any, ...]:
-    """All of an answer that both servers have to agree on."""
+    """Return the parts of an answer that must be equal on both servers."""
     headers = []
     for name, value in answer.headers:
         if name == "x-request-id" and value not in sent:

@@ -2,11 +2,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.differential.servers import Pair, both, database
+from tests.databases import throwaway_database
+from tests.differential.servers import Pair, both
 
 
 @pytest.fixture(scope="session")
 def pair() -> Iterator[Pair]:
-    """Both servers."""
-    with database() as address, both(address) as servers:
+    """Both servers, for all tests."""
+    with throwaway_database("differential") as address, both(address) as servers:
         yield servers

@@ -1,4 +1,4 @@
-"""Random streams of requests: good ones, each with a few things changed for the worse."""
+"""Random streams of requests: valid ones, most of them with a few changes."""
 
 import json
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ PROBES = [b"/livez", b"/readyz"]
 
 @dataclass
 class Request:
-    """A request as lines, so that changes can be made before it is written."""
+    """A request as lines, which changes can edit before it is written."""
 
     identity: str
     method: bytes = b"GET"
@@ -45,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Stream:
-    """What one client sends on one connection, the last request being a good one."""
+    """The requests of one client on one connection; the last one is valid."""
 
     seed: int
     requests: list[Request]
@@ -63,12 +63,12 @@ class Stream:
 
     @property
     def heads(self) -> frozenset[str]:
-        """The ids of requests with the method HEAD."""
+        """The request ids with the method HEAD."""
         return frozenset(r.identity for r in self.requests if r.method == b"HEAD")
 
 
 def stream_of(seed: int) -> Stream:
-    """Return the stream of a seed, always the same one."""
+    """Return the stream of a seed, which is always the same."""
     random = Random(seed)
     requests = []
     for number in range(random.choice([1, 1, 2, 3])):
@@ -85,7 +85,7 @@ def stream_of(seed: int) -> Stream:
 
 
 def last(identity: str) -> Request:
-    """A request whose answer tells that all before it were framed as they are meant."""
+    """Return a request whose answer shows the correct framing of all requests before it."""
     request = Request(identity, target=b"/graphql?query={%b:__typename}" % identity.encode())
     request.lines = [
         b"Host: localhost",
@@ -96,7 +96,7 @@ def last(identity: str) -> Request:
 
 
 def good(random: Random, identity: str) -> Request:
-    """A request that both servers answer."""
+    """Return a valid request, which both servers answer."""
     request = Request(identity, lines=[b"Host: localhost", b"X-Request-ID: " + identity.encode()])
     kind = random.choice(["get", "get", "post", "post", "post", "page", "probe", "graphiql"])
     new = f"{{ {identity}: __typename }}"

@@ -1,4 +1,4 @@
-"""gunicorn's two parsers for its asgi worker, driven as its protocol drives them."""
+"""gunicorn's two parsers for its ASGI worker, called as its protocol calls them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ LIMITS = {
 
 @dataclass
 class Message:
-    """A request as a parser understands it."""
+    """A request as a parser returns it."""
 
     method: str
     target: str
@@ -28,7 +28,7 @@ class Message:
 
 @dataclass
 class Frames:
-    """What a parser makes of a stream: its requests, and whether it refuses what comes next."""
+    """The requests that a parser finds in a stream, and whether it refuses the rest."""
 
     messages: list[Message] = field(default_factory=list)
     refused: bool = False
@@ -37,7 +37,7 @@ class Frames:
 
 
 def frames(kind: type[Any], segments: list[bytes]) -> Frames:
-    """Return what a parser makes of a stream that comes in segments."""
+    """Return the result of a parser for a stream in segments."""
     found = Frames()
 
     def begin() -> bool:

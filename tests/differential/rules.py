@@ -1,4 +1,4 @@
-"""The differences that are meant, each with its reason. Nothing else may differ.
+"""The intended differences, each with its reason. Nothing else may differ.
 
 A rule looks at one request and both servers' answers to it. ``then`` tells what follows on the
 connection: both go on, or one of the servers has ended it, so that the other one's later answers
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.differential.wire import Answer
+from tests.differential.raw_http import Answer
 
 GO_ON, PCF_ENDS, PLAIN_ENDS, BOTH_END = "both go on", "PCF ends", "the plain one ends", "both end"
 PROBES = ("/livez", "/readyz", "/%6civez")
@@ -19,7 +19,7 @@ _HEADERS = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n\r|\r\r\n\r\r\n| \r\n \r\n")
 
 @dataclass(frozen=True)
 class Case:
-    """One request and its answers; None where a server sent no more."""
+    """One request and its answers; None where a server sent none."""
 
     request: Any
     pcf: Answer | None
@@ -32,17 +32,17 @@ class Case:
 
     @property
     def statuses(self) -> tuple[int, int]:
-        """0 stands for no answer."""
+        """Both statuses; 0 stands for no answer."""
         return (self.pcf.status if self.pcf else 0, self.plain.status if self.plain else 0)
 
     def says(self, pattern: bytes) -> bool:
-        """Whether the head matches, letters of either case being the same."""
+        """Return whether the head matches, without regard to case."""
         return re.search(pattern, self.head, re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A difference that is meant."""
+    """An intended difference."""
 
     name: str
     applies: Callable[[Case], bool]
@@ -51,7 +51,7 @@ class Rule:
 
 
 def refused(answer: Answer | None) -> bool:
-    """Whether the server itself refused a request, before any application had it."""
+    """Return whether the server refused a request before the application got it."""
     return (
         answer is not None
         and answer.get("x-request-id") is None
@@ -80,13 +80,13 @@ def _coding(case: Case) -> bool:
 
 
 def _pcf_refuses(pattern: bytes, *statuses: int) -> Callable[[Case], bool]:
-    """PCF refuses what the pattern finds; the plain server answers or refuses it."""
+    """Return a condition: PCF refuses a match; the plain server answers or refuses it."""
     wanted = statuses or (400,)
     return lambda case: refused(case.pcf) and case.statuses[0] in wanted and case.says(pattern)
 
 
 def _plain_refuses(pattern: bytes, *statuses: int) -> Callable[[Case], bool]:
-    """The plain server refuses what the pattern finds; PCF answers it."""
+    """Return a condition: the plain server refuses a match; PCF answers it."""
     return lambda case: (
         refused(case.plain)
         and not refused(case.pcf)
@@ -97,14 +97,14 @@ def _plain_refuses(pattern: bytes, *statuses: int) -> Callable[[Case], bool]:
 
 
 def _trailers(case: Case) -> bool:
-    """The plain server may find them behind its answer, when it looks for the next request."""
+    """The plain server may find trailers after its answer, when it reads the next request."""
     chunked = case.says(CHUNKED) or (case.before and Case(case.before, None, None).says(CHUNKED))
     ends = refused(case.plain) and case.statuses[1] == 400
     return bool(chunked) and ends and case.pcf is not None and not refused(case.pcf)
 
 
 def _cookies_apart(case: Case) -> bool:
-    """Whether only the plain server sets a cookie, and both say the same besides."""
+    """Return whether the answers differ by a cookie of the plain server alone."""
     return (
         case.pcf is not None
         and case.plain is not None
@@ -259,7 +259,7 @@ CONNECTION_IS_A_LIST = "close behind another value of Connection ends PCF's conn
 
 
 def closes_alone(case: Case) -> bool:
-    """Whether PCF alone ends the connection after an answer: its parser reads all values of
+    """Return whether PCF alone ends the connection after an answer: its parser reads all values of
     Connection, the plain server knows 'close' only where it is the first field's only value.
     """
     fields = re.findall(rb"\nconnection:([^\r\n]*)", case.head.lower())

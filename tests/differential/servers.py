@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import psycopg
 from django.conf import settings
 
 from tests.end_to_end.conftest import ROOT, Server, beside, manage, start, stop
 
-# gunicorn's own Python parser is what the C parser of the other server is compared with.
+# The plain server uses gunicorn's Python parser, PCF the C parser.
 PLAIN = [
     *("-k", "gthread", "-w", "1", "--threads", "8", "--keep-alive", "75"),
     *("--http-parser", "python", "--limit-request-line", "8190"),
@@ -24,7 +23,7 @@ PLAIN = [
 
 @dataclass(frozen=True)
 class Pair:
-    """The ports of both servers, and what PCF logs."""
+    """Both servers and their ports."""
 
     pcf: Server
     plain: Server
@@ -35,26 +34,8 @@ class Pair:
 
 
 @contextmanager
-def database() -> Iterator[str]:
-    """A database that no other test knows; its address."""
-    given = settings.DATABASES["default"]
-    name = f"differential_{settings.RUN_ID}_{os.getpid()}"
-    names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
-    where = {key: given[value] for key, value in names.items() if given[value]}
-    with psycopg.connect(dbname="postgres", autocommit=True, **where) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    user = given["USER"] + (f":{given['PASSWORD']}" if given["PASSWORD"] else "")
-    host = given["HOST"].replace("/", "%2F")
-    try:
-        yield f"postgres://{user}@{host}:{given['PORT'] or 5432}/{name}"
-    finally:
-        with psycopg.connect(dbname="postgres", autocommit=True, **where) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-@contextmanager
 def both(address: str) -> Iterator[Pair]:
-    """Both servers, migrated and seeded."""
+    """Start both servers on a migrated and seeded database."""
     given = {k: v for k, v in os.environ.items() if not k.startswith(("PCF_", "PROMETHEUS_"))}
     environment = {
         **given,
@@ -65,7 +46,7 @@ def both(address: str) -> Iterator[Pair]:
         "PCF_CACHE_PREFIX": f"{settings.PCF.cache.prefix}-differential",
         "HOST": "127.0.0.1",
         "WORKERS": "1",
-        "PCF_SERVER_PROBE": "20",  # a busy machine is no reason for another answer
+        "PCF_SERVER_PROBE": "20",  # a busy machine must not change an answer
     }
     manage(environment, "migrate", "--verbosity", "0")
     manage(environment, "seed_demo")

@@ -1,4 +1,4 @@
-"""gunicorn's C parser understands what its Python parser understands, however the bytes come.
+"""gunicorn's C parser returns the requests of its Python parser, for any segments.
 
 The protocol of gunicorn 27 is written for a later version of gunicorn_h1c than the one that is
 pinned, so both are driven here as that protocol drives them.
@@ -21,14 +21,14 @@ NOISE = [
     b"\r\n", b"\x0b", b"\x1f", b'"', b"-", b"_", b"/", b"?", b"#", b"%", b"  ",
 ]  # fmt: skip
 
-# What the C parser alone refuses, by its words: the safe side.
+# Refusals of the C parser alone, by message; they are safe.
 STRICTER = {
     "Invalid Content-Length value": "it may have 63 bits",
     "Whitespace in chunk size": "none may stand before an extension either",
     "chunk size too large": "it may have 64 bits",
     "chunk size line over": "an extension has the limit of a header",
 }
-# What the Python parser alone refuses, by its words: none of it changes what is framed.
+# Refusals of the Python parser alone, by message; none of them changes the framing.
 LATER = "the C parser refuses a head when it is whole, the Python parser as soon as it can"
 TRAILERS = "the C parser counts trailer fields alone, the Python parser adds the head's"
 WIDER = {
@@ -71,7 +71,7 @@ def difference(c: Frames, python: Frames, data: bytes) -> str | None:
 
 
 def noisy(data: bytes, random: Random) -> bytes:
-    """``data`` with a few bytes changed."""
+    """Return ``data`` with a few changed bytes."""
     changed = bytearray(data)
     for _ in range(random.choice([1, 1, 2, 3])):
         place = random.randrange(len(changed))
@@ -81,7 +81,7 @@ def noisy(data: bytes, random: Random) -> bytes:
 
 
 def segments(data: bytes, random: Random) -> list[bytes]:
-    """``data`` in pieces, of one byte each now and then."""
+    """Return ``data`` in random segments, some of one byte."""
     if len(data) < 400 and random.random() < 0.3:
         return [data[place : place + 1] for place in range(len(data))]
     places = sorted(random.sample(range(1, len(data)), min(len(data) - 1, random.randint(1, 6))))
@@ -116,7 +116,7 @@ def test_the_c_parser_frames_a_pipeline_alike_wherever_it_is_cut(name):
             assert of_c([data[:first], data[first:second], data[second:]]) == whole
 
 
-def test_what_the_c_parser_cannot_keep_is_said_to_be_lost():
+def test_the_c_parser_reports_bytes_that_it_cannot_keep():
     """gunicorn then ends the connection, see ``ASGIProtocol._handle_connection``."""
     one = last("t").data.replace(b"Connection: close\r\n", b"")
     for parts in ([one * 2_000], [one, one * 2_000], [one] * 2_000):

@@ -1,4 +1,4 @@
-"""Requests behind requests on one connection, cut everywhere: PCF answers each, in its order."""
+"""Pipelines on one connection, cut anywhere: PCF answers each request in order."""
 
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -7,8 +7,8 @@ import pytest
 
 from tests.differential.comparison import check_order, compare, seen
 from tests.differential.generator import Request, Stream, last
+from tests.differential.raw_http import Answer, answers_in, send
 from tests.differential.test_streams import AT_ONCE
-from tests.differential.wire import Answer, answers_in, send
 
 MANY = 800  # requests; fewer bytes than the C parser keeps behind a request
 TAIL = 65_536  # bytes that it keeps
@@ -20,7 +20,7 @@ def hit(identity: str) -> Request:
 
 
 def post(identity: str, *, chunked: bool = False, token: bytes = b"") -> Request:
-    """A query that no request asked before."""
+    """Return a query that no earlier request had."""
     request = hit(identity)
     request.method, request.target = b"POST", b"/graphql"
     request.body = b'{"query": "{ %b: __typename me { id } }"}' % identity.encode()
@@ -52,14 +52,14 @@ PIPELINES = {
 
 
 def contents(answers: list[Answer], stream: Stream) -> list[object]:
-    """What has to be the same however a stream is cut."""
+    """Return the parts of answers that must not depend on the segments."""
     sent = [request.identity for request in stream.requests]
     check_order(sent, answers)
     return [(a.get("x-request-id"), *seen(a, sent)) for a in answers]
 
 
 @pytest.mark.parametrize("name", PIPELINES)
-def test_a_pipeline_is_answered_the_same_wherever_it_is_cut(pair, name):
+def test_the_answers_to_a_pipeline_do_not_depend_on_its_segments(pair, name):
     stream = Stream(0, PIPELINES[name](), [])
     port = pair.ports[0]
     whole, plain = (answers_in(send(port, [stream.data])) for port in pair.ports)
@@ -86,7 +86,7 @@ CHUNKED_RULE = (
 )
 
 
-def test_a_client_that_sends_no_more_gets_all_answers_to_what_it_has_sent(pair):
+def test_a_client_that_closes_its_side_gets_all_its_answers(pair):
     """Between two requests of a pipeline the connection looks idle for a moment."""
     stream = Stream(0, [hit(f"m{number}") for number in range(MANY)], [])
     assert len(stream.data) < TAIL
@@ -97,7 +97,7 @@ def test_a_client_that_sends_no_more_gets_all_answers_to_what_it_has_sent(pair):
         ]
 
 
-def test_requests_that_the_parser_cannot_keep_are_left_without_an_answer(pair):
+def test_requests_that_the_parser_cannot_keep_get_no_answer(pair):
     """The C parser keeps 64 KiB behind a request. What is lost then ends the connection, so that no
     later byte is taken for a request.
     """
@@ -108,4 +108,4 @@ def test_requests_that_the_parser_cannot_keep_are_left_without_an_answer(pair):
     pcf, plain = (answers_in(send(port, [stream.data])) for port in pair.ports)
     assert [answer.get("x-request-id") for answer in plain] == sent
     assert [answer.get("x-request-id") for answer in pcf] == sent[: len(pcf)]
-    assert pcf  # how many depends on how many bytes come at once
+    assert pcf  # their number depends on the segments

@@ -1,15 +1,15 @@
-"""Every difference that is meant is seen, so that none of them is left from another time."""
+"""Every intended difference still exists."""
 
 import pytest
 
 from tests.differential.comparison import compare
 from tests.differential.generator import Request, Stream, last
+from tests.differential.raw_http import answers_in, send
 from tests.differential.rules import CONNECTION_IS_A_LIST, RULES
-from tests.differential.wire import answers_in, send
 
 
 def needed(pair, example: bytes) -> list[str]:
-    """The rules that a request needs, a good one being sent behind it."""
+    """Return the rules that a request needs, with a valid request after it."""
     first, _, rest = example.partition(b"\r\n")
     lines = b"\r\nHost: localhost\r\nX-Request-ID: first\r\n"
     stream = Stream(0, [Request("first", whole=first + lines + rest), last("last")], [])
@@ -27,5 +27,5 @@ def test_the_servers_differ_about_a_list_in_connection(pair):
     assert needed(pair, example) == [CONNECTION_IS_A_LIST]
 
 
-def test_the_servers_agree_about_a_good_request(pair):
+def test_the_servers_agree_about_a_valid_request(pair):
     assert needed(pair, b"GET /nope HTTP/1.1\r\n\r\n") == []

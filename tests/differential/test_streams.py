@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.differential.comparison import Differs, compare
 from tests.differential.generator import Stream, stream_of
+from tests.differential.raw_http import NotHTTP, answers_in, send
 from tests.differential.servers import Pair
-from tests.differential.wire import NotHTTP, answers_in, send
 
 STREAMS = 60 * int(os.environ.get("PCF_FUZZ_EXAMPLES", "12"))
 FIRST = int(os.environ.get("DIFFERENTIAL_SEED", "0"))
@@ -19,7 +19,7 @@ AT_ONCE = 16
 
 
 def compared(pair: Pair, stream: Stream) -> list[str] | str:
-    """The rules that a stream needs, or what is wrong with it."""
+    """Return the rules that a stream needs, or the description of a difference."""
     received = [send(port, stream.segments) for port in pair.ports]
     try:
         pcf, plain = (answers_in(data, stream.heads) for data in received)
@@ -29,7 +29,7 @@ def compared(pair: Pair, stream: Stream) -> list[str] | str:
 
 
 def all_compared(pair: Pair, streams: Iterable[Stream]) -> Counter[str]:
-    """Compare streams at once; how often each rule was needed."""
+    """Compare streams in parallel; return the number of uses of each rule."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(lambda stream: compared(pair, stream), streams))
     wrong = [result for result in results if isinstance(result, str)]

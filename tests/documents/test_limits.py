@@ -1,15 +1,15 @@
-"""Each limit of a document: at the limit, and one beyond; and that refusing costs little."""
+"""Each limit of a document accepts its value, refuses one more, and refuses at a low cost."""
 
 import pytest
 from graphql import GraphQLError, Lexer, Source, TokenKind, get_introspection_query, parse
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pcf.config import Config, ConfigError, Documents, Rates
-from pcf.documents import document, scan
+from pcf.conf.sections import Config, ConfigError, DocumentSettings, RateSettings
+from pcf.documents import document, limits
 from pcf.documents.document import InvalidDocument, prepare
-from pcf.metrics import LIMITS
-from pcf.schema import schema
+from pcf.observability.metrics import LIMITS
+from pcf.project.schema import schema
 from tests.attacks import DOCUMENTS
 
 SCHEMA = schema.graphql_schema
@@ -18,7 +18,7 @@ SEED = "{ users(first: 100) { id name notes { id title author { name } tags { na
 
 def refusal(text, **limits):
     with pytest.raises(InvalidDocument) as caught:
-        prepare(SCHEMA, text, Documents(**limits))
+        prepare(SCHEMA, text, DocumentSettings(**limits))
     (error,) = caught.value.errors
     return error.extensions
 
@@ -44,7 +44,7 @@ SAME_THRICE = """
 """
 FIELDS_OF_FIELDS = "{ __schema { types { fields { type { fields { name } } } } } }"
 
-# name of the limit, its field, value at which the document passes, the document
+# the name of the limit, its setting, the value at which the document passes, the document
 CASES = [
     ("characters", "max_characters", len(SEED), SEED),
     ("tokens", "max_tokens", 25, SEED),
@@ -67,7 +67,7 @@ CASES = [
 def test_a_limit_holds_at_its_value_and_refuses_one_beyond(limit, knob, value, text):
     assert limit in LIMITS
     loose = {"max_cost": 10**9, knob: value}
-    assert prepare(SCHEMA, text, Documents(**loose))
+    assert prepare(SCHEMA, text, DocumentSettings(**loose))
     assert refusal(text, **{**loose, knob: value - 1}) == {
         "code": "DOCUMENT_TOO_LARGE",
         "limit": limit,
@@ -75,23 +75,25 @@ def test_a_limit_holds_at_its_value_and_refuses_one_beyond(limit, knob, value, t
     }
 
 
-def test_what_is_repeated_is_counted_at_each_place_by_itself():
+def test_repetitions_are_counted_in_each_selection_set():
     limits = {"max_repeats": 1, "max_aliases": 1}
     fine = """
         { me { id a: id notes { id author { id ... on User { id } ... on User { name } } } } }
     """
-    assert prepare(SCHEMA, fine.replace("{ id ... on User { id }", "{ id"), Documents(**limits))
+    assert prepare(
+        SCHEMA, fine.replace("{ id ... on User { id }", "{ id"), DocumentSettings(**limits)
+    )
     assert refusal(fine, **limits)["limit"] == "repeats"
 
 
-def test_the_query_that_all_is_about_and_what_tools_ask_are_allowed_by_default():
-    assert prepare(SCHEMA, SEED, Documents())
-    assert prepare(SCHEMA, get_introspection_query(), Documents())
+def test_the_default_limits_allow_the_seed_query_and_introspection_by_tools():
+    assert prepare(SCHEMA, SEED, DocumentSettings())
+    assert prepare(SCHEMA, get_introspection_query(), DocumentSettings())
     everything = get_introspection_query(
         descriptions=True, specified_by_url=True, directive_is_repeatable=True,
         schema_description=True, input_value_deprecation=True,
     )  # fmt: skip
-    assert prepare(SCHEMA, everything, Documents())
+    assert prepare(SCHEMA, everything, DocumentSettings())
 
 
 COUNTABLE = [
@@ -111,13 +113,13 @@ COUNTABLE = [
 
 
 @pytest.mark.parametrize("text", COUNTABLE, ids=range(len(COUNTABLE)))
-def test_what_can_be_counted_is_refused_without_parsing(monkeypatch, text):
+def test_countable_excess_is_refused_without_parsing(monkeypatch, text):
     def parsed(*_, **__):
         raise AssertionError("parsed")
 
     monkeypatch.setattr(document, "parse", parsed)
     if text.startswith('"""'):
-        assert len(scan.split(text)) == 1  # the text is one string without an end
+        assert len(limits.tokenize(text)) == 1  # the text is one string without an end
     else:
         assert refusal(text)["code"] == "DOCUMENT_TOO_LARGE"
 
@@ -133,7 +135,7 @@ MEASURABLE = [
 
 
 @pytest.mark.parametrize("text", MEASURABLE, ids=range(len(MEASURABLE)))
-def test_what_can_be_measured_is_refused_without_validation(monkeypatch, text):
+def test_measurable_excess_is_refused_without_validation(monkeypatch, text):
     def validated(*_, **__):
         raise AssertionError("validated")
 
@@ -144,12 +146,13 @@ def test_what_can_be_measured_is_refused_without_validation(monkeypatch, text):
 def test_validation_stops_after_a_few_errors():
     text = "{ me { " + " ".join(f"x{n}" for n in range(80)) + " } }"
     with pytest.raises(InvalidDocument) as caught:
-        prepare(SCHEMA, text, Documents())
-    assert len(caught.value.errors) == document.MAX_ERRORS + 1  # and that there are more
+        prepare(SCHEMA, text, DocumentSettings())
+    # one more error says that validation has stopped
+    assert len(caught.value.errors) == document.MAX_ERRORS + 1
 
 
 def test_fragments_that_spread_nothing_but_fragments_are_counted():
-    """2 ** 25 spreads and no field: each of them would have to be looked at."""
+    """2 ** 25 spreads and no field: a walk would visit each of them."""
     chain = " ".join(f"fragment F{n} on User {{ ...F{n + 1} ...F{n + 1} }}" for n in range(25))
     assert refusal("{ me { ...F0 } } " + chain + " fragment F25 on User { ...No }") == {
         "code": "DOCUMENT_TOO_LARGE",
@@ -162,12 +165,12 @@ def test_operations_are_counted_together():
     one = "query Q{} {{ me {{ ...F }} }} "
     fragment = "fragment F on User { id name createdAt email }"
     text = "".join(one.format(n) for n in range(3)) + fragment
-    assert prepare(SCHEMA, text, Documents(max_complexity=15))
+    assert prepare(SCHEMA, text, DocumentSettings(max_complexity=15))
     assert refusal(text, max_complexity=14)["limit"] == "complexity"
 
 
 def lexed(text):
-    """The tokens that graphql-core finds."""
+    """Return the tokens of graphql-core's lexer."""
     lexer = Lexer(Source(text))
     tokens = []
     while (token := lexer.advance()).kind is not TokenKind.EOF:
@@ -188,9 +191,9 @@ def test_the_count_of_tokens_is_the_lexers(text):
     try:
         tokens = lexed(text)
     except GraphQLError:
-        scan.split(text)
+        limits.tokenize(text)
         return
-    assert len(scan.split(text)) == len(tokens)
+    assert len(limits.tokenize(text)) == len(tokens)
 
 
 @given(st.text(alphabet='"\\ #\na{', max_size=60))
@@ -200,11 +203,11 @@ def test_strings_end_where_the_lexers_end(text):
         tokens = lexed(text)
     except GraphQLError:
         return
-    assert len(scan.split(text)) == len(tokens)
+    assert len(limits.tokenize(text)) == len(tokens)
 
 
 def test_parsing_needs_no_limit_of_its_own():
-    """What passes the count by default never exhausts the stack."""
+    """A text within the default limits never exhausts the stack of the parser."""
     text = "{" + "a{" * 59 + "b" + "}" * 60
     assert refusal(text)["limit"] == "depth"
     assert parse(text)
@@ -213,20 +216,20 @@ def test_parsing_needs_no_limit_of_its_own():
 @pytest.mark.parametrize("knob", ["max_aliases", "max_cost", "rows_per_point", "remembered"])
 def test_limits_are_at_least_1(knob):
     with pytest.raises(ConfigError, match=knob):
-        Documents(**{knob: 0})
+        DocumentSettings(**{knob: 0})
 
 
 def test_a_bucket_holds_the_dearest_operation():
     with pytest.raises(ConfigError):
-        Config(rates=Rates(address_burst=999))
-    assert Config(rates=Rates(address_burst=1_000))
-    assert Config(rates=Rates(address_burst=1, enabled=False))
+        Config(rates=RateSettings(address_burst=999))
+    assert Config(rates=RateSettings(address_burst=1_000))
+    assert Config(rates=RateSettings(address_burst=1, enabled=False))
 
 
 @pytest.mark.parametrize("name", list(DOCUMENTS))
 def test_every_attack_is_refused_with_a_code(name):
     with pytest.raises(InvalidDocument) as caught:
-        prepare(SCHEMA, DOCUMENTS[name], Documents())
+        prepare(SCHEMA, DOCUMENTS[name], DocumentSettings())
     codes = {error.extensions["code"] for error in caught.value.errors}
     assert codes <= {
         "COST_TOO_HIGH",

@@ -1,4 +1,4 @@
-"""Persisted documents: registered by clients, or from a manifest."""
+"""Clients register documents by hash, or name the documents of a manifest."""
 
 import hashlib
 import json
@@ -8,20 +8,19 @@ import pytest
 from django.test import Client
 from django_redis import get_redis_connection
 
-from pcf.cache.gate import gate
-from pcf.cache.texts import RedisTexts
-from pcf.config import ConfigError, Documents, Persisted
-from pcf.documents.document import InvalidDocument
-from pcf.documents.manifest import load_manifest
+from pcf.cache.redis_gateway import redis_gateway
+from pcf.conf.sections import ConfigError, DocumentSettings, PersistedSettings
+from pcf.documents.document import DocumentStore, InvalidDocument
 from pcf.documents.persisted import (
     HashMismatch,
     NotTrusted,
     PersistedDocuments,
     PersistedNotFound,
     PersistedNotSupported,
+    PersistedStore,
+    load_manifest,
 )
-from pcf.documents.store import DocumentStore
-from pcf.schema import schema
+from pcf.project.schema import schema
 
 ME = "{ me { id } }"
 USERS = "{ users { id } }"
@@ -32,17 +31,17 @@ def sha256(text):
 
 
 def documents(manifest=None, mode="automatic", **limits):
-    """Those of one process; the texts in Redis are shared."""
-    store = DocumentStore(schema.graphql_schema, Documents(**limits))
-    return PersistedDocuments(store, RedisTexts(gate()), manifest or {}, mode)
+    """Return the documents of one process. All processes share the texts in Redis."""
+    store = DocumentStore(schema.graphql_schema, DocumentSettings(**limits))
+    return PersistedDocuments(store, PersistedStore(redis_gateway()), manifest or {}, mode)
 
 
-def test_a_hash_is_known_once_it_came_with_its_text():
+def test_a_hash_is_known_after_a_request_with_its_text():
     one, other = documents(), documents()
     with pytest.raises(PersistedNotFound):
         one.find("", sha256(ME))
-    assert one.find(ME, sha256(ME)).text == ME
-    assert one.find("", sha256(ME)).text == ME  # from the process's memory
+    assert register(one, ME).text == ME
+    assert one.find("", sha256(ME)).text == ME  # from the store of the process
     assert other.find("", sha256(ME)).text == ME  # from Redis
 
 
@@ -59,15 +58,22 @@ def test_a_hash_of_another_text_is_refused_and_not_registered():
         documents().find("", sha256(USERS))
 
 
-def test_what_is_not_valid_is_not_registered():
+def register(service, text, client="a1"):
+    """Do what the service does after an answer without errors."""
+    document = service.find(text, sha256(text))
+    service.register(document, client)
+    return document
+
+
+def test_invalid_documents_are_not_registered():
     with pytest.raises(InvalidDocument):
         documents().find("{ nope }", sha256("{ nope }"))
     with pytest.raises(PersistedNotFound):
         documents().find("", sha256("{ nope }"))
 
 
-def test_what_redis_holds_is_not_believed(settings):
-    documents().find(ME, sha256(ME))
+def test_a_text_from_redis_is_checked_against_its_hash(settings):
+    register(documents(), ME)
     name = f"{settings.PCF.cache.prefix}:p:{sha256(ME)}"
     client = get_redis_connection("default")
     assert 86_000 < client.ttl(name) <= 86_400
@@ -78,36 +84,36 @@ def test_what_redis_holds_is_not_believed(settings):
 
 @pytest.mark.parametrize("name", ["x", "../etc/passwd", sha256(ME).upper(), "*", "p:" + "0" * 62])
 def test_only_digests_are_looked_for(name):
-    documents().find(ME, sha256(ME))
+    register(documents(), ME)
     with pytest.raises(PersistedNotFound):
         documents().find("", name)
 
 
 def test_no_more_than_so_many_are_kept(settings):
-    settings.PCF = replace(settings.PCF, persisted=Persisted(max_documents=2))
+    settings.PCF = replace(settings.PCF, persisted=PersistedSettings(max_documents=2))
     texts = [f"{{ me {{ id }} }} # {n}" for n in range(3)]
     for text in texts:
-        documents().find(text, sha256(text))
-    found = [RedisTexts(gate()).get(sha256(text)) for text in texts]
+        register(documents(), text)
+    found = [PersistedStore(redis_gateway()).get(sha256(text)) for text in texts]
     assert len([text for text in found if text]) == 2
 
 
 def test_a_document_that_the_process_has_forgotten_is_found_in_redis():
     small = documents(remembered=1)
-    small.find(ME, sha256(ME))
+    register(small, ME)
     small.find(USERS, None)
     assert small.find("", sha256(ME)).text == ME
 
 
 def test_without_redis_a_hash_is_not_found_and_registering_does_no_harm(monkeypatch):
-    from pcf.cache.gate import CacheUnavailable, Gate
+    from pcf.cache.redis_gateway import CacheUnavailable, RedisGateway
 
     def down(*_):
         raise CacheUnavailable
 
-    monkeypatch.setattr(Gate, "run", down)
+    monkeypatch.setattr(RedisGateway, "run", down)
     one = documents()
-    assert one.find(ME, sha256(ME)).text == ME
+    assert register(one, ME).text == ME
     assert one.find("", sha256(ME)).text == ME
     with pytest.raises(PersistedNotFound):
         documents().find("", sha256(ME))
@@ -116,7 +122,7 @@ def test_without_redis_a_hash_is_not_found_and_registering_does_no_harm(monkeypa
 def test_registering_can_be_switched_off():
     off = documents({"me-1": ME}, mode="off")
     assert off.find(USERS, None).text == USERS
-    assert off.find(USERS, sha256(USERS)).text == USERS
+    assert register(off, USERS).text == USERS
     assert off.find("", "me-1").text == ME
     with pytest.raises(PersistedNotSupported):
         off.find("", sha256(USERS))
@@ -125,7 +131,7 @@ def test_registering_can_be_switched_off():
 
 
 def test_the_mode_only_refuses_everything_that_is_not_in_the_manifest():
-    documents().find(USERS, sha256(USERS))  # registered elsewhere: of no use here
+    register(documents(), USERS)  # registered in another mode, so not trusted here
     only = documents({"me-1": ME}, mode="only")
     assert only.find("", "me-1").text == ME
     assert only.find(ME, None).text == ME
@@ -164,7 +170,7 @@ def test_manifests_of_common_tools_are_read(tmp_path, content):
         '{"format": "apollo-persisted-query-manifest", "version": 1, "operations": [1]}',
     ],
 )  # fmt: skip
-def test_what_is_no_manifest_is_a_clear_error(tmp_path, content):
+def test_an_invalid_manifest_is_a_clear_error(tmp_path, content):
     path = tmp_path / "manifest.json"
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"persisted\.manifest"):
@@ -180,10 +186,10 @@ def test_a_manifest_that_is_not_there_is_a_clear_error(tmp_path):
 @pytest.mark.parametrize("wrong", [{"mode": "x"}, {"mode": "only"}, {"ttl": 0}])
 def test_settings_that_cannot_work_are_refused(wrong):
     with pytest.raises(ConfigError, match="persisted"):
-        Persisted(**wrong)
+        PersistedSettings(**wrong)
 
 
-# --- over HTTP
+# -- over HTTP
 
 
 @pytest.fixture
@@ -202,7 +208,7 @@ def post(http, content, **headers):
 
 
 def test_the_way_that_clients_go(http):
-    """Hash alone, not found; text and hash; from then on the hash alone, by GET as well."""
+    """A client sends the hash, then the text with the hash, and then the hash alone."""
     text = "{ me { id } } # the way"
     first = post(http, {"extensions": apq(text)})
     assert first.json()["errors"][0]["message"] == "PersistedQueryNotFound"
@@ -245,7 +251,7 @@ def test_names_of_documents_have_a_form(http, parameters):
 
 
 def test_the_name_of_a_document_has_256_characters_at_most(http):
-    """One more is among the names that have no form."""
+    """The test before this one holds that 257 are too many."""
     answer = post(http, {"documentId": "a" * 256})
     assert answer.json()["errors"][0]["extensions"]["code"] == "PERSISTED_QUERY_NOT_FOUND"
 
@@ -260,25 +266,25 @@ NEWER = "application/graphql-response+json"
 
 @pytest.fixture
 def only_trusted(settings, tmp_path, fresh_service):
-    """Nothing but ``ME``, which is called me-1, is answered."""
+    """Trust ``ME`` alone, under the id me-1."""
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({"me-1": ME}))
     settings.PCF = replace(
         settings.PCF,
-        persisted=Persisted(mode="only", manifest=str(path)),
+        persisted=PersistedSettings(mode="only", manifest=str(path)),
         requests=replace(settings.PCF.requests, max_batch=3),
     )
 
 
 @pytest.mark.parametrize(("accept", "status"), [("application/json", 200), (NEWER, 400)])
-def test_what_is_not_trusted_is_refused_over_http(http, only_trusted, accept, status):
+def test_untrusted_documents_are_refused_over_http(http, only_trusted, accept, status):
     refused = [
         post(http, parameters, Accept=accept)
         for parameters in (
             {"query": USERS},
             {"query": ME + " "},
             {"query": USERS, "extensions": apq(USERS)},
-            {"extensions": apq(ME)},  # trusted as a text and by its name, not by its hash
+            {"extensions": apq(ME)},  # the manifest holds the text under another id
             {"documentId": "me-2"},
         )
     ] + [
@@ -297,7 +303,7 @@ def test_what_is_not_trusted_is_refused_over_http(http, only_trusted, accept, st
         assert answer["Cache-Control"] == "no-store"
 
 
-def test_what_is_trusted_is_answered_over_http(http, only_trusted):
+def test_trusted_documents_are_answered_over_http(http, only_trusted):
     for parameters in ({"query": ME}, {"documentId": "me-1"}):
         assert post(http, parameters).json() == {"data": {"me": None}}
         assert http.get("/graphql", parameters).json() == {"data": {"me": None}}
@@ -314,9 +320,10 @@ def test_a_part_of_a_batch_that_is_not_trusted_is_refused_alone(http, only_trust
 
 
 def test_a_public_document_by_its_hash_is_for_shared_caches(live_world, ask, client):
-    """A CDN sees a short address, what it may keep, and how to ask again."""
+    """A CDN gets a short URL, a lifetime, and a validator."""
     text = "{ tags { name } } # by its hash"
-    ask(text, extensions=apq(text), **{"Cache-Control": "no-store"})  # registered, not cached
+    # register the document, cache nothing
+    ask(text, extensions=apq(text), **{"Cache-Control": "no-store"})
 
     def get(**headers):
         return client.get("/graphql", {"documentId": f"sha256:{sha256(text)}"}, headers=headers)

@@ -1,9 +1,9 @@
-"""Clients that keep their connections and check every answer, in a process of their own.
+"""Clients that keep their connections and check every answer, in their own process.
 
     python -m tests.end_to_end.bystanders PORT CONNECTIONS REQUESTS_PER_SECOND
 
-The process prints a line once every connection has an answer, works until its standard input
-ends, and prints what it has counted as JSON.
+The process prints a line once every connection has an answer. It works until its standard input
+ends, and then prints its counts as JSON.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Self
 
 PATIENCE = 60  # seconds; an answer that takes longer is a hang
-MOST_FAULTS = 10  # that are reported
+MOST_FAULTS = 10  # in the report
 HOST = "127.0.0.1"
 
 
 def graphql(query: str, *headers: str) -> bytes:
-    """A request whose connection is to stay open."""
+    """Return a request that keeps its connection open."""
     body = json.dumps({"query": query}).encode()
     lines = [
         "POST /graphql HTTP/1.1",
@@ -39,7 +39,7 @@ MISS = graphql("{ notes(first: 5) { title } }", "Cache-Control: no-store")
 
 
 def mutation(number: int) -> bytes:
-    """A change to one of the ten notes of the demo user."""
+    """Return a mutation of one of the ten notes of the demo user."""
     values = f'id: "{number % 10 + 1}", content: "{number}"'
     query = f"mutation {{ updateNote(input: {{{values}}}) {{ userErrors {{ message }} }} }}"
     return graphql(query, "Authorization: Bearer test-token")
@@ -49,7 +49,7 @@ MIX = [*[HIT] * 6, LIVEZ, *[HIT] * 6, MISS, *[HIT] * 5]
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
-    """Read one answer of a known length. Raises OSError or EOFError where it is not whole."""
+    """Read one answer of a known length. Raise OSError or EOFError if it is incomplete."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.rstrip().split("\r\n")
     pairs = (line.partition(":") for line in lines)
@@ -59,7 +59,7 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]
 
 
 class Counts:
-    """What the clients have seen."""
+    """The counts and faults that the clients report."""
 
     def __init__(self) -> None:
         self.answered = self.announced = self.faults = 0
@@ -73,7 +73,7 @@ class Counts:
 
 
 async def client(port: int, number: int, period: float, counts: Counts, end: asyncio.Event) -> None:
-    """Send one request after the other until the end."""
+    """Send one request after another until the end."""
     clock = asyncio.get_running_loop().time
     connection = None
     is_first = True

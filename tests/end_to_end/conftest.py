@@ -1,4 +1,4 @@
-"""A real gunicorn with two workers on a database of its own, seeded with the demo data."""
+"""A real gunicorn with two workers on its own database, seeded with the demo data."""
 
 import json
 import os
@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import psycopg
 import pytest
 from django.conf import settings
+
+from tests.databases import throwaway_database
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,14 +35,14 @@ class Server:
     tls: ssl.SSLContext | None = None
 
     def logged(self) -> str:
-        """What it has written to standard error so far."""
+        """Return the text that the service has written to standard error."""
         return os.pread(self.log.fileno(), 1 << 24, 0).decode()
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         return self._send(urllib.request.Request(self.url + path, headers=headers))
 
     def post(self, query: str, token: str | None = None, **headers: str) -> Any:
-        """Status, headers and decoded body of a GraphQL request."""
+        """Return the status, the headers and the decoded body of a GraphQL answer."""
         headers["Content-Type"] = "application/json"
         if token:
             headers["Authorization"] = f"Bearer {token}"
@@ -79,32 +80,13 @@ def manage(environment: dict[str, str], *arguments: str) -> str:
 @pytest.fixture(scope="session")
 def own_database() -> Iterator[str]:
     """A database that no other test knows; its address."""
-    given = settings.DATABASES["default"]
-    name = f"e2e_{settings.RUN_ID}_{os.getpid()}"
-    where = {
-        key: value
-        for key, value in (
-            ("host", given["HOST"]),
-            ("port", given["PORT"]),
-            ("user", given["USER"]),
-            ("password", given["PASSWORD"]),
-        )
-        if value
-    }
-    with psycopg.connect(dbname="postgres", autocommit=True, **where) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    user = given["USER"] + (f":{given['PASSWORD']}" if given["PASSWORD"] else "")
-    host = given["HOST"].replace("/", "%2F")
-    try:
-        yield f"postgres://{user}@{host}:{given['PORT'] or 5432}/{name}"
-    finally:
-        with psycopg.connect(dbname="postgres", autocommit=True, **where) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with throwaway_database("e2e") as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
 def environment(own_database: str) -> dict[str, str]:
-    """What a server needs to know; time limits scaled down to seconds that a test can wait."""
+    """The environment of a server, with time limits of a few seconds."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -124,7 +106,7 @@ def environment(own_database: str) -> dict[str, str]:
 
 
 def beside(environment: dict[str, str], **changed: str) -> dict[str, str]:
-    """What another server needs to know that stands beside the first one."""
+    """Return the environment of another server beside the first one."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -156,7 +138,7 @@ def start(environment: dict[str, str], tls: ssl.SSLContext | None = None) -> Ser
 
 
 def stop(server: Server) -> int:
-    """Ask it to end; its exit status."""
+    """End the service; return its exit status."""
     server.process.send_signal(signal.SIGTERM)
     try:
         server.process.wait(timeout=30)

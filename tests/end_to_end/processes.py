@@ -1,4 +1,4 @@
-"""A service's workers: their ids, their descriptors, what they count and hold."""
+"""The workers of a service: process ids, file descriptors, memory, metrics."""
 
 import os
 import re
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from tests.end_to_end.conftest import Server
 
-PATIENCE = 60.0  # seconds; what takes longer never happens
+PATIENCE = 60.0  # seconds after which a test has failed
 UNBOUNDED = {"PCF_RATES_ENABLED": "0", "PCF_REQUESTS_MAX_CONCURRENT": "0"}
 
 
 def workers_of(server: Server) -> set[int]:
-    """The process ids of the workers."""
+    """Return the process ids of the workers."""
     listed = subprocess.run(
         ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
     ).stdout
@@ -24,17 +24,17 @@ def workers_of(server: Server) -> set[int]:
 
 
 def booted(server: Server) -> int:
-    """How many workers the service has started so far."""
+    """Return the number of workers that the service has started."""
     return server.logged().count("Booting worker")
 
 
 def descriptors(server: Server) -> int:
-    """How many file descriptors the workers have open together."""
+    """Return the number of open file descriptors of all workers."""
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in workers_of(server))  # noqa: PTH208
 
 
 def resident(server: Server) -> int:
-    """How many kilobytes the workers hold in memory together."""
+    """Return the resident memory of all workers in kilobytes."""
     total = 0
     for pid in workers_of(server):
         status = Path(f"/proc/{pid}/status").read_text()
@@ -43,7 +43,7 @@ def resident(server: Server) -> int:
 
 
 def cpu_seconds(server: Server) -> float:
-    """How much processor time the workers have used together."""
+    """Return the processor time of all workers in seconds."""
     ticks = 0
     for pid in workers_of(server):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -52,14 +52,14 @@ def cpu_seconds(server: Server) -> float:
 
 
 def ended(server: Server, reason: str) -> float:
-    """How many connections the service has ended for this reason."""
+    """Return the number of connections that the service has ended by this limit."""
     text = server.get("/metrics")[2].decode()
     found = re.search(rf'^http_connections_ended_total{{.*"{reason}".*}} (\S+)', text, re.MULTILINE)
     return float(found[1]) if found else 0.0
 
 
 def wait_until(holds: Callable[[], object]) -> None:
-    """Wait until it holds. Raises AssertionError when it never does."""
+    """Wait until ``holds()`` is true. Raise AssertionError when that takes too long."""
     end = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < end, "it never held"
@@ -67,7 +67,7 @@ def wait_until(holds: Callable[[], object]) -> None:
 
 
 def replace_workers(server: Server) -> None:
-    """Let other workers take the place of all that run now, and wait for the old ones' end."""
+    """Replace all workers, and wait until the old ones have ended."""
     old = workers_of(server)
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: not old & workers_of(server) and len(workers_of(server)) == len(old))

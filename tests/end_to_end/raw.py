@@ -1,9 +1,9 @@
-"""HTTP as bytes: what a library would not let out, and answers read as they come."""
+"""HTTP requests as bytes that no client library sends, and their answers."""
 
 import socket
 from dataclasses import dataclass
 
-TIMEOUT = 30  # seconds; an answer that takes longer is a hang
+TIMEOUT = 30  # seconds after which a test has failed
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ def port_of(url: str) -> int:
 
 
 def exchange(url: str, data: bytes) -> RawAnswer:
-    """Send ``data``, say that there is no more, and read until the server closes."""
+    """Send ``data``, close this side, and read until the server closes."""
     with socket.create_connection(("127.0.0.1", port_of(url)), timeout=TIMEOUT) as client:
         try:
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # refused before all was sent; the answer may be there all the same
+            pass  # the server refused before the end; its answer may be there
         received = b""
         try:
             while piece := client.recv(65_536):
@@ -46,7 +46,7 @@ def parse(received: bytes) -> RawAnswer:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
     if headers.get("content-length", "").isdigit():
-        body = body[: int(headers["content-length"])]  # what follows answers what came after
+        body = body[: int(headers["content-length"])]  # the rest answers later requests
     return RawAnswer(int(first.split(" ")[1]), headers, body)
 
 
@@ -56,7 +56,7 @@ def request(
     headers: list[tuple[bytes, bytes]] | None = None,
     body: bytes = b"",
 ) -> bytes:
-    """A request with Host, Content-Length and Connection, then ``headers`` as they are."""
+    """Return a request with Host, Content-Length and Connection, then ``headers`` unchanged."""
     lines = [
         method + b" " + target + b" HTTP/1.1",
         b"Host: localhost",

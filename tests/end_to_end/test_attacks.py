@@ -1,4 +1,4 @@
-"""The corpus of attacks against a real gunicorn: each has its status, and memory stays flat."""
+"""A corpus of attacks on a real gunicorn: each has its status, and memory stays flat."""
 
 import gzip
 import json
@@ -82,7 +82,7 @@ LONG_HEADER = request(headers=[(b"X-Long", b"x" * 100_000)])
         (LONG_HEADER, {400, 431}),
         (request(b"GET", b"/graphql?query=" + b"x" * 100_000), {400, 414}),
         (request(b"GET", b"/graphql?" + b"&".join([b"a=1"] * 1_000)), {400}),
-        (request(b"GET", b"/graphql?query=%00"), {200}),  # a document that does not parse
+        (request(b"GET", b"/graphql?query=%00"), {200}),  # the document does not parse
         (request(b"GET", b"/graphql?query=%ff%fe"), {400}),
         (request(b"GET", b"/graphql?query=\xff"), {400}),
         (request(b"BREW"), {405}),
@@ -119,7 +119,7 @@ def test_a_foreign_host_is_refused_as_json_where_hosts_are_listed(server):
 
 
 def resident(server):
-    """Kilobytes that the workers hold in memory together."""
+    """Return the resident memory of all workers in kilobytes."""
     listed = subprocess.run(
         ["ps", "-A", "-o", "ppid=,rss="], capture_output=True, text=True, check=True
     ).stdout

@@ -1,4 +1,4 @@
-"""The server announces the end of a connection, and its client gets the whole answer."""
+"""The end of a connection: the server announces it, and the client gets the whole answer."""
 
 import socket
 
@@ -13,7 +13,7 @@ JSON = b"Content-Type: application/json\r\n"
 
 
 def talk(server, *pieces):
-    """Send all and read until the server closes; a reset raises."""
+    """Send ``data`` and read until the server closes; raise for a reset."""
     with socket.create_connection(("127.0.0.1", port_of(server.url)), TIMEOUT) as client:
         for piece in pieces:
             client.sendall(piece)
@@ -45,7 +45,7 @@ TALKS = {
 
 
 @pytest.mark.parametrize("name", TALKS)
-def test_the_end_is_announced_and_the_whole_answer_comes(server, name):
+def test_the_end_is_announced_and_the_answer_is_whole(server, name):
     pieces, statuses = TALKS[name]
     received = talk(server, *pieces)
     answer = parse(received)
@@ -56,7 +56,7 @@ def test_the_end_is_announced_and_the_whole_answer_comes(server, name):
     assert received.lower().count(b"connection: close") == 1
 
 
-def test_a_client_that_stops_in_its_body_is_told_so_and_closed(server):
+def test_an_unfinished_body_is_answered_and_its_connection_closed(server):
     answer = parse(talk(server, head(more=JSON + LENGTH.replace(b"8000000", b"80")), b"{"))
     assert (answer.status, answer.headers["connection"]) == (408, "close")
 
@@ -70,8 +70,8 @@ def test_without_keepalive_every_answer_announces_the_end(server):
     assert stop(running) == 0
 
 
-def test_what_comes_behind_an_announced_end_is_not_executed(server):
-    """The rest of a body that is too large is no request, whatever it looks like."""
+def test_data_after_an_announced_end_is_not_executed(server):
+    """The rest of a body that is too large is never a request."""
     smuggled = head(b"GET", b"/livez") * 10
     received = talk(server, head(more=JSON + LENGTH), smuggled, BIG[len(smuggled) :])
     assert received.count(b"HTTP/1.1 ") == 1

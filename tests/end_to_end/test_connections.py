@@ -1,4 +1,4 @@
-"""Connections that come and go, many at once."""
+"""Many short connections at once."""
 
 import json
 import select
@@ -10,7 +10,7 @@ AT_ONCE, ROUNDS, EACH = 16, 40, 3
 
 
 def test_every_request_on_new_connections_is_answered(server):
-    """Answers are so quick that a connection is back before the one that accepted it looks up."""
+    """A client may reconnect before the worker that accepted its connection runs again."""
     address = urlsplit(server.url)
     body = json.dumps({"query": "{ tags { name } }"}).encode()
     request = (

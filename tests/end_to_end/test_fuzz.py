@@ -1,6 +1,6 @@
-"""Random requests against a real gunicorn: never a 5xx, never a hang, never a log without an id.
+"""Random requests to a real gunicorn: no 5xx, no hang, no log line without a request id.
 
-Each test sends five times ``PCF_FUZZ_EXAMPLES``, since a request costs less than a random schema.
+Each test sends five times ``PCF_FUZZ_EXAMPLES`` requests; a random schema costs more than these.
 """
 
 import json
@@ -19,12 +19,12 @@ EXAMPLES = 5 * int(os.environ.get("PCF_FUZZ_EXAMPLES", "12"))
 
 DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 OWN = re.compile(DATE + r",\d{3} [A-Z]+ (?!gunicorn)[\w.]+ \[(?P<identity>[\w.-]+)\] \S.*")
-# about bytes that never became a request, and about workers
+# gunicorn's lines, about workers and about bytes that are no request
 GUNICORN = re.compile(rf"\[{DATE} [+-]\d{{4}}\] \[\d+\] \[[A-Z]+\] \S.*")
 TRACEBACK = "Traceback (most recent call last):"
 BETWEEN = re.compile(r"|(During handling of|The above exception was) .*:")
 
-# No shrinking: what the server answers may depend on what came before.
+# There is no shrinking, because an answer may depend on earlier requests.
 fuzz = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -98,7 +98,7 @@ BODIES = st.one_of(JSON_BODIES, st.lists(PARAMETERS, max_size=3).map(json.dumps)
 
 def check(server, data):
     answer = exchange(server.url, data)
-    in_no_time = b"X-Request-Timeout" in data  # which may be a millisecond
+    in_no_time = b"X-Request-Timeout" in data  # the client may allow a millisecond
     assert answer.status < 500 or (answer.status == 504 and in_no_time), (answer, data)
     if answer.headers.get("x-request-id") and answer.body:
         kind = answer.headers["content-type"]
@@ -129,7 +129,7 @@ def strangers(lines: list[str]) -> Iterator[str]:
             yield line
 
 
-def test_strangers_in_a_log_are_found():
+def test_foreign_lines_in_a_log_are_found():
     date, gunicorn = "2026-01-02 03:04:05", "[2026-01-02 03:04:05 +0000] [7] [INFO] Booting"
     good = f"{date},678 ERROR pcf.http [id-1] Failed"
     unnamed, between = f"{date},678 INFO pcf.cache [-] x", "During handling of it, another came:"
@@ -150,7 +150,7 @@ def test_strangers_in_a_log_are_found():
 
 @pytest.fixture(scope="module", autouse=True)
 def _log(server):
-    """What these tests make the service log names the request."""
+    """Every line that these tests make the service log has a request id."""
     before = len(server.logged())
     yield
     check(server, request(headers=[(b"X-Request-ID", b"known-1")], body=b"{"))
@@ -183,7 +183,7 @@ def test_methods_headers_and_bodies(server, method, headers, body, target):
 @fuzz
 @given(st.binary(max_size=300), st.integers(0, 400), JSON_BODIES)
 def test_bytes(server, noise, place, body):
-    """A good request with noise written over it somewhere."""
+    """Noise replaces a part of a valid request."""
     data = request(headers=[(b"Content-Type", b"application/json")], body=body)
     check(server, data[:place] + noise + data[place + len(noise) :])
 

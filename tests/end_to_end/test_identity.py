@@ -1,4 +1,4 @@
-"""Who is asking, over real sockets and two workers."""
+"""Viewers and tokens, over real sockets and two workers."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -24,19 +24,21 @@ ApiToken.objects.filter(name="read").update(revoked_at=timezone.now())
 
 @pytest.fixture(scope="module")
 def issued(server) -> dict[str, str]:
-    """The name of a user, and a token of theirs for each of two scopes."""
+    """Return the name of a user, and the user's tokens of two scopes."""
     return json.loads(server.manage("shell", "-v", "0", "-c", ISSUE))
 
 
 def statuses(server, token: str, query: str = NOTES) -> set[int]:
-    """What many requests at once are answered with; both workers take some of them."""
+    """Return the statuses of many simultaneous requests, which both workers share."""
     with ThreadPoolExecutor(8) as pool:
         return {done[0] for done in pool.map(lambda _: server.post(query, token), range(24))}
 
 
 def test_scope_revocation_and_rotation_count_in_every_worker_at_once(server, issued):
     read, write = issued["read"], issued["write"]
-    assert statuses(server, read) == statuses(server, write) == {200}  # remembered by now
+    assert (
+        statuses(server, read) == statuses(server, write) == {200}
+    )  # both workers remember the tokens
     assert statuses(server, read, RENAME) == {403}
 
     server.manage("shell", "-v", "0", "-c", REVOKE)

@@ -1,4 +1,4 @@
-"""A worker is killed between the COMMIT of a mutation and the clearing of its marks in Redis."""
+"""A worker is killed between the COMMIT of a mutation and the release of its block in Redis."""
 
 import os
 import signal
@@ -7,7 +7,6 @@ import threading
 import time
 import urllib.error
 from contextlib import suppress
-from hashlib import sha1
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from django.conf import settings
 from pcf.cache import scripts
 from tests.end_to_end.conftest import start, stop
 
-CLEAR = sha1(scripts.CLEAR.encode(), usedforsecurity=False).hexdigest().encode()
+RELEASE = scripts.RELEASE.sha.encode()
 ME = "{ me { name } }"
 PATIENCE = 60.0  # seconds
 
@@ -62,7 +61,7 @@ class Tripwire:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                if CLEAR in data and self._armed.is_set():
+                if RELEASE in data and self._armed.is_set():
                     self._armed.clear()
                     self.sprung()
                     break
@@ -85,7 +84,7 @@ def tripwire():
     wire.close()
 
 
-def test_what_a_killed_worker_has_committed_is_never_hidden(server, environment, tripwire):
+def test_the_commit_of_a_killed_worker_is_never_hidden(server, environment, tripwire):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -107,18 +106,18 @@ def test_what_a_killed_worker_has_committed_is_never_hidden(server, environment,
 
         tripwire.sprung = kill
         tripwire.arm()
-        with pytest.raises((urllib.error.URLError, OSError)):  # its connection dies with it
+        with pytest.raises((urllib.error.URLError, OSError)):  # the connection ends with the worker
             service.post('mutation { updateProfile(input: {name: "New"}) { user { id } } }',
                          "test-token")  # fmt: skip
         assert before != "New"
         deadline = time.monotonic() + PATIENCE
         hits = 0
-        while not hits:  # from the first answer on: the new name, and in the end a hit again
+        while not hits:  # every answer has the new name, and the last one is a hit
             assert time.monotonic() < deadline
             try:
                 _, headers, content = service.post(ME, "test-token")
             except OSError:
-                time.sleep(0.1)  # the next worker is not there yet
+                time.sleep(0.1)  # the next worker does not serve yet
                 continue
             assert content["data"]["me"]["name"] == "New"
             hits += "hit" in headers["Cache-Status"]

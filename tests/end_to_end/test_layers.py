@@ -1,10 +1,11 @@
-"""Every layer in turn is the one that fires, on a worker that has a single thread.
+"""Each layer's deadline in turn, on a worker with a single thread.
 
-So every next request of a test shows that the thread, its connection and its queue of promises
-are clean, and that nobody keeps the thread.
+The next request of each test shows that the thread is free, and that its connection and its queue
+of promises are clean.
 """
 
 import json
+import re
 import socket
 import uuid
 from contextlib import suppress
@@ -31,7 +32,7 @@ LIMITS = {
 
 @pytest.fixture(scope="module")
 def stubborn(server):
-    """The stubborn service, on the database of the other one, which is migrated."""
+    """A service with blocking resolvers, on the migrated database of the shared service."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -50,7 +51,7 @@ def stubborn(server):
 
 @pytest.fixture
 def ask(stubborn):
-    """Ask the service, and then for something harmless that has to work at once."""
+    """``ask(...)`` returns an answer; the next, harmless request has to work at once."""
 
     def post(query, **headers):
         answer = stubborn.post(query, **headers)
@@ -62,7 +63,7 @@ def ask(stubborn):
 
 @pytest.fixture
 def connect(stubborn):
-    """A connection to the service that a test may treat badly."""
+    """``connect()`` returns a connection to the service for a misbehaving client."""
     opened = []
 
     def open_one(**options):
@@ -109,12 +110,12 @@ def test_graphql_while_rows_are_completed(ask, stubborn):
     assert headers["Content-Type"].startswith("application/json")
     assert [e["extensions"] for e in answer["errors"]] == [timed_out("graphql", 2)]
     assert "data" not in answer
-    assert "time limit reached at rows.0.value" in stubborn.logged()
+    assert re.search(r"time limit reached at rows\.\d+\.value", stubborn.logged())
 
 
-@pytest.mark.blocks("a resolver that computes without end")
+@pytest.mark.blocks("a resolver that computes without end", at_least=2.5, within=15)
 def test_http_while_a_resolver_computes_without_returning(stubborn, tmp_path):
-    """The client has its answer while the thread is still busy; then the thread is free again."""
+    """The client gets its answer while the thread is busy; later the thread is free."""
     done = tmp_path / "done"
     try:
         status, headers, answer = stubborn.post(f'{{ computing(until: "{done}") }}')
@@ -127,9 +128,9 @@ def test_http_while_a_resolver_computes_without_returning(stubborn, tmp_path):
     assert stubborn.post(FINE)[2] == {"data": {"fine": 1}}
 
 
-@pytest.mark.blocks("the body of a request")
+@pytest.mark.blocks("the body of a request", at_least=2, within=20)
 @pytest.mark.parametrize("kept", [False, True])
-def test_http_while_a_client_dribbles_its_body(ask, connect, kept):
+def test_http_while_a_client_sends_its_body_slowly(ask, connect, kept):
     client = connect()
     if kept:
         answered(client)
@@ -139,9 +140,9 @@ def test_http_while_a_client_dribbles_its_body(ask, connect, kept):
     ask(FINE)
 
 
-@pytest.mark.blocks("the head of a request")
+@pytest.mark.blocks("the head of a request", at_least=1.5, within=20)
 @pytest.mark.parametrize("kept", [False, True])
-def test_http_while_a_client_dribbles_its_head(ask, connect, kept):
+def test_http_while_a_client_sends_its_head_slowly(ask, connect, kept):
     client = connect()
     if kept:
         answered(client)
@@ -152,7 +153,7 @@ def test_http_while_a_client_dribbles_its_head(ask, connect, kept):
 
 
 def answered(client):
-    """A request before the one that matters: those after it are parsed in another way."""
+    """Return a request to send first: gunicorn parses later ones by other code."""
     body = json.dumps({"query": FINE}).encode()
     client.sendall(HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
     assert client.recv(100_000).startswith(b"HTTP/1.1 200")
@@ -173,7 +174,7 @@ def dribble(client, piece):
     client.settimeout(30)
 
 
-@pytest.mark.blocks("writing the response")
+@pytest.mark.blocks("writing the response", at_least=1.5, within=30)
 def test_http_while_a_client_does_not_read(stubborn, ask, connect):
     client = connect(SO_RCVBUF=4096)
     body = b'{"query": "{ large }"}'

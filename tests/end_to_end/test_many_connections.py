@@ -1,4 +1,4 @@
-"""Connections that come and go by the thousand end no worker and disturb nobody."""
+"""Thousands of short connections end no worker and disturb no other client."""
 
 import socket
 
@@ -14,7 +14,7 @@ CASES = {"a probe": (LIVEZ, 1_500), "a POST": (HIT, 500)}
 
 @pytest.fixture(scope="module")
 def unbounded(server):
-    """A service whose clients may ask as often as they like."""
+    """A service without rate limits."""
     running = start(beside(server.environment, **UNBOUNDED))
     yield running
     stop(running)

@@ -1,4 +1,4 @@
-"""What /metrics says of a real server: bounded under hostile requests, right over restarts."""
+"""/metrics of a real server: bounded under hostile requests, correct over restarts."""
 
 import http.client
 import random
@@ -17,7 +17,7 @@ import pytest
 from tests.end_to_end.conftest import start, stop
 
 MAX_SERIES = 1_000
-NOTICED_WITHIN = 20.0  # seconds for a master to bury its dead; far more than it needs
+NOTICED_WITHIN = 20.0  # seconds in which the master notices the end of a worker
 SAMPLE = re.compile(r"^(\w+?)(?:_bucket|_sum|_count)?(\{.*\})? (\S+)$", re.MULTILINE)
 
 
@@ -32,7 +32,7 @@ def word(chance):
 
 
 def hostile_request(chance):
-    """Method, path, headers and body, of which nothing may come back as a label."""
+    """Return a method, path, headers and body with random words for no label to show."""
     name = word(chance)
     method = chance.choice(["POST", "GET", "PUT", "DELETE", "OPTIONS", word(chance).upper()])
     path = chance.choice(["/graphql", f"/{name}", f"/admin/{name}/", f"/graphql?{name}={name}"])
@@ -63,7 +63,7 @@ def hostile_request(chance):
 
 @pytest.fixture
 def hostile(server):
-    """Send hostile requests from many threads; gives back the words that were used."""
+    """Send hostile requests from many threads; return the words in them."""
 
     def send(seed):
         chance = random.Random(seed)
@@ -97,13 +97,13 @@ def test_hostile_requests_make_no_series(server, hostile):
 
 
 def owners(folder):
-    """Who holds a slot; a file that is being written is empty for a moment."""
+    """Return the owners of worker numbers. A lock file is empty while it is written."""
     texts = [path.read_text() for path in folder.glob("worker*.lock")]
     return {int(text) for text in texts if text}
 
 
 def totals(text):
-    """Everything that must never go back, by series."""
+    """Return the values that must never fall, by series."""
     counted = {}
     for line in text.splitlines():
         name, _, value = line.rpartition(" ")
@@ -114,7 +114,7 @@ def totals(text):
 
 @pytest.fixture
 def own_server(environment, server, tmp_path):
-    """Start a server with other settings; its metrics are in ``tmp_path``."""
+    """``own_server(...)`` starts a server with other settings and metrics in ``tmp_path``."""
     running = []
 
     def begin(**changes):
@@ -135,7 +135,7 @@ def test_counters_survive_their_workers(own_server, tmp_path):
     seen = set()
     before = {}
     asked = 0
-    while asked < 40 or len(seen) < 4:  # so many workers have lived
+    while asked < 40 or len(seen) < 4:  # at least four workers have answered
         for _ in range(5):
             patiently(lambda: short_lived.post("{ tags { id } }"))
         asked += 5
@@ -166,10 +166,10 @@ def test_killed_workers_leave_counts_but_no_connections(own_server, tmp_path):
         before = totals(patiently(lambda: scrape(running)))
         for pid in owners(tmp_path):
             kill(pid, signal.SIGKILL)
-        assert slow.result() is None  # its worker is gone
+        assert slow.result() is None  # its worker was killed
     now = totals(patiently(lambda: scrape(running)))
     assert {name for name, value in before.items() if now.get(name, 0) < value} == set()
-    # A worker that replaces the first may answer before the master has noticed the other's end.
+    # A new worker may answer before the master has noticed the end of the other one.
     deadline = monotonic() + NOTICED_WITHIN
     while busy() > 0:
         assert monotonic() < deadline
@@ -182,7 +182,7 @@ def unless_lost(call):
 
 
 def patiently(call):
-    """A worker that is just being replaced may hang up: ask again."""
+    """Ask again if a worker closes the connection because gunicorn replaces it."""
     answer = None
     while answer is None:
         answer = unless_lost(call)

@@ -1,4 +1,4 @@
-"""Other servers carry the same application, and Django's own ways reach the same view."""
+"""The same application on other servers, and Django's test client on the same view."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Rates and requests at once, as production has them, on a real gunicorn with two workers."""
+"""Rate limits and concurrent requests on a real gunicorn with two workers."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 LIMITS = {
     "PCF_RATES_ENABLED": "1",
     "PCF_RATES_VIEWER_BURST": "10",
-    "PCF_RATES_VIEWER_POINTS": "0.001",  # a second: nothing comes back while a test runs
+    "PCF_RATES_VIEWER_POINTS": "0.001",  # a second: the bucket gets no point during a test
     "PCF_RATES_ADDRESS_BURST": "1000",
     "PCF_DOCUMENTS_MAX_COST": "10",
     "PCF_REQUESTS_MAX_CONCURRENT": "2",
@@ -41,13 +41,13 @@ def limited(server):
 def workers(limited):
     process = limited.process.pid
     children = Path(f"/proc/{process}/task/{process}/children")
-    wait_for(lambda: len(children.read_text().split()) == 2)  # the first may be ready before
+    wait_for(lambda: len(children.read_text().split()) == 2)  # the first worker may be ready before
     return [int(worker) for worker in children.read_text().split()]
 
 
 @contextmanager
 def without(worker):
-    """The other one answers, since this one is stopped."""
+    """Stop one worker, so that the other one answers."""
     os.kill(worker, signal.SIGSTOP)
     try:
         wait_for(

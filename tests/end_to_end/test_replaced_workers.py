@@ -1,4 +1,4 @@
-"""Workers are replaced under load: no request is lost and no signal."""
+"""Workers are replaced under load: neither a request nor a signal is lost."""
 
 import signal
 import socket
@@ -23,7 +23,7 @@ def connect(server):
 
 
 def ask(client, request):
-    """The next answer on an open connection."""
+    """Return the next answer on an open connection."""
     client.sendall(request)
     received = b""
     while b"\r\n\r\n" not in received or len(parse(received).body) < int(
@@ -46,7 +46,7 @@ def test_no_request_is_lost_while_workers_are_replaced(server):
     assert stop(running) == 0
 
 
-def test_no_request_is_lost_where_a_worker_ends_after_so_many_requests(server):
+def test_no_request_is_lost_with_max_requests(server):
     running = start(beside(server.environment, **PATIENT, MAX_REQUESTS="300"))
     with Bystanders(running.url, connections=40, rate=2_000) as clients:
         wait_until(lambda: booted(running) >= 6)
@@ -55,7 +55,7 @@ def test_no_request_is_lost_where_a_worker_ends_after_so_many_requests(server):
     assert stop(running) == 0
 
 
-def test_a_worker_that_ends_answers_open_connections_and_closes_idle_ones(server):
+def test_an_ending_worker_answers_open_connections_and_closes_idle_ones(server):
     running = start(beside(server.environment, WORKERS="1", **PATIENT))
     with connect(running) as busy, connect(running) as idle, connect(running) as slow:
         assert ask(busy, HIT).status == ask(idle, HIT).status == 200
@@ -67,7 +67,7 @@ def test_a_worker_that_ends_answers_open_connections_and_closes_idle_ones(server
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert busy.recv(1) == b""
         assert idle.recv(1) == b""
-        assert old in workers_of(running)  # which the slow one keeps
+        assert old in workers_of(running)  # the slow request keeps its worker
         answer = ask(slow, b"")
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert answer.body == b'{"data":{"slowQuery":4.0}}'
@@ -76,8 +76,8 @@ def test_a_worker_that_ends_answers_open_connections_and_closes_idle_ones(server
     assert stop(running) == 0
 
 
-def test_a_signal_that_comes_while_a_worker_begins_is_not_lost(server):
-    """Every worker but the last is asked to end, some of them before they have a handler."""
+def test_a_signal_during_the_start_of_a_worker_is_not_lost(server):
+    """All workers but the last get the signal, some before they have a handler."""
     running = start(beside(server.environment, WORKERS="1"))
     for number in range(8):
         seen = booted(running)

@@ -1,4 +1,4 @@
-"""Tokens and passwords are in no log, no metric, no error and no store, whatever is sent."""
+"""No log, metric, error or store holds a token or a password."""
 
 import http.client
 import os
@@ -33,7 +33,7 @@ root = User.objects.create_superuser("secretary", "s@example.org", "distinctive-
 
 @pytest.fixture(scope="module")
 def talkative(server, environment, tmp_path_factory) -> Iterator[tuple[Server, Path]]:
-    """A server that logs all it can, and the file with all that it wrote."""
+    """A server with all logs, and the file with its output."""
     log = tmp_path_factory.mktemp("secrets") / "log"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -59,7 +59,7 @@ def talkative(server, environment, tmp_path_factory) -> Iterator[tuple[Server, P
 
 
 def wait_for(running: Server, log: Path) -> None:
-    """Until it is ready: bounded by attempts, not by luck."""
+    """Wait until the server is ready, for a number of attempts."""
     for _ in range(600):
         assert running.process.poll() is None, log.read_text()
         try:
@@ -72,7 +72,7 @@ def wait_for(running: Server, log: Path) -> None:
 
 
 def raw(running: Server, head: str, body: bytes = b"") -> bytes:
-    """What comes back for bytes that a client library would not send."""
+    """Return the answer to bytes that no client library sends."""
     with socket.create_connection(
         ("127.0.0.1", int(running.environment["PORT"])), timeout=20
     ) as connection:
@@ -82,7 +82,7 @@ def raw(running: Server, head: str, body: bytes = b"") -> bytes:
 
 
 def admin(running: Server, password: str) -> str:
-    """Log in to the admin and issue a token there; returns its text, "" when the log-in failed."""
+    """Log in to the admin and issue a token there; return its text, or "" if the log-in failed."""
     port = int(running.environment["PORT"])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     cookies: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The main job over real sockets: gunicorn, PostgreSQL, Redis."""
+"""Queries, mutations and limits over real sockets: gunicorn, PostgreSQL, Redis."""
 
 import re
 import socket
@@ -15,7 +15,7 @@ def test_the_whole_graph(server):
     assert (status, headers["Content-Type"]) == (200, "application/json; charset=utf-8")
     users = answer["data"]["users"]
     assert len(users) == 100
-    assert all(len(user["notes"]) == 8 for user in users)  # the two private ones are not shown
+    assert all(len(user["notes"]) == 8 for user in users)  # without the two private ones
     assert all(len(note["tags"]) == 3 for user in users for note in user["notes"])
 
 
@@ -109,7 +109,7 @@ def test_probes_and_pages(server):
     assert b"Log in" in server.get("/admin/login/")[2]
 
 
-def test_flush_cache_says_what_it_removed(server):
+def test_flush_cache_prints_the_number_of_removed_entries(server):
     server.manage("flush_cache", "--all")
     server.post("{ tags { id } }")
     server.post(NOTES, "test-token")
@@ -118,7 +118,7 @@ def test_flush_cache_says_what_it_removed(server):
     assert server.manage("flush_cache", "--user", "1") == "0 cached entries of viewer 1 removed\n"
 
 
-def test_a_stopping_server_finishes_what_it_has_begun(server, environment):
+def test_a_stopping_server_finishes_its_requests(server, environment):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -142,7 +142,7 @@ def test_a_body_shorter_than_its_length_is_refused(server):
 
 
 def test_clients_that_stop_sending_do_not_keep_the_workers(server):
-    """More of them than there are threads: each is let go after MAX_SILENCE."""
+    """There are more of them than threads; each is closed after ``server.body_silence``."""
     port = int(server.url.rpartition(":")[2])
     head = (
         b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99"

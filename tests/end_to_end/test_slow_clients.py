@@ -1,4 +1,4 @@
-"""Clients that are slow, silent, or do not read keep nothing that belongs to others."""
+"""Slow, silent and unreading clients take no resource from other clients."""
 
 import json
 import socket
@@ -18,9 +18,9 @@ LARGE = graphql(
     "author { id name } tags { id name } } } }"
 )
 SLOW, UNREADING, SILENT = 100, 40, 2_300
-RESET = struct.pack("ii", 1, 0)  # what a client's close sends
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER, so that close sends a reset
 PLATEAU = 5_000  # kilobytes
-SHARE = 0.25  # of a crowd, where a few are enough
+SHARE = 0.25  # of a crowd, where a small one is enough
 BEGUN = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\n"
 BODY = BEGUN + b"Content-Type: application/json\r\nContent-Length: 10000\r\n\r\n"
 ROOMY = {**UNBOUNDED, "PCF_SERVER_MAX_CONNECTIONS_PER_ADDRESS": "0"}
@@ -34,7 +34,7 @@ HASTY = {
 
 
 class Crowd:
-    """Bad clients of all kinds. A thread lets the slow ones send a byte now and then."""
+    """Misbehaving clients of all kinds. A thread makes the slow ones send single bytes."""
 
     def __init__(self, server, stack, share=1.0):
         self._port = port_of(server.url)
@@ -73,10 +73,10 @@ class Crowd:
                 try:
                     client.send(b"X")
                 except OSError:
-                    continue  # it is closed
+                    continue  # the server closed it
 
     def open(self):
-        """How many of the clients that send no large requests still have a connection."""
+        """Return the number of open connections, except those with large requests."""
         return sum(is_open(client) for client in [*self.heads, *self.bodies, *self.silent])
 
 
@@ -91,7 +91,7 @@ def is_open(client):
 
 
 def closed(client):
-    """Read until the server closes; an answer, if any."""
+    """Read until the server closes; return the answer, if any."""
     client.settimeout(TIMEOUT)
     received = b""
     try:
@@ -102,7 +102,7 @@ def closed(client):
     return received
 
 
-def test_others_are_answered_while_all_of_them_are_open(server):
+def test_other_clients_are_answered_while_the_crowd_is_connected(server):
     running = start(
         beside(
             server.environment,
@@ -128,15 +128,15 @@ def test_others_are_answered_while_all_of_them_are_open(server):
 
 @pytest.fixture(scope="module")
 def hasty(server):
-    """A service that gives slow clients a second."""
+    """A service with limits of one second for slow clients."""
     running = start(beside(server.environment, **HASTY))
     running.post(json.loads(LARGE.partition(b"\r\n\r\n")[2])["query"])
     yield running
     stop(running)
 
 
-def test_all_of_them_are_closed_when_their_time_is_over(hasty):
-    with ExitStack() as stack:  # threads and connections to databases begin
+def test_the_crowd_is_disconnected_when_its_time_is_over(hasty):
+    with ExitStack() as stack:  # the service starts its threads and connections
         crowd = Crowd(hasty, stack, SHARE)
         for client in [*crowd.heads, *crowd.bodies, *crowd.silent]:
             closed(client)
@@ -150,11 +150,13 @@ def test_all_of_them_are_closed_when_their_time_is_over(hasty):
         wait_until(lambda: ended(hasty, "unread") >= counted["unread"] + UNREADING)
         assert ended(hasty, "unread") == counted["unread"] + UNREADING
         assert ended(hasty, "head") == counted["head"] + SLOW + SILENT
-        wait_until(lambda: descriptors(hasty) < before + SLOW / 4)  # the clients keep theirs
+        wait_until(
+            lambda: descriptors(hasty) < before + SLOW / 4
+        )  # this side keeps its descriptors
     assert hasty.get("/livez")[0] == 200
 
 
-def test_a_body_that_never_ends_is_told_so(hasty):
+def test_a_body_that_never_ends_is_answered(hasty):
     with ExitStack() as stack:
         crowd = Crowd(hasty, stack, 0.05)
         answers = [closed(client) for client in crowd.bodies]
@@ -162,7 +164,7 @@ def test_a_body_that_never_ends_is_told_so(hasty):
     assert {answer.split(b" ", 2)[1] for answer in answers} == {b"408"}
 
 
-def test_they_leave_no_memory_behind(hasty):
+def test_the_crowd_leaves_no_memory_allocated(hasty):
     """A plateau: before long, a crowd leaves less behind than a tenth of what it does not read."""
 
     def held_after_a_crowd():
@@ -178,13 +180,13 @@ def test_they_leave_no_memory_behind(hasty):
     assert held[-1] - held[-2] <= PLATEAU, held
 
 
-def test_a_silent_client_does_not_outlast_the_time_of_a_head(hasty):
+def test_a_silent_client_is_disconnected_after_the_time_for_a_head(hasty):
     with socket.create_connection(("127.0.0.1", port_of(hasty.url)), TIMEOUT) as client:
         assert client.recv(1) == b""
 
 
 def test_a_hit_is_whole_for_a_client_that_reads_late(server):
-    """The client takes nothing until the server can send no more, then all of it."""
+    """The client reads only after the server's buffers are full."""
     count = 20
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)

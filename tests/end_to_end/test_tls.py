@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from tests.end_to_end.bystanders import HIT, LIVEZ
+from tests.end_to_end.bystanders import HIT, LIVEZ, graphql
 from tests.end_to_end.conftest import beside, start, stop
 from tests.end_to_end.processes import UNBOUNDED, workers_of
 from tests.end_to_end.raw import TIMEOUT, parse, port_of
@@ -18,6 +18,7 @@ from tests.end_to_end.raw import TIMEOUT, parse, port_of
 TAGS = {"query": "{ tags { id name } }"}
 MISS = {"query": "{ notes(first: 5) { title } }"}
 CLOSE = LIVEZ.replace(b"Host", b"Connection: close\r\nHost")
+SLOW = graphql("{ slowQuery(delay: 1) }")
 BIG = 4_000_000
 
 
@@ -54,7 +55,7 @@ def connected(secure):
 
 
 def read(client):
-    """What comes until the server says good-bye."""
+    """Return the data until the server closes TLS."""
     received = b""
     while piece := client.recv(65_536):
         received += piece
@@ -68,6 +69,16 @@ def client_of(secure, **options):
     return httpx.AsyncClient(
         base_url=url, verify=context, timeout=TIMEOUT, trust_env=False, **options
     )
+
+
+def test_a_client_that_ends_tls_before_its_answer_writes_no_line_into_the_log(secure):
+    with connected(secure) as client:
+        client.sendall(SLOW)
+        client.unwrap().close()
+    with connected(secure) as client:
+        client.sendall(CLOSE)
+        assert read(client).startswith(b"HTTP/1.1 200 ")
+    assert "eof_received" not in secure[0].logged()
 
 
 def test_pipelined_hits_over_tls(secure):
@@ -89,7 +100,7 @@ def test_a_refused_body_over_tls_gets_its_whole_answer(secure):
     assert json.loads(answer.body)["errors"]
 
 
-def test_silent_clients_and_unfinished_handshakes_keep_nothing(secure):
+def test_silent_clients_and_unfinished_handshakes_are_disconnected(secure):
     running, _ = secure
     with ExitStack() as stack:
         silent = [stack.enter_context(connected(secure)) for _ in range(20)]

@@ -1,4 +1,4 @@
-"""Threads that wait hold nobody up, and what no thread can take is refused at once."""
+"""Waiting threads block no other request, and a full queue refuses at once."""
 
 import json
 import select
@@ -11,12 +11,12 @@ import pytest
 from tests.end_to_end.conftest import beside, start, stop
 from tests.end_to_end.raw import port_of
 
-SLOW = "{ slowQuery(delay: 60) }"  # ended by the test
+SLOW = "{ slowQuery(delay: 60) }"  # the test ends it
 
 
 @pytest.fixture(scope="module")
 def narrow(server):
-    """A service with one process of four threads, where two requests may wait for one."""
+    """A service with one process of four threads and a queue of two requests."""
     running = start(
         beside(server.environment, WORKERS="1", THREADS="4", PCF_SERVER_MAX_QUEUED="2",
                PCF_TIMEOUTS_HTTP="90", PCF_TIMEOUTS_GRAPHQL="80", PCF_TIMEOUTS_DATABASE="70")
@@ -26,7 +26,7 @@ def narrow(server):
 
 
 def begin(stack, server, query):
-    """Send a request on a connection of its own; returns the connection."""
+    """Send a request on its own connection; return the connection."""
     body = json.dumps({"query": query}).encode()
     client = stack.enter_context(socket.create_connection(("127.0.0.1", port_of(server.url)), 30))
     client.sendall(
@@ -46,14 +46,14 @@ def rest(client):
 
 
 def busy(server):
-    """How many connections of the pool are in use."""
+    """Return the number of database connections in use."""
     text = server.get("/metrics")[2].decode()
     lines = [line for line in text.splitlines() if line.startswith("db_pool_connections{")]
     return sum(float(line.split()[-1]) for line in lines if 'state="in_use"' in line)
 
 
 def end(server, slow):
-    """Have PostgreSQL cancel what sleeps until all these requests are answered; the answers."""
+    """Cancel sleeping statements until all these requests have answers; return the answers."""
     cancel = (
         "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE %s AND state = %s"
     )
@@ -66,7 +66,7 @@ def end(server, slow):
     return [rest(client) for client in slow]
 
 
-def test_slow_queries_in_all_threads_but_one_hold_nobody_up(narrow):
+def test_slow_queries_in_all_threads_but_one_block_no_other_request(narrow):
     with ExitStack() as stack:
         slow = [begin(stack, narrow, SLOW) for _ in range(3)]
         while busy(narrow) < 3:
@@ -80,7 +80,7 @@ def test_slow_queries_in_all_threads_but_one_hold_nobody_up(narrow):
             assert b'"path":["slowQuery"]' in answer
 
 
-def test_beyond_the_queue_a_request_is_refused_at_once_and_told_when_to_come_again(narrow):
+def test_a_full_queue_refuses_at_once_with_retry_after(narrow):
     with ExitStack() as stack:
         slow = [begin(stack, narrow, SLOW) for _ in range(6)]
         refused = []

@@ -1,4 +1,4 @@
-"""Loaders: batches, their cap, who asks, and that nothing outlives its request."""
+"""Loaders collect keys into batches of a bounded size, and die with their request."""
 
 import gc
 import weakref
@@ -8,10 +8,10 @@ import pytest
 from promise import Promise
 from promise.promise import async_instance
 
+from pcf.execution.context import RequestContext
 from pcf.execution.dependencies import Dependencies
 from pcf.execution.loaders import ListLoader, Loader, Loaders, find_loader
 from pcf.execution.promises import promise_scope, run
-from pcf.execution.request import RequestContext
 from pcf.viewer import ANONYMOUS, Viewer
 from tests.conftest import token_for
 
@@ -64,7 +64,7 @@ def test_250_keys_under_a_cap_of_100_make_3_batches(settings, dependencies):
     assert [len(batch) for batch in loader.batches] == [100, 100, 50]
 
 
-def test_what_is_absent_is_none_or_an_empty_list(loader, dependencies):
+def test_a_missing_key_has_none_or_an_empty_list(loader, dependencies):
     assert load_all(loader, [1313, 1]) == [None, 10]
     assert load_all(Words(ANONYMOUS, dependencies, {}), [1, 2]) == [["a"], []]
 
@@ -93,7 +93,7 @@ def test_loaders_are_made_once_for_their_arguments():
     assert loaders.get("notes.NotesByAuthor", after=0, first=1) is one
     assert loaders.get("notes.NotesByAuthor", first=2, after=0) is not one
     assert one.viewer == Viewer(3)
-    loaders.forget()
+    loaders.clear()
     assert loaders.get("notes.NotesByAuthor", first=1, after=0) is not one
 
 
@@ -122,7 +122,7 @@ def test_nothing_of_a_request_is_alive_after_it(world, ask, monkeypatch):
         pass
 
     ask("{ users { notes { author { name } } } }", token_for(world.ann))
-    references = [weakref.ref(loader) for loaders in made for loader in loaders._made.values()]
+    references = [weakref.ref(loader) for loaders in made for loader in loaders._loaders.values()]
     assert len(references) == 3
     made.clear()
     gc.collect()
@@ -132,7 +132,7 @@ def test_nothing_of_a_request_is_alive_after_it(world, ask, monkeypatch):
 
 
 def test_a_request_that_was_cut_short_leaves_nothing_to_the_next(world, ask, monkeypatch):
-    """The jobs that were queued when a request broke off are not run in the next one."""
+    """The next request on the thread does not run the jobs of an interrupted request."""
     ran = []
 
     def cut(loader, keys):

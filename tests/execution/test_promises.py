@@ -1,4 +1,4 @@
-"""The scope of promise jobs: nothing swallowed, nothing batched apart, nothing left behind."""
+"""A promise scope lets errors through, keeps batches together, and leaves no job behind."""
 
 import gc
 import weakref
@@ -9,22 +9,22 @@ from promise import Promise
 from promise.dataloader import DataLoader
 from promise.promise import async_instance
 
-from pcf.execution.promises import drain, in_scope, is_thenable, promise_scope, run
+from pcf.execution.promises import in_scope, is_promise, promise_scope, run, run_jobs
 
 
 class Interruption(BaseException):
-    """No Exception, as KeyboardInterrupt is none."""
+    """A BaseException that is no Exception, like KeyboardInterrupt."""
 
 
 class Held:
-    """Something big that a frame or a job holds."""
+    """An object that a frame or a job holds."""
 
     def held(self):
         """A job."""
 
 
 class Recording(DataLoader):
-    """Ten times the key; remembers its batches, in its own and in a shared log."""
+    """A loader of ten times the key. It records its batches, also in a shared log."""
 
     def __init__(self, log=None, name=""):
         super().__init__()
@@ -72,7 +72,7 @@ def test_loads_that_follow_from_a_batch_are_one_batch_each_level():
     ]
 
 
-def test_loaders_that_become_ready_together_share_what_follows():
+def test_loaders_that_become_ready_together_share_the_next_batch():
     log = []
     left, right, below = (Recording(log, name) for name in ("left", "right", "below"))
     with promise_scope():
@@ -81,7 +81,7 @@ def test_loaders_that_become_ready_together_share_what_follows():
     assert log == [("left", [1]), ("right", [2]), ("below", [10, 20])]
 
 
-def test_what_is_left_is_discarded_and_the_thread_is_as_before():
+def test_the_scope_discards_jobs_and_restores_the_thread():
     before = queue_state()
     loader, done = Recording(), []
     with promise_scope():
@@ -111,7 +111,7 @@ def test_an_error_that_leaves_the_scope_leaves_nothing_behind(error):
     assert loader.batches == []
 
 
-def test_a_kept_error_does_not_keep_the_jobs_it_cut_short():
+def test_a_kept_error_does_not_keep_the_discarded_jobs():
     waiting = Held()
     reference = weakref.ref(waiting)
 
@@ -122,13 +122,13 @@ def test_a_kept_error_does_not_keep_the_jobs_it_cut_short():
         async_instance.invoke(fail, None)
         async_instance.invoke(waiting.held, None)
         del waiting
-        drain(lambda: False)
+        run_jobs(lambda: False)
     assert reference() is None
     assert kept.traceback
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, Interruption])
-def test_what_promise_would_swallow_comes_out_of_run(error):
+def test_run_raises_the_exceptions_that_promise_would_swallow(error):
     def interrupt(_value):
         raise error
 
@@ -221,7 +221,6 @@ def test_run_says_when_nothing_can_settle_the_promise():
         run(Promise())
 
 
-@pytest.mark.blocks("promise jobs")
 def test_check_is_called_between_jobs_and_ends_them():
     calls, done = [], []
 
@@ -239,12 +238,12 @@ def test_check_is_called_between_jobs_and_ends_them():
     assert done == [0, 1]
 
 
-def test_drain_says_whether_it_is_done():
+def test_run_jobs_returns_whether_it_is_done():
     done = []
     with promise_scope():
         Promise.resolve(1).then(done.append)
-        assert drain(lambda: bool(done))
-        assert not drain(lambda: False)
+        assert run_jobs(lambda: bool(done))
+        assert not run_jobs(lambda: False)
 
 
 def test_only_promises_are_thenable():
@@ -253,9 +252,9 @@ def test_only_promises_are_thenable():
 
     made = coroutine()
     made_and_others = [made, None, 1, "text", [], {}, object(), Promise]
-    assert [is_thenable(value) for value in made_and_others] == [False] * 8
-    assert is_thenable(Promise())
-    assert is_thenable(type("Derived", (Promise,), {})())
+    assert [is_promise(value) for value in made_and_others] == [False] * 8
+    assert is_promise(Promise())
+    assert is_promise(type("Derived", (Promise,), {})())
     made.close()
 
 

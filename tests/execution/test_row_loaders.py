@@ -1,4 +1,4 @@
-"""Loaders of rows: what they deliver, that statements are shared, and to whom they are not."""
+"""Row loaders return rows or instances, and viewers of one kind share their statements."""
 
 from dataclasses import fields
 
@@ -8,10 +8,10 @@ from django.test.utils import CaptureQueriesContext
 
 from notes.loaders import NoteById, NotesByTag
 from notes.models import Note, NoteTag
-from pcf.database.prepared import Prepared
-from pcf.execution import row_loaders
-from pcf.execution.recent import Recent
-from pcf.execution.request import RequestContext
+from pcf.database import pool
+from pcf.execution import row_loaders, shared_statements
+from pcf.execution.context import RequestContext
+from pcf.execution.shared_statements import SharedStatements
 from pcf.viewer import ANONYMOUS, Scope, Viewer
 
 COLUMNS = ("author_id", "id", "title")
@@ -19,18 +19,9 @@ COLUMNS = ("author_id", "id", "title")
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """The statements that are compiled during the test."""
-    made = []
-
-    class Noted(Prepared):
-        __slots__ = ()
-
-        def __init__(self, queryset, using):
-            super().__init__(queryset, using)
-            made.append(queryset)
-
-    monkeypatch.setattr(row_loaders, "_statements", Recent(100))
-    monkeypatch.setattr(row_loaders, "Prepared", Noted)
+    """Return the statements that the test compiles."""
+    made = SharedStatements(100)
+    monkeypatch.setattr(row_loaders, "_statements", made)
     return made
 
 
@@ -50,7 +41,7 @@ def test_viewers_of_one_kind_share_a_statement_and_see_their_own(world, compiled
     }
     assert seen == {ann: public | own[ann], bob: public | own[bob], ANONYMOUS: public}
     assert own[ann] - public
-    assert len(compiled) == 2  # for those who have an account and those who have none
+    assert len(compiled) == 2  # one for viewers with an account, one for anonymous viewers
 
 
 def test_pages_differ_in_their_parameters_alone(world, compiled):
@@ -93,6 +84,21 @@ def test_each_batch_is_one_statement(world):
         assert len(captured) == 1, name
 
 
+def test_what_compiling_a_statement_sends_is_no_undeclared_read(
+    live_world, compiled, ask, monkeypatch
+):
+    """A statement that is compared again is compiled by a request without a connection."""
+    monkeypatch.setattr(shared_statements, "FIRST_CHECK", 0.0)
+    monkeypatch.setattr(shared_statements, "MAX_INTERVAL", 0.0)
+    monkeypatch.setattr(pool, "CHECK_AFTER", 0.0)
+    query = f"{{ note(id: {live_world.public.pk}) {{ title }} }}"
+    for number in range(4):
+        connection.close()
+        assert ask(query).cache_status == "pcf; fwd=miss; stored"
+        Note.objects.filter(pk=live_world.public.pk).update(title=str(number))
+    assert len(compiled) == 1
+
+
 def test_loaders_without_a_query_set_say_so():
     with pytest.raises(AssertionError, match="RowLoader"):
         row_loaders.RowLoader.queryset(ANONYMOUS)
@@ -100,7 +106,7 @@ def test_loaders_without_a_query_set_say_so():
 
 
 def test_the_kind_of_a_viewer_is_all_but_who_they_are():
-    """A new attribute that a policy could ask for has to be part of it: statements go by it."""
+    """Viewers of one kind share statements, so a new attribute of Viewer belongs to its kind."""
     assert {field.name for field in fields(Viewer)} == {"id", "is_staff", "scope"}
     kinds = [Viewer(), Viewer(1), Viewer(1, True), Viewer(1, scope=Scope.READ)]
     assert len({viewer.kind for viewer in kinds}) == len(kinds)

@@ -1,13 +1,13 @@
-"""Light rows: what they hold, and what is an error."""
+"""Light rows hold their columns, and any other attribute is an error."""
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from notes.models import Note
-from pcf.execution.projection import loader_columns
-from pcf.execution.request import RequestContext
-from pcf.execution.rows import needs, row_class
+from pcf.execution.context import RequestContext
+from pcf.execution.plan_cache import loader_columns
+from pcf.execution.rows import requires_columns, row_class
 from tests.conftest import make_user
 from users.models import User
 
@@ -45,8 +45,8 @@ def test_a_loader_of_instances_is_preferred_where_there_is_one():
     assert loaders.get_light("users.UserById", ("id", "name"), {}) is whole
 
 
-def test_resolvers_declare_what_they_read():
-    @needs("id", "email")
+def test_resolvers_declare_their_columns():
+    @requires_columns("id", "email")
     def resolve(parent, info):
         return parent.email
 

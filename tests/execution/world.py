@@ -1,4 +1,4 @@
-"""A GraphQL world as plain data (types, and what resolvers do), and the schema made of it."""
+"""A GraphQL world as plain data: types and resolvers, and the schema that they define."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +13,7 @@ from graphql import (
     build_schema,
 )
 
-from tests.execution.outcomes import Delivery, Raises, Step, Value, play
+from tests.execution.outcomes import Attribute, Delivery, Raises, Step, Value, play
 
 INPUTS = """
 enum Colour { RED GREEN BLUE }
@@ -35,7 +35,10 @@ input Choice @oneOf {
 
 @dataclass
 class FieldSpec:
-    """A field: its type and arguments in SDL, and what its resolvers do, one step by path."""
+    """A field: its type and arguments in SDL, and the steps of its resolver, chosen by path.
+
+    A field without steps has no resolver.
+    """
 
     type: str
     arguments: tuple[str, ...]
@@ -50,9 +53,9 @@ class FieldSpec:
 class TypeSpec:
     """An object, an interface or a union.
 
-    ``members`` are the possible types of an abstract type. ``question`` is how the type is asked:
-    an object's ``is_type_of`` or an abstract type's ``resolve_type``. None means there is no such
-    function; ``Value`` gives the honest answer, ``Raises`` does.
+    ``members`` holds the possible types of an abstract type. ``question`` is the step of an
+    object's ``is_type_of`` or of an abstract type's ``resolve_type``: ``Value`` gives the right
+    answer, ``Raises`` raises. None stands for a type without that function.
     """
 
     kind: str
@@ -64,16 +67,17 @@ class TypeSpec:
 
 @dataclass
 class World:
-    """A schema and what its resolvers do."""
+    """A schema, the steps of its resolvers, and the attributes of its objects."""
 
     types: dict[str, TypeSpec]
+    attributes: dict[str, Attribute] = field(default_factory=dict)
 
     @property
     def sdl(self) -> str:
         return INPUTS + "\n".join(_sdl(name, spec) for name, spec in self.types.items())
 
     def objects_of(self, name: str) -> tuple[str, ...]:
-        """The object types a value of this composite type can have."""
+        """Return the object types of the values of this composite type."""
         return self.types[name].members or (name,)
 
     def schema(self, delivery: Delivery) -> GraphQLSchema:
@@ -85,7 +89,7 @@ class World:
         for name, spec in self.types.items():
             type_: Any = schema.type_map[name]
             for field_name, field_spec in spec.fields.items():
-                if isinstance(type_, GraphQLObjectType):
+                if field_spec.steps and isinstance(type_, GraphQLObjectType):
                     resolve = partial(_resolve, field_spec.steps, delivery)
                     type_.fields[field_name].resolve = resolve
             if spec.question is not None and spec.kind == "type":

@@ -1,19 +1,19 @@
-"""What schemathesis looks at in each answer; loaded by it (``SCHEMATHESIS_HOOKS``)."""
+"""The check of each answer, which schemathesis loads (``SCHEMATHESIS_HOOKS``)."""
 
 import schemathesis
 
-OURS = {"INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT"}
+SERVICE_CODES = {"INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT"}
 
 
 @schemathesis.check
 def graphql_answer(ctx, response, case):
-    """An answer in GraphQL's form, none of whose errors is the service's own doing.
+    """Check that the answer is a GraphQL response without an error of the service itself.
 
-    Half of what is generated is wrong on purpose; refusing it is an answer.
+    Half of the generated requests are wrong on purpose, so a refusal is a good answer.
     """
     assert response.status_code < 500, response.text
     answer = response.json()
     codes = {error["extensions"]["code"] for error in answer.get("errors", [])}
-    assert not codes & OURS, answer
+    assert not codes & SERVICE_CODES, answer
     assert "data" in answer or codes, answer
     assert response.headers.get("x-request-id")

@@ -1,7 +1,7 @@
-"""Schemathesis: queries and mutations generated from the schema; ``make schemathesis``.
+"""Run schemathesis, which sends operations generated from the schema; ``make schemathesis``.
 
-Not one of the tests: it needs packages that cannot live beside the service's own, so they have an
-environment in .pcf. ``PCF_FUZZ_EXAMPLES`` says how many for each root field, 100 unless set.
+pytest does not run this program. Its packages are in an environment in .pcf. ``PCF_FUZZ_EXAMPLES``
+is the number of operations for each root field (100).
 """
 
 import os
@@ -20,7 +20,7 @@ ENVIRONMENT = ROOT / ".pcf" / "schemathesis"
 
 
 def ensure_environment() -> Path:
-    """The program, installed when the requirements have changed since."""
+    """Return the program. Install it if its requirements have changed."""
     stamp = ENVIRONMENT / "requirements.txt"
     if not stamp.is_file() or stamp.read_bytes() != REQUIREMENTS.read_bytes():
         venv.create(ENVIRONMENT, with_pip=True, clear=True)

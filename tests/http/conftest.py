@@ -1,25 +1,26 @@
-"""Fixtures of the tests over HTTP."""
+"""Fixtures of the HTTP tests."""
 
 from threading import current_thread, get_ident
 
 import pytest
 
-from pcf.cache.stream import RedisStream
-from pcf.cache.wire import Wire
+from pcf.cache.async_redis import AsyncRedis
+from pcf.cache.redis_client import RedisClient
 from tests.cache.redis_server import redis_server
-from tests.server.asgi import pages, service, serving
+from tests.server.asgi import django_handler, service, serving
 
-__all__ = ["commands", "pages", "redis_server", "service", "serving"]
+__all__ = ["commands", "django_handler", "redis_server", "service", "serving"]
 
 
 @pytest.fixture
 def commands(monkeypatch):
-    """The commands that this thread, and those that work for requests, sent to Redis; others renew
-    leases that a test left behind. What an event loop asks for is "read".
+    """The commands that the test's thread and request threads sent to Redis.
+
+    Other threads renew leases that a test left behind. A read by the event loop is "read".
     """
     sent = []
     own = get_ident()
-    exchange, read = Wire._exchange, RedisStream.read
+    exchange, read = RedisClient._exchange, AsyncRedis.read
 
     def is_ours():
         return get_ident() == own or current_thread().name.removeprefix("pcf-").isdigit()
@@ -34,11 +35,11 @@ def commands(monkeypatch):
         return exchange(wire, noted, *how)
 
     def spy_on_read(stream, packed, replies, callback):
-        questions = len(stream._questions)
+        questions = len(stream._pending)
         read(stream, packed, replies, callback)
-        if len(stream._questions) > questions:
+        if len(stream._pending) > questions:
             sent.append("read")
 
-    monkeypatch.setattr(Wire, "_exchange", spy)
-    monkeypatch.setattr(RedisStream, "read", spy_on_read)
+    monkeypatch.setattr(RedisClient, "_exchange", spy)
+    monkeypatch.setattr(AsyncRedis, "read", spy_on_read)
     return sent

@@ -1,4 +1,4 @@
-"""Calling WSGI applications as a server does."""
+"""A WSGI client: calls an application as a server does."""
 
 import io
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class Reply:
 
 @dataclass
 class CountingDjango:
-    """Django, and the environs of the requests that reached it."""
+    """Django's WSGI application; ``reached`` has the environs of its requests."""
 
     application: Any = field(default_factory=get_wsgi_application)
     reached: list[dict[str, Any]] = field(default_factory=list)
@@ -28,7 +28,7 @@ class CountingDjango:
 
 
 def environ_of(body: bytes | None = None, query_string: str = "", **headers: str) -> dict[str, Any]:
-    """A POST of ``body``, or a GET without one; headers as ``if_none_match="..."``."""
+    """Return the environ of a POST of ``body``, or of a GET; headers: ``if_none_match="..."``."""
     environ: dict[str, Any] = {
         "PATH_INFO": "/graphql",
         "REQUEST_METHOD": "GET" if body is None else "POST",

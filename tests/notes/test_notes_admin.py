@@ -1,4 +1,4 @@
-"""The admin of notes: flat, quick on long tables, and the policy decides."""
+"""The admin of notes: constant numbers of statements, long tables, the policy."""
 
 import pytest
 from django.db import connection
@@ -35,17 +35,17 @@ def client(staff: User) -> Client:
 
 @pytest.fixture
 def note(ann: User) -> Note:
-    """A private note of somebody else."""
+    """A private note of another user."""
     note = Note.objects.create(author=ann, title="private of ann", content="the whole text")
     note.tags.set([Tag.objects.create(name="red"), Tag.objects.create(name="blue")])
     return note
 
 
 def statements(client: Client, url: str) -> list[str]:
-    client.get(url)  # content types are looked up once in a process: now
+    client.get(url)  # Django looks content types up once a process; this does it before the counts
     with CaptureQueriesContext(connection) as queries:
         assert client.get(url).status_code == 200
-    # what the database backend adds to keep its deadlines does not count
+    # statements that set a deadline do not count
     return [query["sql"] for query in queries if " FROM " in query["sql"]]
 
 
@@ -114,7 +114,7 @@ def test_notes_are_filtered_by_author_tag_and_visibility(
 
 
 @pytest.mark.parametrize("key", ["x", "-1", "²", "9" * 30, "0"])
-def test_a_filter_by_what_is_no_key_finds_nothing(client: Client, note: Note, key: str) -> None:
+def test_a_filter_without_a_valid_key_finds_nothing(client: Client, note: Note, key: str) -> None:
     assert listed(client, author=key) == []
     assert listed(client, tag=key) == []
 
@@ -159,15 +159,13 @@ def test_staff_delete_notes(client: Client, note: Note) -> None:
 
 
 @pytest.mark.parametrize(("field", "words"), [("author", "ann"), ("tags", "re")])
-def test_authors_and_tags_are_offered_while_typing(
-    client: Client, note: Note, field: str, words: str
-) -> None:
+def test_authors_and_tags_are_completed(client: Client, note: Note, field: str, words: str) -> None:
     query = {"app_label": "notes", "model_name": "note", "field_name": field, "term": words}
     results = client.get(reverse("admin:autocomplete"), query).json()["results"]
     assert [result["text"] for result in results] == [{"author": "Ann", "tags": "red"}[field]]
 
 
-def test_others_are_sent_to_the_login(ann: User, note: Note) -> None:
+def test_other_users_are_sent_to_the_login(ann: User, note: Note) -> None:
     client = Client()
     client.force_login(ann)
     assert client.get(change_url(note)).status_code == 302
@@ -193,7 +191,7 @@ def make_notes(author: User, number: int) -> None:
 def test_a_long_table_is_estimated(client: Client, ann: User, short_limit: None) -> None:
     make_notes(ann, 25)
     analyse()
-    make_notes(ann, 5)  # not known to the planner yet
+    make_notes(ann, 5)  # the planner has no estimate yet
     assert client.get(NOTES).context["cl"].result_count == 25
     assert not any(sql.startswith("SELECT COUNT") for sql in statements(client, NOTES))
 

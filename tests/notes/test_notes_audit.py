@@ -1,11 +1,13 @@
-"""What staff change of others' notes through the API is written down with the change."""
+"""Changes that staff make to notes of others through the API are recorded."""
 
 import pytest
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.urls import reverse
 
+from pcf.observability.logs import without_secrets
 from tests.conftest import token_for
-from users.models import User
+from users import audit
+from users.models import ApiToken, User
 
 CHANGES = {
     "updateNote": ('id: "{key}", title: "new", isPublic: true', "changed title, isPublic", CHANGE),
@@ -22,7 +24,7 @@ def mutate(ask, name, key, token):
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_staff_change_of_others(world, ask, name, client):
+def test_changes_of_staff_to_notes_of_others_are_recorded(world, ask, name, client):
     key = world.other.pk
     assert mutate(ask, name, key, token_for(world.staff)) == []
 
@@ -38,14 +40,14 @@ def test_what_staff_change_of_others(world, ask, name, client):
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_authors_change_of_their_own_and_what_is_refused_is_not(world, ask, name):
+def test_changes_of_authors_and_refused_changes_are_not_recorded(world, ask, name):
     assert mutate(ask, name, world.other.pk, token_for(world.ann)) == ["NOT_FOUND"]
     assert mutate(ask, name, world.other.pk, token_for(world.staff, "write")) == ["NOT_FOUND"]
     assert mutate(ask, name, world.other.pk, token_for(world.bob)) == []
     assert not LogEntry.objects.exists()
 
 
-def test_the_record_goes_with_the_change_that_failed(world, ask, monkeypatch):
+def test_a_failed_change_leaves_no_record(world, ask, monkeypatch):
     from notes.models import Note
 
     monkeypatch.setattr(Note, "delete", lambda self: 1 / 0)
@@ -67,7 +69,16 @@ def test_commands_leave_a_line_in_the_log_without_the_text(db, caplog):
         out = StringIO()
         call_command(*command, stdout=out, stderr=StringIO())
         texts.append(out.getvalue().strip())
-    issued, rotated = (record.getMessage() for record in caplog.records)
-    assert issued.startswith("token issued (token ")
-    assert rotated.startswith("token rotated (token ")
+    issued, rotated = caplog.messages
+    old, new = ApiToken.objects.order_by("pk").values_list("pk", flat=True)
+    user = f"user {User.objects.get().pk}"
+    assert issued == f"issued a token (id {old}, {user}, scope write)"
+    assert rotated == f"rotated a token (id {old}, successor {new}, {user}, hours 24)"
     assert not [text for text in texts if text in caplog.text]
+
+
+def test_the_log_masks_no_part_of_a_line_of_a_command(caplog):
+    caplog.set_level("INFO", logger="pcf.audit")
+    audit.log("issued a token", id=123_456, user=7, scope="write")
+    (line,) = caplog.messages
+    assert without_secrets(line) == line == "issued a token (id 123456, user 7, scope write)"

@@ -1,4 +1,4 @@
-"""A service that others can reach refuses the demo data's keys."""
+"""The system check finds the demo data's token and password."""
 
 from dataclasses import replace
 
@@ -30,11 +30,11 @@ def production(settings):
     settings.PCF = replace(settings.PCF, features=replace(settings.PCF.features, demo_data=False))
 
 
-def test_keys_that_all_can_guess_are_found(production, admin):
+def test_working_demo_credentials_are_found(production, admin):
     assert found() == ["notes.E001", "notes.E002"]
 
 
-def test_they_may_be_there_but_must_not_work(production, admin):
+def test_disabled_demo_credentials_are_allowed(production, admin):
     ApiToken.objects.update(revoked_at=timezone.now())
     assert found() == ["notes.E002"]
     admin.set_password("something else")
@@ -42,5 +42,5 @@ def test_they_may_be_there_but_must_not_work(production, admin):
     assert found() == []
 
 
-def test_settings_that_allow_demo_data_allow_them(admin):
+def test_settings_with_demo_data_allow_the_credentials(admin):
     assert found() == []

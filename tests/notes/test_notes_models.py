@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever writes, and the indexes that lists rely on."""
+"""The constraints in PostgreSQL, which hold for every writer, and the indexes of lists."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_a_note_is_whole(ann: User, column: str) -> None:
         Note.objects.create(**fields)
 
 
-def test_a_note_has_an_author_who_exists() -> None:
+def test_the_author_of_a_note_exists() -> None:
     with refused("notes_note_author_id"), transaction.atomic():
         Note.objects.create(author_id=123_456_789, title="note")
         connection.check_constraints()
@@ -58,11 +58,11 @@ def test_a_note_carries_a_tag_once(ann: User) -> None:
         NoteTag.objects.create(note=note, tag=tag)
 
 
-def test_notes_are_private_unless_said(ann: User) -> None:
+def test_notes_are_private_by_default(ann: User) -> None:
     assert Note.objects.create(author=ann, title="note").is_public is False
 
 
-def test_notes_and_their_tags_go_with_the_author(ann: User) -> None:
+def test_deleting_an_author_deletes_the_notes(ann: User) -> None:
     note = Note.objects.create(author=ann, title="note")
     note.tags.set([Tag.objects.create(name="red")])
     ann.delete()
@@ -79,9 +79,18 @@ def test_every_list_and_loader_has_its_index() -> None:
         )
         indexes = {row[0] for row in cursor.fetchall()}
     assert indexes == {
-        "btree (id)",  # of both tables
+        "btree (id)",  # in both tables
         "btree (author_id, id)",
         "btree (id) WHERE is_public",
         "btree (note_id, tag_id)",
         "btree (tag_id, note_id)",
+        "btree (created_at, id)",
+        "btree (updated_at, id)",
+        "btree (title_folded, id)",
+        "btree (author_id, created_at, id)",
+        "btree (author_id, updated_at, id)",
+        "btree (author_id, title_folded, id)",
+        "btree (tag_id, created_at, note_id)",
+        "gin (title_folded gin_trgm_ops)",
+        "gin (search_vector)",
     }

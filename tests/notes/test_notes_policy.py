@@ -1,4 +1,4 @@
-"""The rule in SQL and the rule in Python are one rule."""
+"""The rule in SQL and the rule in Python agree."""
 
 from itertools import product
 
@@ -29,7 +29,7 @@ AUTHOR, OTHER, STAFF = Viewer(1), Viewer(2), Viewer(3, is_staff=True)
         (STAFF, False, True, True),
     ],
 )
-def test_who_may_read_and_write(viewer, is_public, reads, writes) -> None:
+def test_permissions_to_read_and_write(viewer, is_public, reads, writes) -> None:
     note = Note(author_id=AUTHOR.id, is_public=is_public)
     assert may_read(viewer, note) is reads
     assert may_write(viewer, note) is writes
@@ -40,14 +40,14 @@ def test_an_anonymous_viewer_is_not_the_author_of_an_unsaved_note() -> None:
 
 
 class VisibleNotesTest(TestCase):
-    """A class because hypothesis rolls the database back between examples only for these."""
+    """A class, because hypothesis rolls the database back between examples only for test cases."""
 
     @settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=12),
         st.lists(st.booleans(), min_size=3, max_size=3),
     )
-    def test_lists_hold_exactly_what_may_be_read(self, notes, staff) -> None:
+    def test_lists_hold_exactly_the_readable_notes(self, notes, staff) -> None:
         users = [
             User.objects.create(username=f"user{index}", name="A User", is_staff=is_staff)
             for index, is_staff in enumerate(staff)

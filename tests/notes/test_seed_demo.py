@@ -1,4 +1,4 @@
-"""Demo data: small, guessable, only where the settings allow it."""
+"""The demo data: its rows, its known token and password, the setting that allows it."""
 
 from dataclasses import replace
 from io import StringIO
@@ -20,7 +20,7 @@ def seed_demo() -> str:
     return out.getvalue()
 
 
-def test_the_demo_world_is_as_documented() -> None:
+def test_the_demo_data_is_as_documented() -> None:
     out = seed_demo()
 
     assert User.objects.count() == 1_001
@@ -48,14 +48,14 @@ def test_the_superuser_comes_last_and_can_log_in() -> None:
     assert admin.is_superuser
 
 
-def test_with_users_it_does_nothing_but_say_so() -> None:
+def test_a_database_with_users_is_not_changed() -> None:
     User.objects.create(username="ann", name="Ann")
     assert "nothing to do" in seed_demo()
     assert User.objects.count() == 1
     assert not Note.objects.exists()
 
 
-def test_without_the_feature_it_refuses(settings: Any) -> None:
+def test_the_command_needs_the_feature(settings: Any) -> None:
     features = replace(settings.PCF.features, demo_data=False)
     settings.PCF = replace(settings.PCF, features=features)
     with pytest.raises(CommandError, match=r"features\.demo_data is off"):
@@ -63,7 +63,7 @@ def test_without_the_feature_it_refuses(settings: Any) -> None:
     assert not User.objects.exists()
 
 
-def test_cut_off_it_leaves_nothing_and_the_next_run_starts_at_1(
+def test_an_interrupted_run_leaves_nothing_and_the_next_one_starts_at_1(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:

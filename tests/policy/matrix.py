@@ -1,5 +1,6 @@
-"""From the schema and the table: documents that select every field, and what must come back."""
+"""Documents that select every field of the schema, and the answers that the table demands."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -7,24 +8,28 @@ from typing import Any
 from django.utils import timezone
 from graphql import (
     GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLList,
     GraphQLObjectType,
     GraphQLSchema,
     get_named_type,
+    is_interface_type,
     is_leaf_type,
 )
 
+from pcf.project.schema import schema_with_diagnostics as schema
 from pcf.viewer import ANONYMOUS, Scope, Viewer
 from tests.conftest import World
-from tests.policy.table import FIELDS, ROWS
+from tests.policy.table import FIELDS, ROWS, Count, tags_of
 from users.models import ApiToken, User
 
-DEPTH = 2  # edges in a row: enough for every edge to be followed from behind another
-FIRST = 4  # rows of a list, which is more than the world has
+DEPTH = 2  # edges in a row: each edge occurs behind each other edge
+FIRST = 4  # rows of a list; the world has fewer
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of viewer: the token they send, and who they are to a policy; None: refused."""
+    """A kind of viewer: its token, and its Viewer, None when the service refuses the token."""
 
     token: str | None
     viewer: Viewer | None
@@ -45,14 +50,14 @@ NAMES = ("anonymous", *KINDS, *REFUSED)
 
 
 def make_kind(name: str, world: World) -> Kind:
-    """The kind of viewer called ``name``; makes their token."""
+    """Return the kind of viewer called ``name``, with a new token."""
     if name == "anonymous":
         return Kind(None, ANONYMOUS)
     if name in KINDS:
         username, scope = KINDS[name]
         user = getattr(world, username)
         text = ApiToken.issue(user, name, scope=scope.value)[1]
-        return Kind(text, Viewer.of_token(user.pk, scope, staff=username == "staff"))
+        return Kind(text, Viewer.from_token(user.pk, scope, staff=username == "staff"))
     now = timezone.now()
     fields: dict[str, Any] = {"scope": "admin"}
     user = world.staff
@@ -68,8 +73,9 @@ def make_kind(name: str, world: World) -> Kind:
 
 
 def fields_of(schema: GraphQLSchema) -> set[str]:
-    """Every ``Type.field`` of the schema, inputs included, and every ``Type.field(argument)``;
-    introspection's own types are not.
+    """Return every ``Type.field`` of the schema and every ``Type.field(argument)``.
+
+    Input types are included, introspection types are not.
     """
     names = set()
     for name, found in schema.type_map.items():
@@ -77,34 +83,54 @@ def fields_of(schema: GraphQLSchema) -> set[str]:
             continue
         if isinstance(found, GraphQLInputObjectType):
             names |= {f"{name}.{field}" for field in found.fields}
-        elif isinstance(found, GraphQLObjectType):
+        elif isinstance(found, GraphQLObjectType | GraphQLInterfaceType):
             for key, field in found.fields.items():
                 names |= {f"{name}.{key}", *(f"{name}.{key}({given})" for given in field.args)}
     return names
 
 
 def selection(found: Any, depth: int = DEPTH) -> str:
-    """A selection of every field of an output type, edges to ``depth``; nothing for a leaf."""
+    """Return a selection of every field of an output type, with edges up to ``depth``.
+
+    The fields of an interface are those of its types, with fewer edges: they stand there for each.
+    """
     named = get_named_type(found)
     if is_leaf_type(named):
         return ""
+    if (node := node_of(named)) is not None:
+        facets = "tagFacets { tag { id } count }" if "tagFacets" in named.fields else ""
+        rows = selection(node, 0)
+        return f"{{ totalCount nodes {rows} edges {{ node {{ id }} }} {facets} }}"
     parts = []
+    if is_interface_type(named):
+        types = schema.graphql_schema.get_possible_types(named)
+        parts = [f"... on {type_.name} {selection(type_, depth - 1)}" for type_ in types]
+        return "{ " + " ".join(parts) + " }"
     for name, field in named.fields.items():
         is_leaf = is_leaf_type(get_named_type(field.type))
         if is_leaf or depth > 0:
             limit = f"(first: {FIRST})" if "first" in field.args else ""
+            if "orderBy" in field.args:
+                limit = f"(first: {FIRST}, orderBy: [{{ field: ID }}])"
             parts.append(f"{name}{limit} {selection(field.type, depth - 1)}")
     return "{ " + " ".join(parts) + " }"
 
 
 def expected(found: Any, what: Any, viewer: Viewer, depth: int = DEPTH) -> Any:
-    """What ``selection`` of ``what`` has to be for ``viewer``, says the table."""
+    """Return the answer to ``selection`` of ``what`` that the table demands for ``viewer``."""
     named = get_named_type(found)
+    if isinstance(what, Count):
+        return len([row for row in what.rows if ROWS[what.type_name](viewer, row)])
+    if (node := node_of(named)) is not None:
+        return expected_connection(named, node, what, viewer)
     if isinstance(what, list):
-        visible = sorted((row for row in what if ROWS[named.name](viewer, row)), key=_key)
-        return [expected(named, row, viewer, depth) for row in visible]
+        if not is_interface_type(named):
+            what = sorted((row for row in what if ROWS[named.name](viewer, row)), key=_key)
+        return [expected(named, row, viewer, depth) for row in what]
     if what is None or is_leaf_type(named):
         return what
+    if is_interface_type(named):
+        named, depth = schema.graphql_schema.type_map[type(what).__name__], depth - 1
     if not ROWS[named.name](viewer, what):
         return None
     answer = {}
@@ -113,6 +139,27 @@ def expected(found: Any, what: Any, viewer: Viewer, depth: int = DEPTH) -> Any:
         if is_leaf_type(get_named_type(field.type)) or depth > 0:
             value = rule.what(what) if rule.who(viewer, what) else None
             answer[name] = expected(field.type, value, viewer, depth - 1)
+    return answer
+
+
+def node_of(named: Any) -> Any:
+    """Return the type of the rows of a connection type; None for any other type."""
+    nodes = named.fields.get("nodes") if named.name.endswith("Connection") else None
+    return None if nodes is None else get_named_type(nodes.type)
+
+
+def expected_connection(named: Any, node: Any, rows: list[Any], viewer: Viewer) -> dict[str, Any]:
+    """Return the answer that the table demands for a connection to ``rows``, by id."""
+    visible = sorted((row for row in rows if ROWS[node.name](viewer, row)), key=_key)
+    answer = {
+        "totalCount": len(visible),
+        "nodes": expected(GraphQLList(node), visible, viewer, 0),
+        "edges": [{"node": {"id": str(row.pk)}} for row in visible],
+    }
+    if "tagFacets" in named.fields:
+        counts = Counter(tag.pk for row in visible for tag in tags_of(row))
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        answer["tagFacets"] = [{"tag": {"id": str(key)}, "count": count} for key, count in ordered]
     return answer
 
 

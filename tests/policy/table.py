@@ -1,8 +1,8 @@
-"""Who may see and do what: the one table that the matrix test compares the service with.
+"""The permissions of every field and mutation, as the matrix test expects them.
 
-Every field of every type of the schema stands here, every argument of one, every mutation, and
-every field of an input. A new one makes ``test_matrix`` fail until it is said here who may see it.
-The rules are written out once more and on purpose do not use the apps' ``policy`` modules.
+The table holds every field of every type of the schema, every argument, every mutation, and every
+field of an input. ``test_matrix`` fails for a new one until the table says which viewers may see
+it. The table repeats the rules on purpose and does not use the apps' ``policy`` modules.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from notes.models import Note
+from pcf.execution.nodes import make_node_id
 from pcf.viewer import Viewer
 from tags.models import Tag
 from tests.conftest import World
 from users.models import User
 
-Rule = Callable[[Viewer, Any], bool]  # may this viewer see it of this row?
+Rule = Callable[[Viewer, Any], bool]  # whether this viewer may see the field of this row
 
 
 def everyone(_viewer: Viewer, _row: Any) -> bool:
@@ -34,13 +35,35 @@ def writers(viewer: Viewer, note: Note) -> bool:
     return viewer.is_staff or (viewer.id is not None and viewer.id == note.author_id)
 
 
-# Rows that a viewer may not see are missing from lists, and null where there could be one.
+@dataclass(frozen=True)
+class Count:
+    """The number of ``rows`` of a type that the viewer may see."""
+
+    type_name: str
+    rows: list[Any]
+
+
+def notes_of(user: User) -> list[Note]:
+    return list(Note.objects.filter(author=user))
+
+
+def notes_with(tag: Tag) -> list[Note]:
+    return list(Note.objects.filter(tags=tag))
+
+
+def tags_of(note: Note) -> list[Tag]:
+    return list(Tag.objects.filter(notes=note))
+
+
+MODELS = {"User": User, "Tag": Tag, "Note": Note}
+
+# A row that a viewer may not see is missing in a list, and null in a single place.
 ROWS: dict[str, Rule] = {"User": everyone, "Tag": everyone, "Note": readers}
 
 
 @dataclass(frozen=True)
 class Field:
-    """Who sees the field of a row; what they see: a value, or the rows behind an edge."""
+    """The viewers that see a field of a row, and what they see: a value, or the rows of an edge."""
 
     who: Rule
     what: Callable[[Any], Any]
@@ -48,29 +71,50 @@ class Field:
 
 FIELDS = {
     "User.id": Field(everyone, lambda user: str(user.pk)),
+    "User.nodeId": Field(everyone, lambda user: make_node_id("User", user.pk)),
     "User.name": Field(everyone, lambda user: user.name),
     "User.createdAt": Field(everyone, lambda user: user.created_at.isoformat()),
     "User.email": Field(oneself_and_staff, lambda user: user.email),
-    "User.notes": Field(everyone, lambda user: list(Note.objects.filter(author=user))),
+    "User.notes": Field(everyone, notes_of),
+    "User.notesConnection": Field(everyone, notes_of),
+    "User.noteCount": Field(everyone, lambda user: Count("Note", notes_of(user))),
     "Note.id": Field(readers, lambda note: str(note.pk)),
+    "Note.nodeId": Field(readers, lambda note: make_node_id("Note", note.pk)),
     "Note.title": Field(readers, lambda note: note.title),
     "Note.content": Field(readers, lambda note: note.content),
     "Note.isPublic": Field(readers, lambda note: note.is_public),
     "Note.createdAt": Field(readers, lambda note: note.created_at.isoformat()),
     "Note.updatedAt": Field(readers, lambda note: note.updated_at.isoformat()),
     "Note.author": Field(readers, lambda note: note.author),
-    "Note.tags": Field(readers, lambda note: list(Tag.objects.filter(notes=note))),
+    "Note.tags": Field(readers, tags_of),
+    "Note.tagsConnection": Field(readers, tags_of),
     "Tag.id": Field(everyone, lambda tag: str(tag.pk)),
+    "Tag.nodeId": Field(everyone, lambda tag: make_node_id("Tag", tag.pk)),
     "Tag.name": Field(everyone, lambda tag: tag.name),
-    "Tag.notes": Field(everyone, lambda tag: list(Note.objects.filter(tags=tag))),
+    "Tag.notes": Field(everyone, notes_with),
+    "Tag.notesConnection": Field(everyone, notes_with),
+    "Tag.noteCount": Field(everyone, lambda tag: Count("Note", notes_with(tag))),
 }
+
+CONNECTED = ("User", "Tag", "Note")  # the types that connections list
+
+# A connection shows the rows of its list that the viewer may see, and counts those alone.
+CONNECTIONS = {
+    *(f"{name}Connection.{field}" for name in CONNECTED
+      for field in ("edges", "nodes", "pageInfo", "totalCount")),
+    *(f"{name}Edge.{field}" for name in CONNECTED for field in ("node", "cursor")),
+    *(f"PageInfo.{field}"
+      for field in ("hasNextPage", "hasPreviousPage", "startCursor", "endCursor")),
+    "NoteConnection.tagFacets", "NoteConnection.tagFacets(first)", "TagFacet.tag",
+    "TagFacet.count", "NoteEdge.snippet",
+}  # fmt: skip
 
 ABSENT = 999_999_999
 
 
 @dataclass(frozen=True)
 class Call:
-    """A field of Query with arguments, and what there is behind it, whoever asks."""
+    """A field of Query with arguments, and the rows that it leads to, visible or not."""
 
     arguments: Callable[[World], dict[str, Any]]
     what: Callable[[World, Viewer], Any]
@@ -78,6 +122,10 @@ class Call:
 
 def nothing(_world: World) -> dict[str, Any]:
     return {}
+
+
+def by_id(_world: World | None = None) -> dict[str, Any]:
+    return {"orderBy": [{"field": "ID"}]}
 
 
 QUERIES = {
@@ -89,6 +137,30 @@ QUERIES = {
         Call(lambda w: {"authorId": str(w.bob.pk)}, lambda w, _: [w.other]),
         Call(lambda _: {"tag": "blue"}, lambda w, _: [w.private, w.other]),
         Call(lambda w: {"tag": "red", "authorId": str(w.bob.pk)}, lambda *_: []),
+    ],
+    "Query.usersConnection": [Call(by_id, lambda *_: list(User.objects.all()))],
+    "Query.tagsConnection": [
+        Call(by_id, lambda *_: list(Tag.objects.all())),
+        Call(lambda _: {**by_id(), "filter": {"name": {"eq": "RED"}}}, lambda w, _: [w.red]),
+    ],
+    "Query.notesConnection": [
+        Call(by_id, lambda *_: list(Note.objects.all())),
+        Call(
+            lambda w: {**by_id(), "filter": {"authorId": {"eq": str(w.ann.pk)}}},
+            lambda w, _: [w.public, w.private],
+        ),
+        Call(
+            lambda _: {**by_id(), "filter": {"not": {"isPublic": True}}},
+            lambda *_: list(Note.objects.filter(is_public=False)),
+        ),
+        Call(
+            lambda _: {**by_id(), "filter": {"tags": {"any": {"names": ["blue"]}}}},
+            lambda w, _: [w.private, w.other],
+        ),
+        Call(
+            lambda w: {**by_id(), "filter": {"search": f'"{w.private.title}"'}},
+            lambda w, _: list(Note.objects.filter(title=w.private.title)),
+        ),
     ],
     "Query.userNotes": [
         Call(lambda w: {"userId": str(w.ann.pk)}, lambda w, _: [w.public, w.private]),
@@ -111,16 +183,38 @@ QUERIES = {
         Call(lambda _: {"id": str(ABSENT)}, lambda *_: None),
     ],
     "Query.me": [Call(nothing, lambda _, viewer: viewer.id and User.objects.get(pk=viewer.id))],
+    "Query.node": [
+        Call(lambda w: {"nodeId": make_node_id("Note", w.public.pk)}, lambda w, _: w.public),
+        Call(lambda w: {"nodeId": make_node_id("Note", w.private.pk)}, lambda w, _: w.private),
+        Call(lambda w: {"nodeId": make_node_id("User", w.bob.pk)}, lambda w, _: w.bob),
+        Call(lambda w: {"nodeId": make_node_id("Tag", w.red.pk)}, lambda w, _: w.red),
+        Call(lambda _: {"nodeId": make_node_id("Note", ABSENT)}, lambda *_: None),
+        Call(lambda _: {"nodeId": "x"}, lambda *_: None),
+    ],
+    "Query.nodes": [
+        Call(
+            lambda w: {
+                "nodeIds": [
+                    make_node_id("Note", w.other.pk),
+                    "x",
+                    make_node_id("User", w.ann.pk),
+                    make_node_id("Note", ABSENT),
+                    make_node_id("Note", w.private.pk),
+                ]
+            },
+            lambda w, _: [w.other, None, w.ann, None, w.private],
+        )
+    ],
     "Query.slowQuery": [Call(lambda _: {"delay": 0.0}, lambda *_: 0.0)],
 }
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A mutation: its input for a note or its id, and the field of its payload.
+    """A mutation: its input for the id of a note, and the field of its payload.
 
-    ``of_note`` are for who may write the note; others are for everyone with a log-in, and about
-    themselves.
+    A mutation ``of_note`` needs permission to write the note. Any other needs a login, and changes
+    the viewer's own data.
     """
 
     input: Callable[[str], dict[str, Any]]
@@ -148,7 +242,10 @@ MUTATIONS = {
     "Mutation.untagNote": Mutation(lambda key: {"noteId": key, "tagIds": []}, "note"),
 }  # fmt: skip
 
-# What only who ran the mutation gets, and only about what they asked for.
+# The fields of interfaces have the rules of the types.
+INTERFACES = {"Node.nodeId"}
+
+# Only the viewer that ran the mutation gets these fields, about the row that it named.
 PAYLOADS = {
     "NotePayload.note",
     "NotePayload.userErrors",
@@ -161,7 +258,7 @@ PAYLOADS = {
     "UserError.message",
 }
 
-# What who may run the mutation may set; nobody sets an author, a time or a flag of staff.
+# The fields that a mutation may set. No mutation sets an author, a time or the staff flag.
 INPUTS = {
     "CreateNoteInput": {"title", "content", "isPublic", "tagIds"},
     "UpdateNoteInput": {"id", "title", "content", "isPublic", "tagIds"},
@@ -170,9 +267,26 @@ INPUTS = {
     "UpdateProfileInput": {"name", "email"},
 }
 
-PAGE = {"first", "after"}
+# What clients may sort and filter by: columns that the viewer sees.
+INPUTS |= {
+    **{f"{name}Order": {"field", "direction"} for name in CONNECTED},
+    "IDFilter": {"eq", "in"},
+    "StringFilter": {"eq", "in", "contains", "startsWith"},
+    "DateTimeFilter": {"gt", "gte", "lt", "lte"},
+    "TagSet": {"ids", "names"},
+    "TagSetFilter": {"all", "any", "none"},
+    "UserFilter": {"and", "or", "not", "id", "name", "createdAt"},
+    "TagFilter": {"and", "or", "not", "id", "name"},
+    "NoteFilter": {
+        "and", "or", "not", "id", "authorId", "isPublic", "title", "createdAt", "updatedAt",
+        "tags", "search", "searchPrefix",
+    },
+}  # fmt: skip
 
-# What may be asked for in other words; none of them widens what a viewer sees.
+PAGE = {"first", "after"}
+CONNECTION = {*PAGE, "last", "before", "orderBy", "filter"}
+
+# The arguments of fields. None of them widens what a viewer sees.
 ARGUMENTS = {
     "Query.users": PAGE,
     "Query.tags": PAGE,
@@ -180,15 +294,23 @@ ARGUMENTS = {
     "Query.userNotes": {"userId", *PAGE},
     "Query.user": {"id"},
     "Query.tag": {"id"},
+    "Query.node": {"nodeId"},
+    "Query.nodes": {"nodeIds"},
     "Query.note": {"id"},
     "Query.slowQuery": {"delay"},
+    "Query.usersConnection": CONNECTION,
+    "Query.tagsConnection": CONNECTION,
+    "Query.notesConnection": CONNECTION,
+    "User.notesConnection": CONNECTION,
+    "Tag.notesConnection": CONNECTION,
+    "Note.tagsConnection": CONNECTION,
     "User.notes": PAGE,
     "Tag.notes": PAGE,
     **{name: {"input"} for name in MUTATIONS},
 }
 
 DECLARED = {
-    *FIELDS, *QUERIES, *MUTATIONS, *PAYLOADS,
+    *FIELDS, *QUERIES, *MUTATIONS, *PAYLOADS, *INTERFACES, *CONNECTIONS,
     *(f"{type_name}.{name}" for type_name, names in INPUTS.items() for name in names),
     *(f"{field}({name})" for field, names in ARGUMENTS.items() for name in names),
 }  # fmt: skip

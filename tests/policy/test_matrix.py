@@ -1,4 +1,4 @@
-"""Viewer kinds x operations x fields: the whole of the schema against the declared table."""
+"""The service answers each kind of viewer, operation and field as the table demands."""
 
 import re
 
@@ -8,17 +8,25 @@ from django.test.utils import CaptureQueriesContext
 from graphql import GraphQLArgument, GraphQLBoolean, extend_schema, parse
 
 from notes.models import Note, NoteTag
-from pcf.schema import schema
+from pcf.execution.nodes import make_node_id
+from pcf.project.schema import schema_with_diagnostics as schema
 from pcf.viewer import Scope
-from tags.models import Tag
 from tests.policy.matrix import FIRST, KINDS, NAMES, expected, fields_of, make_kind, selection
-from tests.policy.table import ABSENT, DECLARED, INPUTS, MUTATIONS, QUERIES, readers, writers
-from users.models import User
+from tests.policy.table import (
+    ABSENT,
+    DECLARED,
+    INPUTS,
+    MODELS,
+    MUTATIONS,
+    QUERIES,
+    readers,
+    writers,
+)
 
 SCHEMA = schema.graphql_schema
 
 
-# nothing is left out
+# -- the table is complete
 
 
 def test_every_field_and_mutation_says_who_may_see_it():
@@ -38,6 +46,7 @@ def test_every_field_and_mutation_says_who_may_see_it():
         ("type Token { text: String } extend type User { token: Token }",
          {"Token.text", "User.token"}),
         ("extend type Note { draft(of: ID): String }", {"Note.draft", "Note.draft(of)"}),
+        ("extend interface Node { key: ID }", {"Node.key"}),
     ],
 )  # fmt: skip
 def test_a_new_field_is_noticed(addition, names):
@@ -47,7 +56,7 @@ def test_a_new_field_is_noticed(addition, names):
 
 @pytest.mark.parametrize("name", ["Query.users", "Query.me", "Note.title", "Mutation.deleteNote"])
 def test_a_new_argument_is_noticed(name):
-    """Of a field that has others, of one that has none yet, and of a mutation."""
+    """The argument of a field with arguments, of one without, and of a mutation."""
     extended = extend_schema(SCHEMA, parse("scalar Other"))  # a copy
     type_name, field = name.split(".")
     extended.type_map[type_name].fields[field].args["all"] = GraphQLArgument(GraphQLBoolean)
@@ -61,7 +70,7 @@ def test_every_input_of_the_table_sets_every_field():
         assert set(mutation.input("1")) == INPUTS[field.args["input"].type.of_type.name]
 
 
-# queries
+# -- queries
 
 
 def calls():
@@ -69,7 +78,7 @@ def calls():
 
 
 def ask_query(ask, token, name, arguments):
-    """The answer to every field behind a field of Query, and its type."""
+    """Ask for every field behind a field of Query; return the answer and its type."""
     field = SCHEMA.query_type.fields[name.partition(".")[2]]
     if "first" in field.args:
         arguments = {**arguments, "first": FIRST}
@@ -82,7 +91,7 @@ def ask_query(ask, token, name, arguments):
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_queries(world, ask, kind):
-    """Each query of the table, twice: executed, and from the cache where it may be."""
+    """Each query of the table runs twice: on the executor, and from the cache if it may."""
     kind = make_kind(kind, world)
     for name, number in calls():
         call = QUERIES[name][number]
@@ -97,7 +106,7 @@ def test_queries(world, ask, kind):
 
 
 def test_the_matrix_has_something_to_find(world, ask):
-    """Each kind that differs to a policy is answered differently."""
+    """Kinds of viewers that differ in the policy get different answers."""
     bodies = {name: [] for name in ("anonymous", *KINDS)}
     for name, found in bodies.items():
         kind = make_kind(name, world)
@@ -108,11 +117,11 @@ def test_the_matrix_has_something_to_find(world, ask):
     assert len({body for (body,) in bodies.values()}) == 5
 
 
-# mutations
+# -- mutations
 
 
 def mutate(ask, token, name, values):
-    """The answer to a mutation that selects all of its payload, and the payload's type."""
+    """Run a mutation that selects its whole payload; return the answer and the payload's type."""
     field = SCHEMA.mutation_type.fields[name.partition(".")[2]]
     document = (
         f"mutation($input: {field.args['input'].type}) "
@@ -122,7 +131,7 @@ def mutate(ask, token, name, values):
 
 
 def refusals(viewer, of_note, note):
-    """The codes that the table says a mutation is refused with."""
+    """Return the error codes of a mutation that the table demands."""
     if not viewer.is_authenticated:
         return ["UNAUTHENTICATED"]
     if not of_note:
@@ -133,8 +142,9 @@ def refusals(viewer, of_note, note):
 
 
 def stored():
-    """All rows that a mutation could change."""
-    return [list(model.objects.order_by("pk").values()) for model in (Note, NoteTag, Tag, User)]
+    """Return all rows that a mutation can change."""
+    models = (*MODELS.values(), NoteTag)
+    return [list(model.objects.order_by("pk").values()) for model in models]
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -163,27 +173,27 @@ def test_mutations(world, ask, name, kind):
 
 
 def check_result(name, payload, content, viewer, note):
-    """What a mutation that was carried out shows of what it changed."""
+    """Check what the payload of a successful mutation shows."""
     found = payload.fields[name].type
     if name == "deletedId":
         assert content[name] == str(note.pk)
         assert not Note.objects.filter(pk=note.pk).exists()
         note.save(force_insert=True)  # for the next target
         return
-    row = {"note": Note, "user": User}[name].objects.get(pk=content[name]["id"])
-    # the payload is one edge of its own
+    row = MODELS[found.name].objects.get(pk=content[name]["id"])
+    # the payload itself is one edge
     assert content[name] == expected(found, row, viewer, depth=1)
 
 
-# ids of others
+# -- ids of other users
 
 
 @pytest.mark.parametrize("kind", ["anonymous", "other", "other with read", "staff with write"])
 def test_an_id_that_is_not_for_the_viewer_is_answered_as_one_that_is_not(world, ask, kind):
-    """Status, body, headers and the statements, for queries and for mutations."""
+    """Status, body, headers and statements are equal, for queries and for mutations."""
     kind = make_kind(kind, world)
     hidden, absent = world.private.pk, ABSENT
-    ask("{ me { id } }", kind.token)  # the token is remembered from here on
+    ask("{ me { id } }", kind.token)  # the service caches the token from here on
 
     def seen(send, key):
         with CaptureQueriesContext(connection) as queries:
@@ -192,7 +202,10 @@ def test_an_id_that_is_not_for_the_viewer_is_answered_as_one_that_is_not(world, 
         headers = {k: v for k, v in answer.headers.items() if k != "X-Request-ID"}
         return answer.status, answer.body, headers, statements
 
-    asked = [lambda key: ask_query(ask, kind.token, "Query.note", {"id": str(key)})[0]]
+    def node(key):
+        return ask_query(ask, kind.token, "Query.node", {"nodeId": make_node_id("Note", key)})[0]
+
+    asked = [lambda key: ask_query(ask, kind.token, "Query.note", {"id": str(key)})[0], node]
     for name, mutation in MUTATIONS.items():
         if not mutation.of_note:
             continue
@@ -209,10 +222,10 @@ def test_an_id_that_is_not_for_the_viewer_is_answered_as_one_that_is_not(world, 
 
 
 @pytest.mark.parametrize("kind", ["anonymous", "owner", "staff with write"])
-def test_lists_do_not_tell_hidden_notes_from_none(world, ask, kind):
+def test_lists_do_not_distinguish_hidden_notes_from_no_notes(world, ask, kind):
     """Bob has one note, which is private; Sue has none."""
     kind = make_kind(kind, world)
-    ask("{ me { id } }", kind.token)  # the token is remembered from here on
+    ask("{ me { id } }", kind.token)  # the service caches the token from here on
     for name, argument in (("Query.notes", "authorId"), ("Query.userNotes", "userId")):
         answers = []
         for user in (world.bob, world.staff):

@@ -1,4 +1,4 @@
-"""What the tests of scripts/ share."""
+"""The fixtures of the tests of scripts/."""
 
 import sys
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from scripts.supervise import Say, Supervisor
 
 @pytest.fixture
 def supervisor() -> Iterator[Supervisor]:
-    """A supervisor that leaves pytest's signal handlers alone."""
+    """A supervisor that does not replace pytest's signal handlers."""
     it = Supervisor(Say(sys.stderr))
     yield it
     it.stop()

@@ -1,11 +1,20 @@
-"""The audit of dependencies sees what it is there to see."""
+"""The audit of dependencies finds every kind of problem."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from scripts.audit import DEVELOPMENT, OTHERS, ROOT, SERVICE, bad_entries, complaints, main
+from scripts.audit import (
+    DEVELOPMENT,
+    FILES,
+    ROOT,
+    bad_entries,
+    disagreements,
+    installation,
+    main,
+)
+from scripts.requirements import preferences
 
 A, B = "a" * 64, "b" * 64
 GOOD = f"""one==1.0 \\
@@ -17,23 +26,51 @@ Two_Words==2.0 ; python_version < '3' \\
 """
 
 
-def test_good_files_have_nothing_to_complain_of():
-    assert not list(complaints(GOOD, GOOD, {"one": "1.0", "pip": "9"}))
-    assert not list(complaints(GOOD, GOOD, {"one": "1.0", "two-words": "2.0"}))
+def test_good_files_have_no_problems():
+    assert not list(installation(GOOD, {"one": "1.0", "pip": "9"}))
+    assert not list(installation(GOOD, {"one": "1.0", "two-words": "2.0"}))
+    assert not list(disagreements({DEVELOPMENT: GOOD, "requirements.txt": GOOD}))
     assert not list(bad_entries("x.txt", GOOD))
 
 
 @pytest.mark.parametrize(
-    ("service", "development", "installed", "said"),
+    ("installed", "said"),
     [
-        (GOOD, GOOD, {}, "one is not installed"),
-        (GOOD, GOOD, {"one": "1.1"}, "one: 1.0 is pinned, 1.1 is installed"),
-        (GOOD, GOOD, {"one": "1.0", "evil": "6"}, "evil is installed but not pinned"),
-        (GOOD.replace("1.0", "1.1"), GOOD, {"one": "1.0"}, "one: requirements.txt and"),
+        ({}, "one is not installed"),
+        ({"one": "1.1"}, "one: 1.0 is pinned, 1.1 is installed"),
+        ({"one": "1.0", "evil": "6"}, "evil is installed but not pinned"),
     ],
 )
-def test_what_is_wrong_is_said(service, development, installed, said):
-    assert any(line.startswith(said) for line in complaints(service, development, installed))
+def test_a_difference_to_the_installation_is_found(installed, said):
+    assert said in list(installation(GOOD, installed))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {DEVELOPMENT: GOOD, "requirements.txt": GOOD.replace("1.0", "1.1")},
+            ["one: requirements.txt pins 1.1, another file 1.0"],
+        ),
+        (
+            {DEVELOPMENT: GOOD, "requirements-otel.txt": GOOD + "three==3\n"},
+            ["three: requirements-otel.txt has it, requirements-dev.txt does not"],
+        ),
+        (
+            {DEVELOPMENT: GOOD, "a.txt": "three==3\n", "b.txt": "three==4\n"},
+            ["three: b.txt pins 4, another file 3"],
+        ),
+    ],
+)
+def test_files_that_pin_different_versions_are_found(files, said):
+    assert list(disagreements(files)) == said
+
+
+def test_the_first_file_is_preferred_when_pins_are_resolved_again():
+    second = GOOD.replace("1.0", "1.1") + "three==3\n"
+    assert (
+        preferences(GOOD, second) == "one==1.0\nthree==3\ntwo-words==2.0 ; python_version < '3'\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,23 +83,23 @@ def test_what_is_wrong_is_said(service, development, installed, said):
         ("--index-url https://x\n", "not a pinned version: --index-url https://x"),
     ],
 )
-def test_an_entry_that_cannot_be_trusted_is_said(entry, said):
+def test_an_entry_that_is_no_hashed_pin_is_found(entry, said):
     assert list(bad_entries("x.txt", GOOD + entry)) == [f"x.txt: {said}"]
 
 
-def test_every_requirements_file_of_the_project_is_looked_at():
+def test_the_audit_covers_every_requirements_file():
     found = {
         str(path.relative_to(ROOT))
         for pattern in ("requirements*.txt", "*/requirements*.txt", "*/*/requirements*.txt")
         for path in ROOT.glob(pattern)
         if not path.relative_to(ROOT).parts[0].startswith(".")
     }
-    assert found == {SERVICE, DEVELOPMENT, *OTHERS}
+    assert found == set(FILES)
 
 
-@pytest.mark.parametrize("changed", [SERVICE, DEVELOPMENT, *OTHERS])
+@pytest.mark.parametrize("changed", FILES)
 def test_a_pin_without_a_hash_is_found_in_every_file(tmp_path: Path, capsys, changed):
-    for name in (SERVICE, DEVELOPMENT, *OTHERS):
+    for name in FILES:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     with (tmp_path / changed).open("a") as file:

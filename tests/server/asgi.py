@@ -1,4 +1,4 @@
-"""Calling ASGI applications as a server does, on an event loop of the test's own."""
+"""Calls of ASGI applications as a server makes them, on the test's own event loop."""
 
 import asyncio
 from http import HTTPStatus
@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from pcf.cache.stream import RedisStream
-from pcf.schema import graphql_service
+from pcf.cache.async_redis import AsyncRedis
+from pcf.project.schema import graphql_service
 from pcf.server import application as applications
 from pcf.server.application import Application
-from pcf.server.pages import Pages
+from pcf.server.django_handler import DjangoHandler
 from tests.http.wsgi import Reply
 
 PATIENCE = 30.0  # seconds after which a test has failed
 
 
 def scope_of(environ: dict[str, Any]) -> dict[str, Any]:
-    """The ASGI scope of the request that a WSGI environ tells of."""
+    """Return the ASGI scope of the request in a WSGI environ."""
     names = {"CONTENT_TYPE", "CONTENT_LENGTH"}
     headers = [
         (name.removeprefix("HTTP_").replace("_", "-").lower().encode(), value.encode("latin-1"))
@@ -43,9 +43,9 @@ def scope_of(environ: dict[str, Any]) -> dict[str, Any]:
 
 
 class Exchange:
-    """One request, whose body comes in ``pieces``, and what was sent for it.
+    """One request, whose body comes in ``pieces``, and the messages sent as its answer.
 
-    With ``silent`` the client sends no more after them, and does not say that the body is whole.
+    With ``silent`` the client sends the pieces and then neither more data nor an end.
     """
 
     def __init__(self, scope: dict[str, Any], *pieces: bytes, silent: bool = False) -> None:
@@ -57,11 +57,11 @@ class Exchange:
             self.give(piece, more=silent or number < len(pieces))
 
     def give(self, piece: bytes, *, more: bool) -> None:
-        """A piece of the body comes."""
+        """Receive a piece of the body."""
         self._incoming.put_nowait({"type": "http.request", "body": piece, "more_body": more})
 
     def hang_up(self) -> None:
-        """The client goes away."""
+        """Disconnect the client."""
         self._incoming.put_nowait({"type": "http.disconnect"})
 
     async def receive(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Exchange:
 
     @property
     def pieces(self) -> list[bytes]:
-        """The body that was sent, piece by piece."""
+        """The pieces of the answer's body."""
         return [each["body"] for each in self.sent[1:]]
 
     @property
@@ -106,7 +106,7 @@ class Service:
         self._before = set(all_threads())
 
     def run(self, awaitable: Any) -> Any:
-        """What ``awaitable`` comes to."""
+        """Return the result of ``awaitable``."""
 
         async def bounded() -> Any:
             async with asyncio.timeout(PATIENCE):
@@ -115,11 +115,11 @@ class Service:
         return self.loop.run_until_complete(bounded())
 
     def call(self, environ: dict[str, Any]) -> Reply:
-        """The answer to the request that a WSGI environ tells of."""
+        """Return the answer to the request in a WSGI environ."""
         return self.ask(scope_of(environ), environ["wsgi.input"].read())
 
     def ask(self, scope: dict[str, Any], *pieces: bytes, silent: bool = False) -> Reply:
-        """The answer to a request whose body comes in ``pieces``."""
+        """Return the answer to a request whose body comes in ``pieces``."""
         exchange = self.run(self._exchange(scope, pieces, silent))
         reply: Reply = exchange.reply
         return reply
@@ -128,32 +128,37 @@ class Service:
         return await Exchange(scope, *pieces, silent=silent).run(self.application)
 
     def run_together(self, *exchanges: Exchange) -> None:
-        """Have requests come at the same turn of the loop."""
+        """Send requests in the same turn of the event loop."""
         self.run(self._together(exchanges))
 
     async def _together(self, exchanges: Any) -> None:
         await asyncio.gather(*[exchange.run(self.application) for exchange in exchanges])
 
     def start(self) -> "Service":
-        """Begin what a process has, as the server's lifespan does, and connect to Redis."""
+        """Start the process state, as the lifespan does, and connect to Redis."""
         self.run(self._start())
         return self
 
     async def _start(self) -> None:
-        stream = self.application._runtime().stream
-        stream._connect()
-        if stream._connecting is not None:
-            await stream._connecting
+        redis = self.application._start_process().redis
+        redis._connect()
+        if redis._connecting is not None:
+            await redis._connecting
+
+    @staticmethod
+    async def _cancel_tasks() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def close(self) -> None:
-        """End it; its threads have ended afterwards."""
-        started = getattr(self.application, "_started", None)
-        if started is not None:
-            started.close()
-            self.application._started = None
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-        self.run(asyncio.sleep(0))
+        """End the process state and its threads."""
+        process = getattr(self.application, "_process", None)
+        if process is not None:
+            process.close()
+            self.application._process = None
+        self.run(self._cancel_tasks())
         self.run(self.loop.shutdown_default_executor())
         self.loop.close()
         for thread in set(all_threads()) - self._before:
@@ -163,39 +168,40 @@ class Service:
 
 
 def call(service: Any, environ: dict[str, Any]) -> Reply:
-    """As ``tests.http.wsgi.call``, of a service on a loop."""
+    """Return the answer of a service on an event loop; the twin of ``tests.http.wsgi.call``."""
     reply: Reply = service.call(environ)
     return reply
 
 
-class CountingPages(Pages):
-    """Django, and the scopes of the requests that reached it."""
+class CountingHandler(DjangoHandler):
+    """Django's handler, and the scopes of the requests that reached it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reached: list[dict[str, Any]] = []
 
-    def respond(self, scope: Any, body: Any, arrival: Any) -> Any:
-        self.reached.append(scope)
-        return super().respond(scope, body, arrival)
+    def respond(self, received: Any) -> Any:
+        self.reached.append(received.scope)
+        return super().respond(received)
 
 
 @pytest.fixture
 def serving(monkeypatch):
-    """``serving(pages=..., make_service=...)``: an application that is ready for requests.
+    """``serving(django_handler=..., make_service=...)`` returns a started service.
 
-    Without the watch, whose lease may end while the test's thread has to wait for the processor.
+    The outbox relay does not run, because its lease may end while the test's thread waits for the
+    processor.
     """
-    monkeypatch.setattr(applications.watch, "start", lambda: None)
+    monkeypatch.setattr(applications.outbox_relay, "start", lambda: None)
     services = []
 
-    def make(pages=None, make_service=graphql_service, alias=None):
-        if alias is not None:  # the Redis of this test
-            own = lambda gate, loop: RedisStream(gate, loop, alias)  # noqa: E731
-            monkeypatch.setattr(applications, "RedisStream", own)
-        # what was counted is told with a look-up when a test says so
-        monkeypatch.setattr(make_service()._cache.tally, "_due", inf)
-        service = Service(Application(pages or CountingPages(), make_service))
+    def make(django_handler=None, make_service=graphql_service, alias=None):
+        if alias is not None:  # a Redis of the test
+            own = lambda gate, loop: AsyncRedis(gate, loop, alias)  # noqa: E731
+            monkeypatch.setattr(applications, "AsyncRedis", own)
+        # no look-up reports the hit statistics unless a test makes them due
+        monkeypatch.setattr(make_service()._cache.hit_statistics, "_due", inf)
+        service = Service(Application(django_handler or CountingHandler(), make_service))
         services.append(service)
         return service.start()
 
@@ -206,11 +212,11 @@ def serving(monkeypatch):
 
 @pytest.fixture
 def service(live_world, serving):
-    """The whole service, which had a request before."""
+    """The whole service, started."""
     return serving()
 
 
 @pytest.fixture
-def pages(service):
-    """Django behind ``service``."""
-    return service.application._pages
+def django_handler(service):
+    """Django's handler behind ``service``."""
+    return service.application._django_handler

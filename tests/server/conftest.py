@@ -2,6 +2,6 @@
 
 from tests.cache.redis_server import redis_server
 from tests.http.conftest import commands
-from tests.server.asgi import pages, service, serving
+from tests.server.asgi import django_handler, service, serving
 
-__all__ = ["commands", "pages", "redis_server", "service", "serving"]
+__all__ = ["commands", "django_handler", "redis_server", "service", "serving"]

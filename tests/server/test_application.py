@@ -1,4 +1,4 @@
-"""Requests that the application answers without Django: the same answers, and what they cost."""
+"""Answers of the application without Django: they equal Django's, and what they cost."""
 
 import gzip
 import json
@@ -11,14 +11,14 @@ from django.core import signals
 from django.utils import timezone
 from django_redis import get_redis_connection
 
-from pcf.database.statements import count_queries
-from pcf.execution.recent import Recent
-from pcf.http.hits import Hits
-from pcf.schema import graphql_service
-from pcf.server.application import Application
+from pcf.database.query_log import count_queries
+from pcf.http.known_requests import KnownRequests
+from pcf.lru import LRUCache
+from pcf.project.schema import graphql_service
+from pcf.server.endpoint import GraphQLEndpoint
 from tests.conftest import make_note, token_for
 from tests.http.wsgi import CountingDjango, call, environ_of
-from tests.server.asgi import CountingPages
+from tests.server.asgi import CountingHandler
 from users.models import ApiToken
 
 NOTES = "{ notes { id title content createdAt author { id name } tags { id name } } }"
@@ -53,20 +53,20 @@ def get(query, **headers):
         (get, {"if_none_match": "*", "accept_encoding": "gzip"}),
     ],
 )
-def test_all_ways_to_a_hit_give_one_answer(
-    live_world, service, pages, django, make, headers, query
+def test_django_the_event_loop_and_a_thread_answer_a_hit_alike(
+    live_world, service, django_handler, django, make, headers, query, monkeypatch
 ):
     for number in range(40):
         make_note(live_world.ann, f"a long text that gzip likes {number}")
     service.call(make(query, **headers))
-    pages.reached.clear()
+    django_handler.reached.clear()
     of_django = call(django, make(query, **headers))
     asked = [service.call(make(query, **headers)) for _ in range(2)]
-    hits, service.application._hit = service.application._hit, no_hit
-    asked.append(service.call(make(query, **headers)))
-    service.application._hit = hits
+    with monkeypatch.context() as patched:
+        patched.setattr(service.application._endpoint, "question", lambda *_: None)
+        asked.append(service.call(make(query, **headers)))
 
-    assert pages.reached == []
+    assert django_handler.reached == []
     assert all(reply.headers["Cache-Status"] == "pcf; hit" for reply in asked)
     ages = [int(reply.headers.pop("Age")) for reply in (of_django, *asked)]
     assert ages == sorted(ages)
@@ -74,10 +74,6 @@ def test_all_ways_to_a_hit_give_one_answer(
     assert {"X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy"} <= set(
         of_django.headers
     )
-
-
-async def no_hit(*_):
-    """The loop knows of none."""
 
 
 def test_a_hit_is_one_round_trip_to_redis_and_no_sql(live_world, service, commands):
@@ -93,12 +89,16 @@ def test_a_hit_is_one_round_trip_to_redis_and_no_sql(live_world, service, comman
     assert ask() == ("pcf; hit", ["EVALSHA"], 0)
     for _ in range(2):
         assert ask() == ("pcf; hit", ["read"], 0)
-    graphql_service()._cache.tally._due = 0.0
-    assert ask() == ("pcf; hit", ["EVALSHA"], 0), "what was counted is told with a look-up"
+    graphql_service()._cache.hit_statistics._due = 0.0
+    assert ask() == ("pcf; hit", ["EVALSHA"], 0), (
+        "a look-up reports the hit statistics when they are due"
+    )
 
 
-def test_a_shortcut_is_left_as_soon_as_it_leads_elsewhere(live_world, service, commands):
-    """What it reads has to be what it was: the entry there, the same viewer behind the token."""
+def test_a_direct_read_of_a_removed_entry_or_another_viewer_is_no_hit(
+    live_world, service, commands
+):
+    """The entry must exist, and the token must belong to the same viewer."""
     token = token_for(live_world.ann)
     bearer = {"authorization": f"Bearer {token}"}
     for _ in range(3):
@@ -116,7 +116,9 @@ def test_a_shortcut_is_left_as_soon_as_it_leads_elsewhere(live_world, service, c
 
 
 @pytest.mark.parametrize("accepts", ["gzip", "identity"])
-def test_a_shortcut_keeps_to_the_coding_and_the_viewer(live_world, service, commands, accepts):
+def test_a_direct_read_returns_the_coding_and_the_viewer_of_the_request(
+    live_world, service, commands, accepts
+):
     for number in range(40):
         make_note(live_world.ann, f"a long text that gzip likes {number}")
     users = live_world.ann, live_world.bob
@@ -137,11 +139,11 @@ def test_a_shortcut_keeps_to_the_coding_and_the_viewer(live_world, service, comm
     assert packed.body != packed_of_bob.body
 
 
-def test_a_miss_takes_over_what_was_found_out(live_world, service, pages, commands):
+def test_the_service_uses_the_early_lookup_of_a_miss(live_world, service, django_handler, commands):
     service.call(post(NOTES))
     make_note(live_world.ann, "new")
-    hits = graphql_service().hits
-    hits._known = Recent(10)  # what tests before this one have left
+    hits = graphql_service().known_requests
+    hits._known = LRUCache(10)  # forget the requests of earlier tests
     commands.clear()
     reply = service.call(post(NOTES))
     assert reply.headers["Cache-Status"] == "pcf; fwd=miss; stored"
@@ -150,15 +152,15 @@ def test_a_miss_takes_over_what_was_found_out(live_world, service, pages, comman
     make_note(live_world.ann, "newer")
     commands.clear()
     service.call(post(NOTES))
-    assert commands == ["read", "EVALSHA", "EVALSHA"]  # the shortcut led nowhere
+    assert commands == ["read", "EVALSHA", "EVALSHA"]  # the direct read finds no entry
 
 
-def test_what_is_refused_unseen_is_djangos_and_the_rest_is_not(live_world, service, pages):
+def test_django_answers_only_requests_that_it_refuses(live_world, service, django_handler):
     token = token_for(live_world.ann)
     bearer = {"authorization": f"Bearer {token}"}
     for _ in range(2):
         service.call(post(NOTES, **bearer))
-    pages.reached.clear()
+    django_handler.reached.clear()
     assert service.call(post(NOTES, cache_control="no-store")).headers["Cache-Status"] == (
         "pcf; fwd=bypass"
     )
@@ -167,7 +169,7 @@ def test_what_is_refused_unseen_is_djangos_and_the_rest_is_not(live_world, servi
     assert service.call(post("{ nope }")).headers["Cache-Status"] == "pcf; fwd=bypass"
     ApiToken.objects.update(revoked_at=timezone.now())
     assert service.call(post(NOTES, **bearer)).status == "401 Unauthorized"
-    assert len(pages.reached) == 2
+    assert len(django_handler.reached) == 2
 
 
 @pytest.mark.parametrize(
@@ -187,14 +189,16 @@ def test_what_is_refused_unseen_is_djangos_and_the_rest_is_not(live_world, servi
         (b'{"query": "{ __schema { types { name } } me { id } }"}', {"cache_control": "no-store"}),
     ],
 )
-def test_what_is_no_hit_is_answered_as_django_does(live_world, service, django, body, headers):
+def test_the_application_answers_other_requests_as_django_does(
+    live_world, service, django, body, headers
+):
     of_django = call(django, environ_of(body, **headers))
     answer = service.call(environ_of(body, **headers))
     assert answer == of_django
 
 
-def test_djangos_signals_are_sent_where_something_is_executed(service, pages):
-    service.call(post("{ me { id } }"))  # which asks Django for its headers, too
+def test_an_execution_sends_djangos_signals(service, django_handler):
+    service.call(post("{ me { id } }"))  # this also asks Django for the default headers
     told = []
 
     def listen(signal, sender, **_):
@@ -204,27 +208,27 @@ def test_djangos_signals_are_sent_where_something_is_executed(service, pages):
         signal.connect(listen)
     try:
         service.call(post("{ tags(first: 3) { id } }", cache_control="no-store"))
-        assert told == [(Application, False), (Application, True)]
-        assert pages.reached == []
+        assert told == [(GraphQLEndpoint, False), (GraphQLEndpoint, True)]
+        assert django_handler.reached == []
         service.call(post("{ tags(first: 3) { id } }", content_encoding="none"))
-        assert told[2:] == [(CountingPages, False), (CountingPages, True)]
+        assert told[2:] == [(CountingHandler, False), (CountingHandler, True)]
     finally:
         for signal in (signals.request_started, signals.request_finished):
             signal.disconnect(listen)
 
 
-def test_what_fails_in_the_service_itself_is_masked_and_logged(service, pages, monkeypatch, caplog):
+def test_an_error_in_the_service_is_masked_and_logged(service, django_handler, monkeypatch, caplog):
     monkeypatch.setattr(graphql_service(), "answer", Mock(side_effect=KeyError("secret")))
     check_masked(service.call(post("{ tags(first: 4) { id } }", cache_control="no-store")), caplog)
-    assert pages.reached == []
+    assert django_handler.reached == []
 
 
 @pytest.mark.parametrize("error", [KeyError, SystemExit, StopIteration])
-def test_what_fails_around_it_is_masked_and_logged_and_ends_nothing(
+def test_an_error_in_a_thread_is_masked_and_logged_and_the_next_request_is_answered(
     service, monkeypatch, caplog, error
 ):
     with monkeypatch.context() as patched:
-        patched.setattr(service.application, "_work", Mock(side_effect=error("secret")))
+        patched.setattr(service.application._endpoint, "_answer", Mock(side_effect=error("secret")))
         check_masked(service.call(post(TAGS)), caplog, error.__name__)
     assert service.call(post(TAGS)).status == "200 OK"
 
@@ -240,14 +244,14 @@ def check_masked(reply, caplog, name="KeyError"):
     assert b"secret" not in reply.body
 
 
-@pytest.mark.parametrize("where", ["short", "response"])
-def test_a_hit_that_the_loop_fails_at_is_answered_by_a_thread(
+@pytest.mark.parametrize("where", ["direct_read", "respond"])
+def test_a_thread_answers_a_hit_after_an_error_on_the_event_loop(
     live_world, service, monkeypatch, caplog, where
 ):
     for _ in range(2):
         service.call(post(NOTES))
     calls = []
-    whole = getattr(Hits, where)
+    whole = getattr(KnownRequests, where)
 
     def fail_first(*arguments):
         calls.append(where)
@@ -255,7 +259,7 @@ def test_a_hit_that_the_loop_fails_at_is_answered_by_a_thread(
             raise ZeroDivisionError
         return whole(*arguments)
 
-    monkeypatch.setattr(Hits, where, fail_first)
+    monkeypatch.setattr(KnownRequests, where, fail_first)
     reply = service.call(post(NOTES))
     assert (reply.status, reply.headers["Cache-Status"]) == ("200 OK", "pcf; hit")
     assert "ZeroDivisionError" in caplog.text
@@ -280,7 +284,9 @@ def test_a_request_that_djangos_middleware_refuses_is_no_hit(live_world, setting
     assert ask(**{**ours, "x_scheme": "http"}).status == "301 Moved Permanently"
 
 
-def test_a_flight_that_nobody_took_over_is_ended(live_world, settings, service, pages, monkeypatch):
+def test_a_flight_ends_when_django_fails_before_the_view(
+    live_world, settings, service, django_handler, monkeypatch
+):
     service.call(get(NOTES))
     make_note(live_world.ann, "new")
     client, prefix = get_redis_connection("default"), settings.PCF.cache.prefix
@@ -290,13 +296,13 @@ def test_a_flight_that_nobody_took_over_is_ended(live_world, settings, service, 
         flights.extend(client.scan_iter(match=f"{prefix}:f:*"))
         raise RuntimeError("before the view")
 
-    monkeypatch.setattr(pages, "respond", fail)
+    monkeypatch.setattr(django_handler, "respond", fail)
     assert service.call(get(NOTES)).status == "500 Internal Server Error"
     assert flights
     assert list(client.scan_iter(match=f"{prefix}:f:*")) == []
 
 
-def test_compressed_bytes_are_the_same_content(live_world, service):
+def test_a_compressed_answer_has_the_same_content(live_world, service):
     for number in range(40):
         make_note(live_world.ann, f"a long text that gzip likes {number}")
     plain = service.call(post(NOTES))
@@ -308,7 +314,8 @@ def test_compressed_bytes_are_the_same_content(live_world, service):
     assert service.call(post(NOTES, accept_encoding="gzip;q=0")).body == plain.body
 
 
-def test_the_first_hit_of_a_stored_response_takes_the_short_way(live_world, service, commands):
+def test_the_first_hit_of_a_stored_response_is_a_direct_read(live_world, service, commands):
+    service.call(post(TAGS))  # Redis knows the scripts from now on
     for status, asked in (("pcf; fwd=miss; stored", ["EVALSHA"] * 2), ("pcf; hit", ["read"])):
         commands.clear()
         reply = service.call(post("{ notes { id title isPublic author { id } } }"))
@@ -316,7 +323,9 @@ def test_the_first_hit_of_a_stored_response_takes_the_short_way(live_world, serv
 
 
 @pytest.mark.parametrize("partly", ["", "slowQuery(delay: -1)"])
-def test_what_is_not_stored_is_compressed_as_the_client_prefers(live_world, service, partly):
+def test_a_response_that_is_not_stored_has_the_coding_that_the_client_prefers(
+    live_world, service, partly
+):
     for number in range(40):
         make_note(live_world.ann, f"a long text that compresses well {number}")
     query = f"{{ notes(first: 40) {{ title content }} {partly} }}"

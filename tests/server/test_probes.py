@@ -1,4 +1,4 @@
-"""Probes: for any Host, bounded in time, and many at once are one."""
+"""Probes: for any Host, bounded in time, and shared by simultaneous clients."""
 
 import asyncio
 import json
@@ -7,7 +7,8 @@ from threading import Event
 
 import pytest
 
-from pcf.http import health
+from pcf.cache.redis_gateway import CacheUnavailable
+from pcf.server import probes
 from pcf.server import probes as module
 from pcf.server.probes import Probes
 from tests.http.wsgi import environ_of
@@ -22,9 +23,9 @@ def probe(path, method="GET", **headers):
 
 @pytest.fixture
 def hanging(settings, monkeypatch):
-    """``hanging(name)`` lets the check ``name`` hang until the test is over."""
+    """``hanging(name)`` makes the check ``name`` hang until the test ends."""
     settings.PCF = replace(settings.PCF, server=replace(settings.PCF.server, probe=0.2))
-    monkeypatch.setattr(health, "_running", {})
+    monkeypatch.setattr(probes, "_running", {})
     free = Event()
     begun = []
 
@@ -34,19 +35,31 @@ def hanging(settings, monkeypatch):
             assert free.wait(PATIENCE)
             return "at last"
 
-        checks = {other: (lambda: "fine", needed) for other, (_, needed) in health.CHECKS.items()}
-        checks[name] = (wait, health.CHECKS[name][1])
-        monkeypatch.setattr(health, "CHECKS", checks)
+        checks = {other: (lambda: "fine", needed) for other, (_, needed) in probes.CHECKS.items()}
+        checks[name] = (wait, probes.CHECKS[name][1])
+        monkeypatch.setattr(probes, "CHECKS", checks)
         return begun
 
     yield hang
     free.set()
-    for examination in health._running.values():
+    for examination in probes._running.values():
         examination._thread.join(PATIENCE)
 
 
+def test_health_says_in_words_what_failed(live_world, client, monkeypatch):
+    def no_redis():
+        raise CacheUnavailable
+
+    monkeypatch.setattr(probes, "_running", {})
+    monkeypatch.setattr(probes, "count_unapplied_migrations", lambda: 3)
+    monkeypatch.setattr(probes.redis_gateway(), "ping", no_redis)
+    checks = client.get("/health").json()["checks"]
+    assert checks["migrations"]["detail"] == "3 migrations are not applied"
+    assert checks["cache"]["detail"] == "Redis does not answer"
+
+
 @pytest.mark.parametrize("host", ["192.0.2.7", "evil.example.org", "[::1]:8080", None])
-def test_every_host_is_answered_and_without_tls(live_world, settings, serving, host):
+def test_probes_answer_for_every_host_and_without_tls(live_world, settings, serving, host):
     settings.ALLOWED_HOSTS = ["ours.example.org"]
     settings.SECURE_SSL_REDIRECT = True
     service = serving()
@@ -60,7 +73,7 @@ def test_every_host_is_answered_and_without_tls(live_world, settings, serving, h
         assert reply.headers["Content-Length"] == str(len(reply.body))
 
 
-def test_methods_that_change_something_are_refused_and_head_has_no_body(service):
+def test_other_methods_are_refused_and_head_has_no_body(service):
     for path in ALL:
         refused = service.ask(probe(path, "POST"), b"")
         assert (refused.status, refused.headers["Allow"]) == ("405 Method Not Allowed", "GET, HEAD")
@@ -69,11 +82,11 @@ def test_methods_that_change_something_are_refused_and_head_has_no_body(service)
         assert int(head.headers["Content-Length"]) > 0
 
 
-def test_the_loop_says_that_it_lives_without_a_thread():
+def test_the_event_loop_answers_livez_without_a_thread():
     async def ask():
         exchange = Exchange(probe("/livez"))
         answering = Probes().answer(exchange.scope, exchange.receive, exchange.send)
-        with pytest.raises(StopIteration):  # it waits for nothing
+        with pytest.raises(StopIteration):  # the coroutine never waits
             answering.send(None)
         return exchange.reply
 
@@ -81,13 +94,13 @@ def test_the_loop_says_that_it_lives_without_a_thread():
     assert (reply.status, reply.body) == ("200 OK", b"ok\n")
 
 
-def test_while_all_threads_of_requests_are_busy_probes_are_answered(service, monkeypatch):
-    monkeypatch.setattr(service.application._started.threads, "run", None)
+def test_probes_are_answered_while_all_request_threads_are_busy(service, monkeypatch):
+    monkeypatch.setattr(service.application._process.threads, "run", None)
     for path in ALL:
         assert service.ask(probe(path)).status == "200 OK"
 
 
-def test_probes_and_djangos_views_say_the_same(service, client):
+def test_probes_and_djangos_views_answer_alike(service, client):
     for path in ("/livez", "/readyz"):
         of_django = client.get(path)
         assert service.ask(probe(path)).body == of_django.content
@@ -96,12 +109,12 @@ def test_probes_and_djangos_views_say_the_same(service, client):
     assert b"process_max_fds" in service.ask(probe("/metrics")).body
 
 
-@pytest.mark.blocks("a probe")
+@pytest.mark.blocks("a probe", at_least=0.2, within=5)
 @pytest.mark.parametrize(
     ("name", "status", "of_health"),
     [("database", "503 Service Unavailable", "failed"), ("cache", "200 OK", "degraded")],
 )
-def test_a_probe_waits_for_nobody_for_longer_than_it_may(service, hanging, name, status, of_health):
+def test_a_probe_with_a_hanging_check_answers_in_time(service, hanging, name, status, of_health):
     begun = hanging(name)
     for _ in range(2):
         reply = service.ask(probe("/readyz"))
@@ -113,27 +126,25 @@ def test_a_probe_waits_for_nobody_for_longer_than_it_may(service, hanging, name,
         assert report["status"] == of_health
         entry = report["checks"][name]
         assert (entry["ok"], entry["detail"]) == (False, "no answer within 0.2 s")
-    assert begun == [name], "a check that hangs is not begun twice"
+    assert begun == [name], "a hanging check is not started twice"
 
 
-def test_a_redis_that_is_frozen_leaves_the_service_ready(
-    redis_server, serving, settings, monkeypatch
-):
+def test_the_service_is_ready_with_a_frozen_redis(redis_server, serving, settings, monkeypatch):
     settings.PCF = replace(settings.PCF, server=replace(settings.PCF.server, probe=0.3))
-    monkeypatch.setattr(health, "_running", {})
+    monkeypatch.setattr(probes, "_running", {})
     for name in ("database", "migrations"):
-        monkeypatch.setitem(health.CHECKS, name, (lambda: "fine", True))
+        monkeypatch.setitem(probes.CHECKS, name, (lambda: "fine", True))
     service = serving(alias=redis_server.alias)
     redis_server.freeze()
     reply = service.ask(probe("/readyz"))
     redis_server.thaw()
     assert reply.status == "200 OK"
     assert "cache: failed" in reply.body.decode().splitlines()
-    for examination in health._running.values():
+    for examination in probes._running.values():
         examination._thread.join(PATIENCE)
 
 
-def test_many_probes_of_a_kind_are_one_run(monkeypatch):
+def test_simultaneous_probes_of_one_path_share_a_run(monkeypatch):
     begun, free = Event(), Event()
     runs = []
 
@@ -141,7 +152,7 @@ def test_many_probes_of_a_kind_are_one_run(monkeypatch):
         runs.append(1)
         begun.set()
         assert free.wait(PATIENCE)
-        return health.ProbeAnswer(200, "text/plain", b"%d" % len(runs))
+        return probes.ProbeAnswer(200, "text/plain", b"%d" % len(runs))
 
     monkeypatch.setitem(module._IN_THREADS, "/readyz", slow)
 
@@ -152,7 +163,7 @@ def test_many_probes_of_a_kind_are_one_run(monkeypatch):
             asyncio.ensure_future(probes.answer(e.scope, e.receive, e.send)) for e in exchanges
         ]
         assert await asyncio.to_thread(begun.wait, PATIENCE)
-        asked.pop().cancel()  # one goes away: the others are answered
+        asked.pop().cancel()  # one client disconnects; the others get answers
         free.set()
         await asyncio.gather(*asked)
         later = Exchange(probe("/readyz"))

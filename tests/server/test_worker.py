@@ -1,4 +1,4 @@
-"""gunicorn's worker with limits for its connections, and what clients get from it."""
+"""gunicorn's worker with limits for connections, and the answers that clients get from it."""
 
 import asyncio
 import os
@@ -14,8 +14,15 @@ from gunicorn.config import Config
 from gunicorn.workers.gasgi import ASGIWorker
 
 from pcf.server import worker as module
-from pcf.server.connections import SWEEP, Connections
-from pcf.server.worker import SPARE, TIDY, GuardedLoop, Worker, allowed_files
+from pcf.server.worker import (
+    MEMORY_INTERVAL,
+    SPARE_FILES,
+    SWEEP_INTERVAL,
+    ConnectionLimits,
+    GuardedLoop,
+    Worker,
+    raise_file_limit,
+)
 
 PATIENCE = 8.0  # seconds after which a test has failed
 HEAD = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
@@ -46,7 +53,7 @@ class Server:
         worker.loop = worker.loop or GuardedLoop()
         self.loop = worker.loop
         self.loop.backlog = 100
-        worker.connections = self.loop.connections = Connections(100, worker.cfg.keepalive)
+        worker.connections = self.loop.connections = ConnectionLimits(100, worker.cfg.keepalive)
         worker.asgi = worker.connections.guarded(application)
 
     def run(self, client):
@@ -68,7 +75,7 @@ class Server:
         return self.loop.run_until_complete(both())
 
     async def gone(self):
-        """Until the worker has seen that its clients are gone."""
+        """Wait until the worker has seen the end of its connections."""
         while len(self.worker.connections):
             self.worker.connections.sweep()
             await asyncio.sleep(0.001)
@@ -76,7 +83,7 @@ class Server:
 
 @pytest.fixture
 def serve(make):
-    """``serve(application)`` returns a server; it is closed in the end."""
+    """``serve(application)`` returns a server."""
     servers = []
 
     def begin(application, **given):
@@ -94,14 +101,14 @@ def serve(make):
 
 
 async def answer_of(reader):
-    """One answer with a length: its head and its body."""
+    """Return the head and the body of an answer with a length."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     (length,) = [line for line in head.splitlines() if line.lower().startswith("content-length")]
     return head, await reader.readexactly(int(length.split(":")[1]))
 
 
 def asking(data, *, times=1):
-    """A client that sends ``data`` and reads answers with a length."""
+    """Return a client that sends ``data`` and reads answers with a length."""
 
     async def ask(reader, writer):
         writer.write(data)
@@ -111,7 +118,7 @@ def asking(data, *, times=1):
 
 
 async def last(reader, writer, data=HEAD + b"body"):
-    """Everything that comes until the server closes its side."""
+    """Return all data until the server closes its side."""
     writer.write(data)
     return await reader.read()
 
@@ -142,7 +149,7 @@ def answering(status, headers, pieces):
     return answer
 
 
-def test_a_kept_connection_is_counted_until_its_client_is_gone(serve):
+def test_a_kept_connection_is_counted_until_its_client_disconnects(serve):
     server = serve(echo)
 
     async def client(reader, writer):
@@ -158,13 +165,13 @@ def test_a_kept_connection_is_counted_until_its_client_is_gone(serve):
     assert len(server.worker.connections) == 0
 
 
-def test_requests_that_come_in_one_piece_are_all_answered_in_their_order(serve):
+def test_requests_in_one_segment_are_answered_in_order(serve):
     data = HEAD + b"one." + HEAD + b"two." + HEAD + b"last"
     answers = serve(echo).run(asking(data, times=3))
     assert [body for _, body in answers] == [b"one.", b"two.", b"last"]
 
 
-def test_while_an_application_works_its_connection_is_not_idle(serve):
+def test_a_connection_is_busy_while_the_application_works(serve):
     seen = []
 
     async def application(*how):
@@ -177,7 +184,7 @@ def test_while_an_application_works_its_connection_is_not_idle(serve):
     assert seen == [False]
 
 
-def test_a_client_that_only_listens_is_answered(serve):
+def test_a_client_that_closed_its_side_gets_its_answer_from_the_worker(serve):
     async def client(reader, writer):
         writer.write(HEAD + b"body")
         writer.write_eof()
@@ -189,7 +196,7 @@ def test_a_client_that_only_listens_is_answered(serve):
     assert body == b"body"
 
 
-def test_a_worker_that_ends_answers_and_closes(serve):
+def test_an_ending_worker_answers_and_closes(serve):
     server = serve(echo)
 
     async def client(reader, writer):
@@ -207,7 +214,7 @@ def test_a_worker_that_ends_answers_and_closes(serve):
     "header",
     [(b"X-A", b"b\r\nSet-Cookie: c"), (b"X A", b"b"), (b"X-A", b"\x00"), (b"X-A\r\nY", b"b")],
 )
-def test_headers_that_must_not_be_sent_are_not(serve, header):
+def test_invalid_headers_are_not_sent(serve, header):
     application = answering(200, [header, (b"Content-Length", b"0")], [])
     received = serve(application).run(last)
     assert received.startswith(b"HTTP/1.1 500")
@@ -224,7 +231,7 @@ def test_headers_that_must_not_be_sent_are_not(serve, header):
         (304, [(b"ETag", b'"a"')], [b""], b""),
     ],
 )
-def test_bodies_of_every_kind_arrive_and_the_next_request_after_them(
+def test_bodies_of_every_kind_are_sent_and_the_next_request_is_answered(
     serve, status, headers, pieces, expected
 ):
     async def client(reader, writer):
@@ -251,7 +258,7 @@ def test_the_answer_to_head_has_a_length_and_no_body(serve):
 
 
 @pytest.mark.parametrize("headers", [[(b"Content-Length", b"2")], []])
-def test_half_an_answer_ends_with_its_connection(serve, headers):
+def test_an_incomplete_answer_ends_the_connection(serve, headers):
     async def broken(_scope, receive, send):
         await receive()
         await send(start(200, *headers))
@@ -262,8 +269,8 @@ def test_half_an_answer_ends_with_its_connection(serve, headers):
     assert received.partition(b"\r\n\r\n")[2] in (b"a", b"1\r\na\r\n")
 
 
-def test_a_body_that_nobody_read_ends_the_connection_after_its_answer(serve):
-    """What comes next would be the rest of the body."""
+def test_an_unread_body_ends_the_connection_after_the_answer(serve):
+    """The next bytes are the rest of the body."""
 
     async def refuse(_scope, _receive, send):
         await send(start(413, (b"Content-Length", b"0"), (b"Connection", b"close")))
@@ -276,7 +283,7 @@ def test_a_body_that_nobody_read_ends_the_connection_after_its_answer(serve):
 
 
 @pytest.mark.parametrize(("trusted", "scheme"), [("127.0.0.1", b"https"), ("192.0.2.1", b"http")])
-def test_headers_of_a_proxy_are_believed_from_those_whom_gunicorn_trusts(serve, trusted, scheme):
+def test_proxy_headers_count_from_addresses_that_gunicorn_trusts(serve, trusted, scheme):
     async def tell(scope, receive, send):
         told = scope["scheme"].encode()
         await receive()
@@ -293,7 +300,7 @@ def test_headers_of_a_proxy_are_believed_from_those_whom_gunicorn_trusts(serve, 
 
 @pytest.fixture
 def signals():
-    """The handlers of this process are put back, and its mask."""
+    """Restore the signal handlers and the signal mask of this process."""
     numbers = {*ASGIWorker.SIGNALS, signal.SIGTERM}
     before = {number: signal.getsignal(number) for number in numbers}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -303,11 +310,11 @@ def signals():
         signal.signal(number, handler)
 
 
-def test_a_signal_that_came_before_a_worker_listened_is_heeded(make, signals, monkeypatch):
+def test_a_worker_handles_a_signal_that_came_before_its_handlers(make, signals, monkeypatch):
     worker = make()
     worker._setup_event_loop()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    signal.pthread_kill(get_ident(), signal.SIGTERM)  # no other thread takes it
+    signal.pthread_kill(get_ident(), signal.SIGTERM)  # to this thread
 
     worker.asgi, told = echo, asyncio.Event()
     monkeypatch.setattr(Worker, "handle_exit_signal", lambda _: told.set())
@@ -326,7 +333,7 @@ def test_a_signal_that_came_before_a_worker_listened_is_heeded(make, signals, mo
         asyncio.set_event_loop(None)
 
 
-def test_a_worker_sweeps_and_gives_memory_back_now_and_then(make, monkeypatch):
+def test_a_worker_sweeps_and_gives_memory_back_periodically(make, monkeypatch):
     now, given, swept, again = [1_000.0], [], [], []
     worker = make()
     monkeypatch.setattr(module, "monotonic", lambda: now[0])
@@ -342,7 +349,7 @@ def test_a_worker_sweeps_and_gives_memory_back_now_and_then(make, monkeypatch):
             given.append((now[0], function))
 
     class Sweeping:
-        repeated = 0
+        fast_path_answers = 0
 
         def guarded(self, application):
             return ("guarded", application)
@@ -357,9 +364,12 @@ def test_a_worker_sweeps_and_gives_memory_back_now_and_then(make, monkeypatch):
     for _ in range(5):
         seconds, sweep = again.pop()
         sweep()
-        now[0] += TIDY * 0.6
-    assert seconds == SWEEP
-    assert [time for time, _ in given] == [1_000.0 + TIDY * 1.2, 1_000.0 + TIDY * 2.4]
+        now[0] += MEMORY_INTERVAL * 0.6
+    assert seconds == SWEEP_INTERVAL
+    assert [time for time, _ in given] == [
+        1_000.0 + MEMORY_INTERVAL * 1.2,
+        1_000.0 + MEMORY_INTERVAL * 2.4,
+    ]
     assert given[0][1] is module.give_back_memory
     assert len(swept) == 5
 
@@ -367,18 +377,18 @@ def test_a_worker_sweeps_and_gives_memory_back_now_and_then(make, monkeypatch):
 @pytest.mark.parametrize(
     ("soft", "hard", "allowed", "raised"),
     [
-        (1_024, 1_000_000, 8_000 + SPARE, 8_000 + SPARE),
+        (1_024, 1_000_000, 8_000 + SPARE_FILES, 8_000 + SPARE_FILES),
         (1_024, 4_096, 4_096, 4_096),
-        (1_024, resource.RLIM_INFINITY, 8_000 + SPARE, 8_000 + SPARE),
+        (1_024, resource.RLIM_INFINITY, 8_000 + SPARE_FILES, 8_000 + SPARE_FILES),
         (100_000, 100_000, 100_000, None),
-        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 8_000 + SPARE, None),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 8_000 + SPARE_FILES, None),
     ],
 )
-def test_a_worker_takes_as_many_file_descriptors_as_it_needs_and_may_have(
+def test_a_worker_raises_its_limit_of_file_descriptors_as_far_as_allowed(
     monkeypatch, soft, hard, allowed, raised
 ):
     told = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: told.append(limits))
-    assert allowed_files() == allowed
+    assert raise_file_limit() == allowed
     assert told == ([] if raised is None else [(raised, hard)])

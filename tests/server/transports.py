@@ -2,13 +2,13 @@
 
 from unittest.mock import Mock
 
-from pcf.server.connection import Connection
+from pcf.server.connection import ClientConnection
 
 KEEPALIVE = 75.0  # seconds
 
 
 class Transport:
-    """What asyncio's have, as far as connections use it; writes stay until ``take``."""
+    """The methods of asyncio's transports that connections use; ``unread`` counts written bytes."""
 
     def __init__(self, address, *, tls=False, alpn=None):
         self.unread, self.calls, self.reading, self._tls = 0, [], True, tls
@@ -58,18 +58,18 @@ class Transport:
 
 
 class Client:
-    """A connection between a transport and a server's protocol, both of the test."""
+    """A connection between a transport and a server's protocol, both made by the test."""
 
     def __init__(self, connections, address="192.0.2.1", **how):
         where = (address, 1) if address else ""
         self.transport = Transport(where, **how)
         self.inner = Mock()
-        self.connection = Connection(connections, lambda: self.inner)
+        self.connection = ClientConnection(connections, lambda: self.inner)
         self.connection.connection_made(self.transport)
 
     @property
     def servers(self):
-        """The transport that the server's protocol has got, which it has from the first byte on."""
+        """The transport that the server's protocol got, with the first byte."""
         if not self.inner.connection_made.called:
             self.connection.data_received(b"G")
         return self.inner.connection_made.call_args[0][0]

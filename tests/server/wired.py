@@ -11,33 +11,32 @@ from gunicorn import glogging
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.config import Config
 
-from pcf.cache.stream import RedisStream
-from pcf.schema import graphql_service
+from pcf.cache.async_redis import AsyncRedis
+from pcf.project.schema import graphql_service
 from pcf.server import application as applications
 from pcf.server import connection as connections
 from pcf.server.application import Application
-from pcf.server.connections import Connections
-from pcf.server.worker import GuardedLoop, Worker
-from tests.differential.wire import answers_in
-from tests.server.asgi import CountingPages, Service
+from pcf.server.worker import ConnectionLimits, GuardedLoop, Worker
+from tests.differential.raw_http import answers_in
+from tests.server.asgi import CountingHandler, Service
 
-OWN = {"date", "age", "x-request-id"}  # headers that two answers to one request may have
+OWN = {"date", "age", "x-request-id"}  # headers that differ between two answers
 
 
 def contents(answer):
-    """What two answers to one request have to share; headers are in no order."""
+    """Return what two answers to one request must share."""
     headers = sorted((name, value) for name, value in answer.headers if name not in OWN)
     return answer.version, answer.status, headers, answer.body, answer.whole
 
 
 async def until(holds):
-    """Let the loop turn until it holds."""
+    """Let the event loop turn until ``holds()`` is true."""
     while not holds():  # noqa: ASYNC110 - a turn, not a time
         await asyncio.sleep(0)
 
 
 class Client:
-    """A client of ``wired`` that sends what it has to as segments that are received one by one."""
+    """A client of ``wired`` that sends segments, which the server reads one by one."""
 
     def __init__(self, wired, reader, writer):
         self._wired, self._reader, self._writer = wired, reader, writer
@@ -51,11 +50,11 @@ class Client:
             await until(lambda expected=expected: self._wired.received >= expected)
 
     async def push(self, data):
-        """Send data that the server may not read now."""
+        """Send data without waiting for the server."""
         self._writer.write(data)
 
     async def read(self, number):
-        """The next answers, which have a length."""
+        """Return the next answers, which must have a length."""
         answers = []
         for _ in range(number):
             head = await self._reader.readuntil(b"\r\n\r\n")
@@ -65,22 +64,22 @@ class Client:
         return answers
 
     async def ask(self, *segments):
-        """The answer to one request."""
+        """Return the answer to one request."""
         await self.send(*segments)
         (answer,) = await self.read(1)
         return answer
 
     async def rest(self):
-        """Send the end of the stream; return all that comes before the server closes."""
+        """Close this side; return all answers until the server closes."""
         self._writer.write_eof()
         return answers_in(await self._reader.read())
 
     async def until_closed(self):
-        """Return all that comes before the server closes."""
+        """Return all answers until the server closes."""
         return answers_in(await self._reader.read())
 
     def reset(self):
-        """Leave so that the server is told at once."""
+        """Disconnect with a reset, which the server sees at once."""
         own = self._writer.get_extra_info("socket")
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.leave()
@@ -90,7 +89,7 @@ class Client:
 
 
 class Wired:
-    """The service, its connections, and what it has received."""
+    """The service, its connections, and the number of bytes that it has received."""
 
     def __init__(self, monkeypatch, **given):
         config = Config()
@@ -100,47 +99,47 @@ class Wired:
             1, os.getppid(), [], None, 30, config, glogging.Logger(config)
         )
         worker.alive = True
-        self.application = Application(CountingPages(), graphql_service)
+        self.application = Application(CountingHandler(), graphql_service)
         self._service = Service(self.application)
         self._service.loop.close()
         self.loop = self._service.loop = worker.loop = GuardedLoop()
         self.loop.backlog = 100
-        self.connections = Connections(100, config.keepalive)
+        self.connections = ConnectionLimits(100, config.keepalive)
         worker.connections = self.loop.connections = self.connections
         worker.asgi = self.connections.guarded(self.application)
         self._service.start()
         self.received = 0
-        receive = connections.Connection.data_received
+        receive = connections.ClientConnection.data_received
 
         def counted(connection, data):
             if not getattr(connection, "_replays", False):
                 self.received += len(data)
             receive(connection, data)
 
-        answer = connections.Connection._answer
+        answer = connections.ClientConnection._send_answer
 
         def replaying(connection, *given):
-            connection._replays = True  # what was held is received again
+            connection._replays = True  # the connection receives the held data again
             try:
                 answer(connection, *given)
             finally:
                 connection._replays = False
 
-        monkeypatch.setattr(connections.Connection, "data_received", counted)
-        monkeypatch.setattr(connections.Connection, "_answer", replaying)
+        monkeypatch.setattr(connections.ClientConnection, "data_received", counted)
+        monkeypatch.setattr(connections.ClientConnection, "_send_answer", replaying)
 
     @property
     def stream(self):
-        """The connection to Redis of the event loop."""
-        return self.application._started.stream
+        """The event loop's connection to Redis."""
+        return self.application._process.redis
 
     @property
-    def repeated(self):
-        """How many answers were repeated so far."""
-        return self.connections.repeated
+    def fast_path_answers(self):
+        """The number of answers from the fast path."""
+        return self.connections.fast_path_answers
 
     def run(self, *clients, host="127.0.0.1"):
-        """Run ``await each(Client)`` for every client on a connection of its own, one by one.
+        """Run ``await each(Client)`` for every client, each on its own connection.
 
         Returns what the last one returned.
         """
@@ -166,23 +165,23 @@ class Wired:
         return self._address[1] if hasattr(self, "_address") else 0
 
     async def connect(self, host="127.0.0.1"):
-        """Another client."""
+        """Return another client."""
         opened = await asyncio.open_connection(*self._address, local_addr=(host, 0))
         self._clients.append(Client(self, *opened))
         return self._clients[-1]
 
     def ask(self, *segments):
-        """The answer to one request on a connection of its own."""
+        """Return the answer to one request on its own connection."""
         return self.run(lambda client: client.ask(*segments))
 
     def learn(self, *requests):
-        """Ask until they are repeated."""
+        """Ask until the fast path answers each of the requests."""
         for request in requests:
             for _ in range(4):
                 answer = self.ask(request)
-            before = self.repeated
+            before = self.fast_path_answers
             answer = self.ask(request)
-            assert self.repeated == before + 1, request
+            assert self.fast_path_answers == before + 1, request
             assert answer.get("cache-status") == "pcf; hit"
 
     def close(self):
@@ -194,17 +193,18 @@ class Wired:
 def wire(monkeypatch):
     """``wire(**settings)``: the whole service under gunicorn's ``settings``.
 
-    Without the watch, whose lease may end while the thread of the test waits for the processor.
+    The outbox relay does not run, because its lease may end while the test's thread waits for the
+    processor.
     """
-    monkeypatch.setattr(applications.watch, "start", lambda: None)
-    monkeypatch.setattr(graphql_service()._cache.tally, "_due", inf)
+    monkeypatch.setattr(applications.outbox_relay, "start", lambda: None)
+    monkeypatch.setattr(graphql_service()._cache.hit_statistics, "_due", inf)
     all_wired = []
 
     def make(alias=None, **given):
-        if alias is not None:  # the Redis of this test
-            own = lambda gate, loop: RedisStream(gate, loop, alias)  # noqa: E731
-            monkeypatch.setattr(applications, "RedisStream", own)
-            monkeypatch.setattr(graphql_service()._cache.tally, "_due", inf)
+        if alias is not None:  # a Redis of the test
+            own = lambda gate, loop: AsyncRedis(gate, loop, alias)  # noqa: E731
+            monkeypatch.setattr(applications, "AsyncRedis", own)
+            monkeypatch.setattr(graphql_service()._cache.hit_statistics, "_due", inf)
         all_wired.append(Wired(monkeypatch, **given))
         return all_wired[-1]
 

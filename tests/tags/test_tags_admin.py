@@ -38,10 +38,12 @@ def test_the_list_takes_the_same_statements_for_1_tag_and_for_30(
     client: Client, staff: User
 ) -> None:
     def statements() -> int:
-        client.get(TAGS)  # content types are looked up once in a process: now
+        client.get(
+            TAGS
+        )  # Django looks content types up once a process; this does it before the counts
         with CaptureQueriesContext(connection) as queries:
             assert client.get(TAGS).status_code == 200
-        # what the database backend adds to keep its deadlines does not count
+        # statements that set a deadline do not count
         return sum(" FROM " in query["sql"] for query in queries)
 
     tagged("tag 0", staff, 2)
@@ -79,8 +81,8 @@ def test_deleting_a_tag_says_how_many_notes_lose_it(client: Client, staff: User)
     url = reverse("admin:tags_tag_delete", args=[red.pk])
 
     html = client.get(url).content.decode()
-    assert "red (taken off 3 notes)" in html
-    assert "red 0" not in html  # the notes are not listed
+    assert "red (removed from 3 notes)" in html
+    assert "red 0" not in html  # the page does not list the notes
 
     assert client.post(url, {"post": "yes"}).status_code == 302
     assert not Tag.objects.exists()
@@ -90,7 +92,7 @@ def test_deleting_a_tag_says_how_many_notes_lose_it(client: Client, staff: User)
 def test_several_tags_are_deleted_at_once(client: Client, staff: User) -> None:
     red, blue = tagged("red", staff, 2), tagged("blue", staff, 1)
     data = {"action": "delete_selected", "_selected_action": [red.pk, blue.pk]}
-    assert "taken off notes 3 times" in client.post(TAGS, data).content.decode()
+    assert "removed from notes 3 times" in client.post(TAGS, data).content.decode()
     client.post(TAGS, {**data, "post": "yes"})
     assert not Tag.objects.exists()
 

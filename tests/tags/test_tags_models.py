@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever writes."""
+"""The constraints in PostgreSQL, which hold for every writer."""
 
 import pytest
 from django.db import DataError, IntegrityError

@@ -56,13 +56,13 @@ def test_a_token_expires_in_days(ann: User) -> None:
         (["ann"], "the following arguments are required: --name"),
     ],
 )
-def test_what_cannot_be_is_said_and_nothing_created(ann: User, arguments, message) -> None:
+def test_a_wrong_argument_is_refused_and_creates_nothing(ann: User, arguments, message) -> None:
     with pytest.raises(CommandError, match=message):
         run(*arguments)
     assert not ApiToken.objects.exists()
 
 
-def test_a_user_who_is_not_active_gets_no_token(ann: User) -> None:
+def test_an_inactive_user_gets_no_token(ann: User) -> None:
     User.objects.filter(pk=ann.pk).update(is_active=False)
     with pytest.raises(CommandError, match="'ann' is not active"):
         run("ann", "--name", "x")
@@ -70,13 +70,13 @@ def test_a_user_who_is_not_active_gets_no_token(ann: User) -> None:
 
 
 @pytest.mark.parametrize("scope", ["read", "write", "admin"])
-def test_a_token_has_the_scope_that_was_asked_for(ann: User, scope: str) -> None:
+def test_a_token_has_the_given_scope(ann: User, scope: str) -> None:
     User.objects.filter(pk=ann.pk).update(is_staff=True)
     _, err = run("ann", "--name", "laptop", "--scope", scope)
     assert ann.api_tokens.get().scope == scope
     assert f"scope {scope}" in err
 
 
-def test_a_token_may_write_unless_another_scope_is_asked_for(ann: User) -> None:
+def test_the_default_scope_is_write(ann: User) -> None:
     run("ann", "--name", "laptop")
     assert ann.api_tokens.get().scope == "write"

@@ -1,4 +1,4 @@
-"""Log-ins to the admin: throttled by account and by address, and what their pages may load."""
+"""Log-ins to the admin: locks by account and by address, and the policy of the pages."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from pcf.http.pages import DIRECTIVES, POLICY, PagePolicyMiddleware
+from pcf.http.middleware import CSP_DIRECTIVES, CSP_POLICY, CSPMiddleware
 from tests.conftest import make_user
 from users.models import User
 
@@ -57,10 +57,10 @@ def test_an_address_is_locked_for_every_account(root):
     ("proxies", "forwarded", "status"),
     [
         (1, "198.51.100.{number}", 302),  # five clients behind one proxy
-        (1, "{number}.1.1.1, 198.51.100.7", 429),  # one, who writes addresses of their own
-        (1, "2001:db8:0:1::{number}", 429),  # one, who has a network
+        (1, "{number}.1.1.1, 198.51.100.7", 429),  # one client that invents addresses
+        (1, "2001:db8:0:1::{number}", 429),  # one client with a network
         (1, "2001:db8:0:{number}::1", 302),
-        (0, "198.51.100.{number}", 429),  # no proxy: the header is the client's
+        (0, "198.51.100.{number}", 429),  # without a proxy, the client wrote the header
     ],
 )
 def test_the_address_is_that_of_the_client(root, settings, proxies, forwarded, status):
@@ -74,25 +74,25 @@ def test_the_address_is_that_of_the_client(root, settings, proxies, forwarded, s
     assert Client(headers=headers).post(LOGIN, data).status_code == status
 
 
-def test_one_below_the_limit_is_not_locked_and_success_starts_afresh(root):
+def test_a_success_before_the_limit_resets_the_count(root):
     for _ in range(2):
         for _ in range(LIMIT - 1):
             assert log_in(password="wrong").status_code == 200
         assert log_in().status_code == 302
 
 
-def test_who_is_locked_out_sees_why_and_until_when(root):
+def test_the_lock_page_says_why_and_until_when(root):
     for _ in range(LIMIT):
         response = log_in(password="wrong")
     assert response.status_code == log_in().status_code == 429
     assert response["Retry-After"] == "900"
     text = re.sub(r"\s+", " ", response.content.decode())
-    assert "There were 5 of them for this account or from this address." in text
+    assert "5 log-ins failed for this account or from this address." in text
     assert "for 15 minutes" in text
     assert "root" not in text
 
 
-def test_the_lock_ends_and_trying_again_does_not_prolong_it(root):
+def test_the_lock_ends_and_further_attempts_do_not_prolong_it(root):
     for _ in range(LIMIT + 3):
         log_in(password="wrong")
     assert log_in().status_code == 429
@@ -112,26 +112,26 @@ def test_failures_are_logged_without_name_and_password(root, caplog):
 
 
 @pytest.mark.parametrize("username", ["\0", "x" * 300, "é\ud7ff", "' OR 1=1 --"])
-def test_odd_names_are_no_errors(root, username):
+def test_odd_names_cause_no_errors(root, username):
     assert log_in(username=username).status_code == 200
 
 
 # pages
 
 
-def test_the_policy_lets_nothing_in_from_elsewhere_and_nothing_inline():
-    directives = dict(DIRECTIVES)
-    assert directives.pop("img-src") == "'self' data:"  # of the admin's own style sheets
+def test_the_policy_allows_no_other_origin_and_no_inline_code():
+    directives = dict(CSP_DIRECTIVES)
+    assert directives.pop("img-src") == "'self' data:"  # in the admin's own style sheets
     assert set(directives.values()) == {"'self'", "'none'"}
     assert directives["default-src"] == "'none'"
 
 
-def test_pages_of_the_admin_load_nothing_from_elsewhere_and_nothing_inline(root, client):
+def test_pages_of_the_admin_have_no_other_origin_and_no_inline_code(root, client):
     client.force_login(root)
     for name in ("index", "login", "users_user_changelist", "users_apitoken_add", "notes_note_add"):
         response = client.get(reverse(f"admin:{name}"), follow=True)
         policy = response["Content-Security-Policy"]
-        assert policy == POLICY
+        assert policy == CSP_POLICY
         html = response.content.decode()
         assert not re.findall(r"<style|<script(?![^>]*(src=|type=\"application/json\"))", html)
         assert not re.findall(r"\s(style|on[a-z]+)=\"", html)
@@ -142,7 +142,7 @@ def test_the_page_of_a_new_token_follows_the_policy(root, client):
     data = {"user": root.pk, "name": "t", "scope": "admin"}
     response = client.post(reverse("admin:users_apitoken_add"), data)
     assert response.context["token"].plain_text in response.content.decode()
-    assert response["Content-Security-Policy"] == POLICY
+    assert response["Content-Security-Policy"] == CSP_POLICY
     assert not re.findall(r"<style|\s(style|on[a-z]+)=\"", response.content.decode())
 
 
@@ -152,13 +152,13 @@ def test_pages_for_debugging_are_left_alone_and_those_of_production_are_not(rf, 
         return HttpResponse("<h1>Oops</h1>", status=status)
 
     for settings.DEBUG in (True, False):
-        response = PagePolicyMiddleware(page)(rf.get("/"))
+        response = CSPMiddleware(page)(rf.get("/"))
         assert ("Content-Security-Policy" in response) is not settings.DEBUG
 
 
 def test_a_page_with_a_policy_of_its_own_keeps_it(client):
     policy = client.get("/graphql", headers={"Accept": "text/html"})["Content-Security-Policy"]
-    assert policy != POLICY
+    assert policy != CSP_POLICY
     assert "nonce-" in policy
 
 

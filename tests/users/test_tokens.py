@@ -1,4 +1,4 @@
-"""Tokens: their text, how they are found, how far they reach, and how they are replaced."""
+"""Tokens: their text, authentication, scopes, and rotation."""
 
 import hmac
 import re
@@ -26,7 +26,7 @@ RENAME = 'mutation { updateProfile(input: {name: "New"}) { user { name } userErr
 # the text
 
 
-def test_texts_have_the_form_that_scanners_look_for_and_are_never_the_same() -> None:
+def test_texts_have_the_form_for_scanners_and_differ() -> None:
     texts = {tokens.new_text() for _ in range(100)}
     assert len(texts) == 100
     assert all(re.fullmatch(r"pcf_[0-9A-Za-z]{49}", text) for text in texts)
@@ -38,23 +38,23 @@ def test_a_text_with_another_character_is_recognised(place: int, character: str)
     text = "pcf_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG" + "4KyTaG"
     checked = text[:47] + tokens._checksum(text[4:47])
     changed = checked[:place] + character + checked[place + 1 :]
-    # without the prefix it may be an older token
+    # a text without the prefix may be an older token
     expected = changed == checked or not changed.startswith("pcf_")
     assert tokens.may_be_token(changed) is expected
 
 
 @pytest.mark.parametrize("cut", [4, 30, 52])
-def test_a_text_that_was_cut_off_costs_no_statement(db, cut, django_assert_num_queries) -> None:
+def test_an_incomplete_text_sends_no_statement(db, cut, django_assert_num_queries) -> None:
     with django_assert_num_queries(0):
         assert find_credentials(tokens.new_text()[:cut]) is None
 
 
-def test_texts_from_before_there_was_a_form_still_work(world) -> None:
+def test_texts_older_than_the_form_still_work(world) -> None:
     ApiToken.objects.create(user=world.ann, name="x", digest=tokens.digest_of("test-token"))
     assert find_credentials("test-token").viewer == Viewer(world.ann.pk, scope=Scope.WRITE)
 
 
-# how they are found
+# authentication
 
 
 def test_a_token_is_found_in_one_statement(world, django_assert_num_queries) -> None:
@@ -84,8 +84,10 @@ def test_revoked_expired_inactive_and_unknown_are_refused_alike(
     assert token.last_used_at is None
 
 
-def test_noting_the_use_takes_no_statement_and_evicts_nothing(live_world, ask) -> None:
-    """Also not at the first use of a token, the only one within five minutes that is written."""
+def test_the_write_of_last_used_at_takes_no_further_statement_and_evicts_nothing(
+    live_world, ask
+) -> None:
+    """The write of last_used_at, once in five minutes, removes no cached response."""
     token, text = ApiToken.issue(live_world.ann, "t")
     assert ask(NOTES, text).cache_status == "pcf; fwd=miss; stored"
     token.refresh_from_db()
@@ -94,7 +96,7 @@ def test_noting_the_use_takes_no_statement_and_evicts_nothing(live_world, ask) -
         assert ask(NOTES, text).cache_status == "pcf; hit"
     assert not queries.captured_queries
 
-    # the grain has passed: whoever asks PostgreSQL writes it down, the others go on hitting
+    # after the interval a request that reaches PostgreSQL writes; hits stay hits
     ApiToken.objects.filter(pk=token.pk).update(last_used_at=timezone.now() - timedelta(minutes=6))
     ask(ME, text)
     assert ask(NOTES, text).cache_status == "pcf; hit"
@@ -104,7 +106,7 @@ def test_noting_the_use_takes_no_statement_and_evicts_nothing(live_world, ask) -
     assert not queries.captured_queries
 
 
-def test_the_row_that_was_found_is_compared_in_constant_time(world, monkeypatch) -> None:
+def test_the_found_digest_is_compared_in_constant_time(world, monkeypatch) -> None:
     token, text = ApiToken.issue(world.ann, "t")
     compared = []
 
@@ -120,7 +122,7 @@ def test_the_row_that_was_found_is_compared_in_constant_time(world, monkeypatch)
 
 
 @pytest.mark.parametrize(("seconds", "written"), [(299, False), (301, True)])
-def test_the_use_is_written_again_after_its_grain_alone(
+def test_last_used_at_is_written_again_only_after_the_interval(
     world, monkeypatch, seconds, written
 ) -> None:
     now = timezone.now()
@@ -136,7 +138,7 @@ def test_the_use_is_written_again_after_its_grain_alone(
     assert token.last_used_at == (now if written else aged)
 
 
-# how far they reach
+# scopes
 
 
 @pytest.mark.parametrize("scope", Scope)
@@ -156,7 +158,7 @@ def test_mutations_need_the_scope_write(world, ask, scope) -> None:
 
 
 @pytest.mark.parametrize("scope", Scope)
-def test_the_powers_of_staff_need_the_scope_admin(world, ask, scope) -> None:
+def test_the_rights_of_staff_need_the_scope_admin(world, ask, scope) -> None:
     token = token_for(world.staff, scope)
     for _ in range(2):  # from PostgreSQL and from the cache
         titles = [note["title"] for note in ask(NOTES, token).data["notes"]]
@@ -186,14 +188,14 @@ def test_staff_without_the_scope_admin_cannot_be_made() -> None:
 
 @given(st.integers(1, 2**63 - 1), st.booleans(), st.sampled_from(Scope), st.sampled_from(Scope))
 def test_a_viewer_is_its_name(user_id, staff, scope, needed) -> None:
-    viewer = Viewer.of_token(user_id, scope, staff=staff)
-    assert Viewer.of_name(viewer.name) == viewer
+    viewer = Viewer.from_token(user_id, scope, staff=staff)
+    assert Viewer.from_name(viewer.name) == viewer
     assert viewer.is_staff is (staff and scope is Scope.ADMIN)
     order = list(Scope)
     assert scope.covers(needed) is (order.index(scope) >= order.index(needed))
 
 
-# how they are replaced
+# rotation
 
 
 def rotate(*arguments: str) -> tuple[str, str]:
@@ -202,12 +204,12 @@ def rotate(*arguments: str) -> tuple[str, str]:
     return out.getvalue().strip(), err.getvalue()
 
 
-def test_a_rotated_token_works_for_the_overlap_yet(world, ask) -> None:
+def test_a_rotated_token_works_until_the_overlap_ends(world, ask) -> None:
     old, old_text = ApiToken.issue(world.staff, "ci", scope="admin")
     before = timezone.now()
     text, said = rotate("sue", "--name", "ci", "--overlap", "2")
     assert text not in said
-    assert "works for 2 h yet" in said
+    assert "works for another 2 h" in said
 
     old.refresh_from_db()
     assert before + timedelta(hours=2) <= old.expires_at <= timezone.now() + timedelta(hours=2)
@@ -218,18 +220,21 @@ def test_a_rotated_token_works_for_the_overlap_yet(world, ask) -> None:
 
 def test_without_an_overlap_the_old_text_stops_at_once(live_world, ask) -> None:
     old_text = token_for(live_world.ann)
-    assert [ask(ME, old_text).status for _ in range(2)] == [200, 200]  # it is remembered
+    assert [ask(ME, old_text).status for _ in range(2)] == [
+        200,
+        200,
+    ]  # the cache remembers the token
     text, _ = rotate("ann", "--name", "test", "--overlap", "0")
     assert (ask(ME, old_text).status, ask(ME, text).status) == (401, 200)
 
 
-def test_the_new_token_lasts_as_long_as_the_old_one_was_made_for(world) -> None:
+def test_the_new_token_has_the_lifetime_of_the_old_one(world) -> None:
     now = timezone.now()
     soon = now + timedelta(minutes=5)
     old, _ = ApiToken.issue(world.ann, "t", created_at=now - timedelta(days=30), expires_at=soon)
     rotate("ann", "--id", str(old.pk))
     old.refresh_from_db()
-    assert old.expires_at == soon  # an overlap does not prolong it
+    assert old.expires_at == soon  # an overlap does not prolong a token
     assert old.replaced_by.expires_at - now > timedelta(days=30)
     rotate("ann", "--id", str(old.replaced_by.pk), "--expires-in", "1")
     last = ApiToken.objects.latest("id")
@@ -241,7 +246,7 @@ def test_the_new_token_lasts_as_long_as_the_old_one_was_made_for(world) -> None:
     [
         (["ann", "--name", "nothing"], "has no valid token named 'nothing'"),
         (["nobody", "--name", "twice"], "user 'nobody' has no valid token"),
-        (["ann", "--name", "twice"], "has 2 tokens named 'twice'; say --id"),
+        (["ann", "--name", "twice"], "has 2 tokens named 'twice'; use --id"),
         (["ann", "--name", "revoked"], "has no valid token"),
         (["ann", "--name", "twice", "--overlap", "721"], "0 to 720 hours, got 721"),
         (["ann", "--name", "twice", "--overlap", "-1"], "0 to 720 hours, got -1"),
@@ -249,7 +254,7 @@ def test_the_new_token_lasts_as_long_as_the_old_one_was_made_for(world) -> None:
         (["bob", "--id", "{ann}"], "has no valid token with the id"),
     ],
 )
-def test_a_rotation_that_cannot_be_is_said_and_changes_nothing(world, arguments, message) -> None:
+def test_a_wrong_rotation_is_refused_and_changes_nothing(world, arguments, message) -> None:
     twice, _ = ApiToken.issue(world.ann, "twice")
     ApiToken.issue(world.ann, "twice")
     ApiToken.issue(world.ann, "revoked", revoked_at=timezone.now())
@@ -262,15 +267,15 @@ def test_a_rotation_that_cannot_be_is_said_and_changes_nothing(world, arguments,
 def test_a_token_is_rotated_once(world) -> None:
     old, _ = ApiToken.issue(world.ann, "t")
     old.rotate(overlap=timedelta(hours=1), expires_at=None)
-    with pytest.raises(ValueError, match="replaced already"):
+    with pytest.raises(ValueError, match="already revoked, expired or replaced"):
         old.rotate(overlap=timedelta(hours=1), expires_at=None)
     assert ApiToken.objects.count() == 2
 
 
-# how older ones got their scope
+# the scopes of older tokens
 
 
-def test_tokens_from_before_there_were_scopes_keep_what_they_could_do(transactional_db) -> None:
+def test_tokens_older_than_scopes_keep_their_rights(transactional_db) -> None:
     from django.db.migrations.executor import MigrationExecutor
 
     def migrate(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The admin of users and tokens: flat lists, powers for superusers, texts shown once."""
+"""The admin of users and tokens: numbers of statements, powers of superusers, texts."""
 
 from datetime import timedelta
 from typing import Any
@@ -53,10 +53,10 @@ def ann() -> User:
 
 
 def statements(client: Client, url: str) -> int:
-    client.get(url)  # content types are looked up once in a process: now
+    client.get(url)  # Django looks content types up once a process; this does it before the counts
     with CaptureQueriesContext(connection) as queries:
         assert client.get(url).status_code == 200
-    # what the database backend adds to keep its deadlines does not count
+    # statements that set a deadline do not count
     return sum(" FROM " in query["sql"] for query in queries)
 
 
@@ -184,7 +184,7 @@ def test_managers_of_users_cannot_give_powers(ann: User) -> None:
         (("change_user",), "root", 403),
     ],
 )
-def test_who_may_set_whose_password(root: User, ann: User, permissions, target, status) -> None:
+def test_permissions_to_set_a_password(root: User, ann: User, permissions, target, status) -> None:
     client = logged_in(make("sue", *permissions, is_staff=True))
     url = reverse("admin:auth_user_password_change", args=[User.objects.get(username=target).pk])
     assert client.get(url).status_code == status
@@ -207,26 +207,26 @@ def issue(client: Client, user: User, **data: str) -> Any:
     return client.post(ADD_TOKEN, values)
 
 
-def test_a_tokens_text_is_on_the_page_after_saving_and_nowhere_afterwards(
+def test_only_the_page_after_saving_has_the_text_of_a_token(
     client: Client, root: User, ann: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     with CaptureQueriesContext(connection) as queries:
         response = issue(client, ann)
 
-    # shown once, marked for copying, on a page that no cache keeps
+    # the page shows the text once, selected, and no cache stores the page
     assert response.status_code == 200
     text = response.context["token"].plain_text
     assert response.content.decode().count(text) == 1
     assert 'id="copy-token"' in response.content.decode()
     assert "no-store" in response.headers["Cache-Control"]
 
-    # stored as its SHA-256
+    # the table has its SHA-256
     token = ApiToken.objects.get()
     assert bytes(token.digest) == ApiToken.digest_of(text)
     assert (token.user, token.name) == (ann, "laptop")
 
-    # nowhere else: statements, log, session, cookies, the admin's own log, later pages
+    # the text is not in statements, log, session, cookies, the admin's log or later pages
     assert not any(text in query["sql"] for query in queries)
     assert text not in caplog.text
     assert not any(text in str(session.get_decoded()) for session in Session.objects.all())
@@ -313,7 +313,7 @@ def test_only_superusers_issue_tokens_for_superusers(root: User, ann: User) -> N
 
 
 @pytest.mark.parametrize("url", [USERS, TOKENS, ADD_TOKEN])
-def test_others_are_sent_to_the_login(ann: User, url: str) -> None:
+def test_other_users_are_sent_to_the_login(ann: User, url: str) -> None:
     response = logged_in(ann).get(url)
     assert response.status_code == 302
     assert response.headers["Location"].startswith(reverse("admin:login"))

@@ -1,12 +1,17 @@
-"""What the database itself refuses, whoever writes."""
+"""The constraints in PostgreSQL, which hold for every writer."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import IntegrityError, connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import DateField, Model
 from django.utils import timezone
 
+from notes.models import Note, NoteTag
+from tests.conftest import make_note
 from users.models import ApiToken, User
 
 pytestmark = pytest.mark.django_db
@@ -63,7 +68,72 @@ def test_a_token_needs_its_user() -> None:
         connection.check_constraints()
 
 
-def test_tokens_go_with_their_user() -> None:
+OUT_OF_RANGE = (
+    "infinity",
+    "-infinity",
+    "4713-01-01 BC",
+    "0001-01-01",
+    "9999-12-31",
+    "294276-01-01",
+)
+
+
+@pytest.mark.parametrize("value", OUT_OF_RANGE)
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        (model, field.name)
+        for model in apps.get_models()
+        if model._meta.app_label in {"users", "notes", "tags"}
+        for field in model._meta.concrete_fields
+        if isinstance(field, DateField) and model is not NoteTag  # a trigger writes this column
+    ],
+)
+def test_a_time_that_python_cannot_read_is_refused(
+    model: type[Model], field: str, value: str
+) -> None:
+    """Every column with a date or a time, for writers that bypass Django as well."""
+    user = make()
+    ApiToken.issue(user, "token")
+    make_note(user, "A title")
+    table = model._meta.db_table
+    with refused(f"{table}_{field}_range"), connection.cursor() as cursor:
+        cursor.execute(f'UPDATE "{table}" SET "{field}" = %s::timestamptz', [value])  # noqa: S608
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_migration_brings_times_into_the_range() -> None:
+    executor = MigrationExecutor(connection)
+    targets = [("users", "0002_token_scopes"), ("notes", "0002_initial")]
+    executor.migrate(targets)
+    try:
+        old = executor.loader.project_state(targets).apps
+        user = old.get_model("users", "User").objects.create(username="ann", name="Ann")
+        for name in ("for ever", "never"):
+            old.get_model("users", "ApiToken").objects.create(
+                user=user, name=name, digest=ApiToken.digest_of(name)
+            )
+        old.get_model("notes", "Note").objects.create(author=user, title="A title")
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE users_user SET created_at = 'infinity'")
+            cursor.execute("UPDATE notes_note SET updated_at = '-infinity'")
+            cursor.execute("UPDATE users_apitoken SET last_used_at = '294276-01-01'")
+            cursor.execute(
+                "UPDATE users_apitoken SET expires_at = CASE name"
+                " WHEN 'never' THEN '-infinity' ELSE 'infinity' END::timestamptz"
+            )
+    finally:
+        executor = MigrationExecutor(connection)
+        executor.migrate(executor.loader.graph.leaf_nodes())
+    assert User.objects.get().created_at.year == 9999
+    assert Note.objects.get().updated_at.year == 1
+    expiries = dict(ApiToken.objects.values_list("name", "expires_at"))
+    assert expiries["for ever"] is None
+    assert expiries["never"].year == 1
+    assert all(each.last_used_at.year == 9999 for each in ApiToken.objects.all())
+
+
+def test_deleting_a_user_deletes_the_tokens() -> None:
     user = make()
     ApiToken.issue(user, "token")
     user.delete()
@@ -81,7 +151,7 @@ def test_an_issued_token_stores_the_digest_of_its_text_alone() -> None:
     assert text not in repr(ApiToken.objects.values_list().get(pk=token.pk))
 
 
-def test_every_issued_text_is_another() -> None:
+def test_issued_texts_differ() -> None:
     user = make()
     texts = {ApiToken.issue(user, "token")[1] for _ in range(20)}
     assert len(texts) == 20

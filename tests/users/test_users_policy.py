@@ -10,5 +10,5 @@ OWNER, OTHER, STAFF = Viewer(1), Viewer(2), Viewer(3, is_staff=True)
 @pytest.mark.parametrize(
     ("viewer", "allowed"), [(ANONYMOUS, False), (OTHER, False), (OWNER, True), (STAFF, True)]
 )
-def test_email_and_profile_are_for_oneself_and_for_staff(rule, viewer, allowed) -> None:
+def test_email_and_profile_are_for_the_user_and_for_staff(rule, viewer, allowed) -> None:
     assert rule(viewer, 1) is allowed

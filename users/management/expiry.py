@@ -1,4 +1,4 @@
-"""What the commands about tokens share: until when a token is valid."""
+"""The expiry of tokens, for the commands about tokens."""
 
 from argparse import ArgumentParser
 from datetime import datetime, timedelta
@@ -6,23 +6,23 @@ from datetime import datetime, timedelta
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-MAX_DAYS = 36_500  # a hundred years; who wants more leaves the limit out
+MAX_DAYS = 36_500  # a hundred years; without the option a token never expires
 
 
 def add_expiry_argument(parser: ArgumentParser, otherwise: str) -> None:
-    """Add ``--expires-in``; ``otherwise`` says what happens without it."""
+    """Add ``--expires-in``. ``otherwise`` is the help text about the default."""
     parser.add_argument(
         "--expires-in",
         type=int,
         metavar="DAYS",
-        help=f"days until it expires, 1 to {MAX_DAYS:,}; {otherwise}",
+        help=f"days until the token expires, 1 to {MAX_DAYS:,}; {otherwise}",
     )
 
 
 def expiry(days: int | None) -> datetime | None:
-    """The time in so many days, None for None.
+    """Return the time after ``days``, and None for None.
 
-    Raises CommandError for what is not 1 to MAX_DAYS.
+    Raises CommandError for a number that is not 1 to MAX_DAYS.
     """
     if days is None:
         return None
@@ -33,5 +33,5 @@ def expiry(days: int | None) -> datetime | None:
 
 
 def until(expires_at: datetime | None) -> str:
-    """For people: until when."""
+    """Return the end of a token's validity as text for people."""
     return f"until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "until revoked"

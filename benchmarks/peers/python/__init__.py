@@ -1,1 +1,1 @@
-"""The peers that are written in Python."""
+"""The peers written in Python."""

@@ -1,4 +1,4 @@
-"""The middleware of the comparison: everybody is anonymous, without a look at a session."""
+"""A middleware for the peers that makes every user anonymous without reading a session."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,10 @@ ANONYMOUS = AnonymousUser()
 def middleware(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Set ``request.user``, which Undine's cache asks for."""
+    """Set ``request.user``, which Undine's cache reads."""
 
     def answer(request: HttpRequest) -> HttpResponse:
-        request.user = ANONYMOUS  # type: ignore[assignment]
+        request.user = ANONYMOUS
         return get_response(request)
 
     return answer

@@ -1,4 +1,4 @@
-"""graphene-django's own view on PCF's schema and loaders: promises, no plans, no cache."""
+"""graphene-django's view on PCF's schema and loaders: promises, no plans, no cache."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from graphene_django.views import GraphQLView
 
-from pcf.execution.context import PromiseExecutionContext
-from pcf.execution.request import RequestContext
-from pcf.schema import schema
+from pcf.execution.context import RequestContext
+from pcf.execution.promise_executor import PromiseExecutionContext
+from pcf.project.schema import schema
 
 
 class View(GraphQLView):
-    """Fresh loaders for every request."""
+    """A view that gives every request fresh loaders."""
 
     def get_context(self, request: HttpRequest) -> Any:
         del request

@@ -1,4 +1,4 @@
-"""gunicorn for the peers: as many processes and threads as PCF has, without what PCF adds to it."""
+"""gunicorn's settings for the peers: PCF's numbers of processes and threads, no hooks."""
 
 import os
 
@@ -8,5 +8,5 @@ worker_class = "gthread"
 threads = int(os.environ.get("THREADS") or 8)
 preload_app = True
 keepalive = 75  # seconds
-worker_tmp_dir = "/dev/shm"  # noqa: S108 - as PCF
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - as PCF has it
 control_socket_disable = True

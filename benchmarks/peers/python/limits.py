@@ -1,7 +1,7 @@
-"""Two WSGI applications that no GraphQL server can beat by much.
+"""Two WSGI applications as upper limits for a GraphQL server.
 
-``json_agg``: PostgreSQL builds the whole answer in one statement, and it is sent as it is.
-``bare``: the answer is there already.
+``json_agg``: PostgreSQL builds the whole answer in one statement.
+``bare``: the application sends a finished answer from memory.
 """
 
 import json
@@ -40,7 +40,7 @@ SELECT json_build_object('data', json_build_object('note', (
 
 
 class _Answers:
-    """Answers the queries of the comparison; remembers them where ``remember`` is set."""
+    """Answers the queries of the comparison; ``remember`` keeps the answers in memory."""
 
     def __init__(self, *, remember: bool) -> None:
         self._pool: ConnectionPool[Any] | None = None
@@ -59,7 +59,7 @@ class _Answers:
         return [body]
 
     def _ask(self, request: dict[str, Any]) -> bytes:
-        if self._pool is None:  # after the fork
+        if self._pool is None:  # a pool must not be opened before the fork
             self._pool = ConnectionPool(os.environ["DATABASE_URL"], min_size=1, max_size=10)
         statement = {GRAPH: _USERS, SMALL: _NOTE}[request["query"]]
         with self._pool.connection() as connection:

@@ -1,6 +1,6 @@
-"""A Django project of one peer (PEER in the environment) on PCF's models and tables.
+"""Settings of a peer written with Django, on PCF's models and tables. PEER names the peer.
 
-Two small middlewares, where PCF has all of its own: an advantage of the peers.
+The peers have two small middlewares and PCF has all of its own. This is an advantage for the peers.
 """
 
 import os
@@ -13,7 +13,7 @@ MIDDLEWARE = [
     "benchmarks.peers.python.anonymous.middleware",
 ]
 ROOT_URLCONF = f"benchmarks.peers.python.{PEER}"
-if PEER != "graphene":  # Django's own backend, with its pool; graphene uses PCF's loaders
+if PEER != "graphene":  # graphene uses PCF's loaders, which need PCF's backend
     DATABASES["default"] |= {"ENGINE": "django.db.backends.postgresql", "CONN_HEALTH_CHECKS": False}
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 10}
 if PEER == "strawberry":

@@ -1,4 +1,4 @@
-"""strawberry-django with its optimizer; documents are parsed and validated once."""
+"""strawberry-django with its optimizer. It parses and validates each document once."""
 
 from typing import Any
 

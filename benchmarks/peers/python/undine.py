@@ -1,4 +1,4 @@
-"""Undine with its optimizer; documents are parsed and validated once. Its ids are integers."""
+"""Undine with its optimizer. It parses and validates each document once; ids are integers."""
 
 from typing import Any
 

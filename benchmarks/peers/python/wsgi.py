@@ -1,4 +1,4 @@
-"""The WSGI application of a Django peer, without anything of PCF's in front."""
+"""The WSGI application of a peer written with Django."""
 
 from django.core.wsgi import get_wsgi_application
 

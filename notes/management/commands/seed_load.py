@@ -1,4 +1,4 @@
-"""``manage.py seed_load``: users, notes and tags in quantity, for trying out load."""
+"""``manage.py seed_load``: load users, notes and tags in large numbers."""
 
 import sys
 import time
@@ -14,21 +14,21 @@ BAR_WIDTH = 30  # characters
 REDRAW_INTERVAL = 0.1  # seconds
 
 _COUNTS = {
-    "users": (1_000, "users to make"),
-    "notes_per_user": (100, "notes of each of them"),
-    "tags": (50, "tags the notes choose from"),
-    "tags_per_note": (3, "different tags of each note"),
-    "batch_size": (10_000, "rows made and sent at once"),
-    "seed": (1, "same seed and counts: same text, times and tags"),
+    "users": (1_000, "number of users"),
+    "notes_per_user": (100, "notes of each user"),
+    "tags": (50, "number of tags"),
+    "tags_per_note": (3, "tags of each note"),
+    "batch_size": (10_000, "rows of a batch"),
+    "seed": (1, "selects the text, times and tags of the rows"),
 }
 
 
 class Command(BaseCommand):
     help = (
-        "Adds a new set of made-up users, notes and tags to the database by COPY, in one "
-        "transaction: cut off, it leaves nothing behind. Users get names that are free and no "
-        "password; tags are shared with those of the same name. With --replace all notes, all "
-        "tags and all users but staff and superusers are deleted first."
+        "Add made-up users, notes and tags to the database by COPY, in one transaction. An "
+        "interrupted load changes nothing. The users get unused names and no password. The notes "
+        "reuse tags with the same names. --replace first deletes all notes, all tags and all users "
+        "but staff and superusers."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -45,14 +45,14 @@ class Command(BaseCommand):
             "--replace",
             action="store_true",
             help="first delete all notes, tags and users who are not staff; "
-            "readers wait until the load is done",
+            "readers wait until the load ends",
         )
         parser.add_argument(
             "--no-input",
             "--noinput",
             action="store_false",
             dest="interactive",
-            help="with --replace: do not ask for confirmation",
+            help="with --replace: delete without confirmation",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -70,7 +70,7 @@ class Command(BaseCommand):
         try:
             seeding.load(volume, replace=options["replace"], progress=progress)
         except KeyboardInterrupt:
-            raise CommandError("cut off; the database is as it was") from None
+            raise CommandError("interrupted; nothing was changed") from None
         seconds = time.monotonic() - started
         seeding.vacuum()
         rows = volume.users + volume.notes + volume.note_tags
@@ -81,7 +81,7 @@ class Command(BaseCommand):
         )
 
     def _confirm(self) -> None:
-        """Ask before data is deleted. Raises CommandError for any answer but yes."""
+        """Ask for confirmation. Raises CommandError for any answer but yes."""
         if not sys.stdin.isatty():
             raise CommandError("--replace deletes data; without a terminal it needs --no-input")
         question = "Delete all notes, all tags and all users who are not staff? [yes/no] "
@@ -90,7 +90,7 @@ class Command(BaseCommand):
 
 
 def progress_bar(stream: TextIO, total: int) -> Callable[[int], None] | None:
-    """A function that draws how many of ``total`` notes are done; None without a terminal."""
+    """Return a function that draws the progress in notes; None without a terminal."""
     if not stream.isatty() or not total:
         return None
     started = drawn = time.monotonic()

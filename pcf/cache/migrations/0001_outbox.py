@@ -1,6 +1,8 @@
-"""The outbox of what transactions touched, and the function that empties it before a COMMIT."""
+"""Create the outbox, and the function that takes the rows of a transaction out of it."""
 
 from django.db import migrations
+
+from pcf.cache.invalidation import forget_outbox
 
 SQL = """
 CREATE TABLE pcf_touch (
@@ -35,7 +37,7 @@ BEGIN
 END $body$;
 """
 
-# the functions of triggers are installed by the signal post_migrate
+# a handler of the signal post_migrate installs the functions of the triggers
 REVERSE_SQL = r"""
 DO $body$
 DECLARE
@@ -48,9 +50,16 @@ BEGIN
         EXECUTE 'DROP FUNCTION ' || function || ' CASCADE';
     END LOOP;
 END $body$;
+DROP FUNCTION IF EXISTS pcf_has_touches();
+DROP FUNCTION IF EXISTS pcf_delete_touches();
 DROP FUNCTION pcf_take_touches();
 DROP TABLE pcf_touch;
 """
+
+
+def _forget(apps, schema_editor):
+    """Let the COMMIT of the migration take nothing out of the outbox that it drops."""
+    forget_outbox(schema_editor.connection)
 
 
 class Migration(migrations.Migration):
@@ -59,4 +68,7 @@ class Migration(migrations.Migration):
 
     dependencies = []
 
-    operations = [migrations.RunSQL(SQL, REVERSE_SQL)]
+    operations = [
+        migrations.RunSQL(SQL, REVERSE_SQL),
+        migrations.RunPython(migrations.RunPython.noop, _forget),
+    ]

@@ -1,114 +1,148 @@
-"""``ENGINE = "pcf.database.backend"``: Django's PostgreSQL backend, made safe for requests.
+"""``ENGINE = "pcf.database.backend"``: Django's PostgreSQL backend with deadlines for requests.
 
-What it adds, and only inside a TimeoutContext where deadlines are concerned:
+Inside a TimeoutContext the backend adds to Django's:
 
-* every statement runs under the rest of the request's budget, without additional round trips;
-* a connection is waited for, connected and checked inside the deadline;
-* reads declared idempotent are repeated on a fresh connection when theirs broke;
-* statements are counted, timed, and logged when slow.
+* Each statement runs within the rest of the request's time, without an additional round trip.
+* The wait for a connection, the connection and its check end with the deadline.
+* A read that was declared idempotent is retried on a new connection when its own breaks.
+* Statements are counted and timed; slow ones are logged.
 
-And everywhere: commits are guarded (``pcf.database.commits``). A statement in autocommit mode that
-writes becomes a transaction of its own, so that its commit is guarded, too.
+Everywhere, commit hooks run (``pcf.database.transactions``). A writing statement in autocommit mode
+gets a transaction of its own, so the hooks run for it as well.
 
 Outside a TimeoutContext (commands, migrations, a shell) PostgreSQL's own ``statement_timeout``
-applies, so a long migration is not cut short; a pooled connection is set back to it first.
+applies, so the backend does not end a long migration. A pooled connection is reset to it first.
 
-OPTIONS beyond Django's: ``session_statement_timeout`` (default True). False when a pooler such as
-PgBouncer in transaction mode shares sessions: then every limit travels with its statement.
-``replica`` (default False) marks a read replica, whose connections can be ended by whoever finds
-it dead.
+OPTIONS in addition to Django's:
+
+* ``session_statement_timeout`` (default True): set False when a pooler such as PgBouncer in
+  transaction mode shares sessions. Then each limit goes with its statement.
+* ``replica`` (default False): marks a read replica. The thread that checks it may end its
+  connections.
 """
 
 import re
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any, ClassVar, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
 from django.db.backends.base.base import NO_DB_ALIAS
-from django.db.backends.postgresql import base, operations
+from django.db.backends.postgresql import operations
 from django.db.backends.utils import CursorWrapper
 from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 
-from pcf.apps import config
-from pcf.database.backend.cursors import DeadlineCursor, DeadlineDebugCursor, Reader
-from pcf.database.commits import Finish, Outcome, may_write, prepare
-from pcf.database.connection import GRACE, Connection
-from pcf.database.errors import ConnectionLost, OutcomeUnknown, OutOfResources
-from pcf.database.pool import Pool
-from pcf.database.reads import Asked, PreparedReads, ReadText, Rows
-from pcf.database.retry import Commit, is_out_of_resources, lost_reason
-from pcf.database.statements import Kind, kind_of, statement_budget, template_text, usual_limit
+from pcf._compat.django_db import PostgreSQLWrapper
+from pcf.conf import config
+from pcf.database.backend.cursors import DeadlineCursor, DeadlineDebugCursor
+from pcf.database.backend.read_cursor import ReadCursor
+from pcf.database.connection import (
+    GRACE,
+    SERVER_START,
+    DeadlineConnection,
+    run_session_hooks,
+)
+from pcf.database.pool import DeadlinePool
+from pcf.database.prepared_statements import PreparedReads, ReadRequest, ReadStatement, Rows
+from pcf.database.retry import is_out_of_resources, lost_reason
+from pcf.database.sql_text import StatementKind, WritingFunctions, effect_of, kind_of, template_text
+from pcf.database.statements import statement_budget, usual_limit
+from pcf.database.transactions import AfterCommit, CommitOutcome, run_commit_hooks
+from pcf.errors import ConnectionLost, OutcomeUnknown, OutOfResources
 from pcf.timeouts import current_timeout
 
-_KEPT_ROWS = 100  # that a cursor may keep when its request is over
-_LIMIT = re.compile(r"\A(SET (LOCAL )?|RESET )statement_timeout[^;]*; ")
+MAX_KEPT_ROWS = 100  # rows that a cursor may hold between two requests
+RENEW_AFTER = 1.0  # seconds after which a session's refusal of a write may be out of date
+# What the engine and psycopg rely on, whatever ALTER DATABASE or ALTER ROLE says. The formats are
+# those in which psycopg reads and writes values. At a stricter isolation level a write could miss
+# the rows that its invalidation depends on. Compilation (jit) takes longer than a short statement.
+SESSION_SETTINGS = {
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "standard_conforming_strings": "on",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "array_nulls": "on",
+    "default_transaction_isolation": "read committed",
+    "jit": "off",
+}
+_PREFIX = re.compile(
+    r"\A(BEGIN ISOLATION[^;]*; |(RELEASE SAVEPOINT pcf_read; )?SAVEPOINT pcf_read; )?"
+    r"((SET (LOCAL )?|RESET )statement_timeout[^;]*; )?"
+)
 
 
-def _nothing(_outcome: Outcome) -> None:
-    """Nobody guards this commit."""
+def _no_hooks(_outcome: CommitOutcome) -> None:
+    pass
 
 
-class SharedSessionConnection(Connection):
-    """A connection through a pooler: nothing may be left behind in its session."""
+class SharedSessionConnection(DeadlineConnection):
+    """A connection through a pooler that shares sessions: it leaves no setting in its session."""
 
     keeps_session_limit = False
 
 
 class DatabaseOperations(operations.DatabaseOperations):
-    """Django's operations; logged statements do not show the limit sent in front of them."""
+    """Django's operations; the query log omits what the engine sends in front of a statement."""
 
     def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> str:
-        """The last statement of ``cursor`` with its parameters, as the caller wrote it."""
+        """Return the last statement of ``cursor`` with its parameters, as the caller wrote it."""
         text: str = super().last_executed_query(cursor, sql, params)
-        own = text is None or kind_of(sql) is not Kind.QUERY
-        return text if own else _LIMIT.sub("", text)
+        own = text is None or kind_of(sql) is not StatementKind.QUERY
+        return text if own else _PREFIX.sub("", text)
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
-    """One thread's connection; see the module's docstring."""
+class DatabaseWrapper(PostgreSQLWrapper):
+    """One thread's connection to one database.
+
+    When the connection breaks, the next statement outside of a transaction gets a new one. Inside a
+    transaction the transaction fails. The methods without an underscore that Django's wrapper has
+    too are the interface of Django's database backends.
+    """
 
     ops_class = DatabaseOperations
-    connection: Connection | None
-    commit_state = Commit.NOT_SENT  # of the latest transaction
-    _connection_pools: ClassVar[dict[str, Pool]] = {}
+    connection: DeadlineConnection | None
+    commit_outcome = CommitOutcome.ABORTED  # of the latest transaction
+    _functions: ClassVar[dict[str, WritingFunctions]] = {}  # of the process, by alias
+    _pools: ClassVar[dict[str, DeadlinePool]] = {}  # of the process, by alias
 
     @property
-    def pool(self) -> Pool | None:
-        """The process's pool of this alias, made on first use; None without OPTIONS["pool"]."""
+    def pool(self) -> DeadlinePool | None:
+        """The process's pool of this alias, made at the first use; None without OPTIONS["pool"]."""
         options = self.settings_dict["OPTIONS"].get("pool")
         if self.alias == NO_DB_ALIAS or not options:
             return None
-        pool = self._connection_pools.get(self.alias)
+        pool = self._pools.get(self.alias)
         if pool is None:
             if self.settings_dict.get("CONN_MAX_AGE", 0) != 0:
                 raise ImproperlyConfigured("a pool needs CONN_MAX_AGE = 0")
-            pool = Pool(
+            pool = DeadlinePool(
                 connection_class=self._connection_class(),
                 kwargs={**self.get_connection_params(), "autocommit": True},
-                open=False,  # a process that forks must not carry connections along
-                configure=self._configure_connection,
-                checked=self.settings_dict["CONN_HEALTH_CHECKS"],
+                open=False,  # a process that forks must not hold connections
+                configure=self.configure_session,
+                check_on_checkout=self.settings_dict["CONN_HEALTH_CHECKS"],
                 name=self.alias,
-                can_hang_up=bool(self.settings_dict["OPTIONS"].get("replica")),
+                can_terminate=bool(self.settings_dict["OPTIONS"].get("replica")),
                 **({} if options is True else options),
             )
-            pool = self._connection_pools.setdefault(self.alias, pool)
+            pool = self._pools.setdefault(self.alias, pool)
         return pool
 
     def close_pool(self) -> None:
-        """Close the alias's pool if there is one; Django's own would make it first."""
-        pool = self._connection_pools.pop(self.alias, None)
+        """Close the alias's pool if there is one; Django's method would make it first."""
+        pool = self._pools.pop(self.alias, None)
         if pool is not None:
             pool.close()
 
-    def _connection_class(self) -> type[Connection]:
+    def _connection_class(self) -> type[DeadlineConnection]:
         keeps = self.settings_dict["OPTIONS"].get("session_statement_timeout", True)
-        return Connection if keeps else SharedSessionConnection
+        return DeadlineConnection if keeps else SharedSessionConnection
 
     def get_connection_params(self) -> dict[str, Any]:
-        """Django's, and a kernel that notices a dead peer before the deadline does."""
+        """Return Django's parameters, and TCP settings that detect a dead peer in time."""
         params = super().get_connection_params()
         if self.settings_dict["OPTIONS"].get("server_side_binding") is True:
             raise ImproperlyConfigured("server_side_binding cannot carry statement limits")
@@ -121,7 +155,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """A connection from the pool, or a new one; raises ``InsufficientTime`` before trying."""
+        """Return a connection from the pool, or a new one.
+
+        Raises InsufficientTime before an attempt when too little time is left.
+        """
         context = current_timeout()
         if context is not None:
             statement_budget(context, config().timeouts)
@@ -129,7 +166,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return super().get_new_connection(conn_params)
         level = self.settings_dict["OPTIONS"].get("isolation_level")
         self.isolation_level = IsolationLevel(level or IsolationLevel.READ_COMMITTED)
-        if context is not None:  # psycopg knows whole seconds, two at least
+        if context is not None:  # libpq's connect_timeout is in whole seconds, two at least
             limits = conn_params.get("connect_timeout") or 5, max(1, round(context.remaining()))
             conn_params = {**conn_params, "connect_timeout": min(map(int, limits))}
         connection = self._connection_class().connect(**conn_params)
@@ -137,110 +174,171 @@ class DatabaseWrapper(base.DatabaseWrapper):
             connection.isolation_level = self.isolation_level
         return connection
 
-    def connect_outside_pool(self) -> Connection:
-        """A connection of psycopg's in autocommit mode that the caller owns and closes."""
+    def connect_outside_pool(self) -> DeadlineConnection:
+        """Return a new psycopg connection in autocommit mode; the caller closes it."""
         params = {**self.get_connection_params(), "autocommit": True}
-        return self._connection_class().connect(**params)
+        connection = self._connection_class().connect(**params)
+        self._apply_settings(connection)
+        return connection
 
-    def _configure_connection(self, connection: Connection) -> bool:
-        """Django's set-up of a new session; a pooled one also gets the usual limit, to keep."""
-        commit: bool = super()._configure_connection(connection)  # type: ignore[misc]
+    def configure_session(self, connection: DeadlineConnection) -> bool:
+        """Configure a new session as Django does, and set ``SESSION_SETTINGS``.
+
+        A pooled session also gets the usual limit. The session hooks run last.
+        """
+        connection.opened_at = monotonic()
+        commit = super().configure_session(connection)
+        started = self._apply_settings(connection)
         if self.pool and connection.keeps_session_limit:
-            connection.limit_separately(usual_limit(), usual_limit())
+            connection.apply_limit(usual_limit(), usual_limit())
+        run_session_hooks(self.alias, started)
         return commit
 
+    def _apply_settings(self, connection: DeadlineConnection) -> str:
+        """Set ``SESSION_SETTINGS`` with one message; return the start of the server.
+
+        A pooler that shares sessions moves those settings with the client that PostgreSQL reports,
+        so the method sets reported ones alone, and only if they differ.
+        """
+        wanted = dict(SESSION_SETTINGS)
+        if not connection.keeps_session_limit:
+            reported = connection.info.parameter_status
+            wanted = {
+                name: value for name, value in wanted.items() if reported(name) not in {None, value}
+            }
+        elif self.settings_dict["OPTIONS"].get("isolation_level") is not None:
+            del wanted["default_transaction_isolation"]  # psycopg sends the level with each BEGIN
+        settings = [f"SET {name} = '{value}'" for name, value in wanted.items()]
+        row = connection.execute("; ".join([SERVER_START, *settings])).fetchone()
+        if not connection.autocommit:
+            connection.commit()  # a rollback would undo the settings
+        return str(row and row[0])
+
+    def renew_sessions(self) -> None:
+        """Have the pool replace its sessions after one refused a write, unless that one is new.
+
+        A session keeps the ``default_transaction_read_only`` that it was opened with.
+        """
+        if self.pool is not None and self.is_session_old:
+            self.pool.drain()
+
+    @property
+    def is_session_old(self) -> bool:
+        """Whether the server may take the writes that this session refuses."""
+        connection = self.connection
+        return connection is not None and monotonic() - connection.opened_at > RENEW_AFTER
+
     def commits_alone(self, sql: Any) -> bool:
-        """Whether ``sql`` may write and would be committed by the server behind our back."""
+        """Return whether ``sql`` may write and the server would commit it without the hooks."""
         return (
             self.autocommit
             and not self.in_atomic_block
-            and may_write(template_text(sql))
-            and self.alias in connections.settings
-            and connections[self.alias] is self  # not a copy, or one without a database
+            and self.alias in connections
+            and connections[self.alias] is self  # not a copy, nor a wrapper without a database
+            and self._may_write(template_text(sql))
         )
 
-    def _commit(self) -> None:
-        """COMMIT, with those who guard it (``pcf.database.commits``) told before and after.
+    def _may_write(self, sql: str) -> bool:
+        effect = effect_of(sql)
+        if effect.writes or not effect.calls:
+            return effect.writes
+        functions = self._functions.setdefault(self.alias, WritingFunctions())
+        return functions.among(effect.calls, self.connection)
 
-        ``commit_state`` remembers how far it came. Raises ``ConnectionLost`` when the connection
-        was lost before, ``OutcomeUnknown`` when it was lost while the answer was awaited, and
-        whatever a guard raises before it; the transaction is rolled back then.
+    def send_commit(self) -> None:
+        """Commit, with the commit hooks before and after (``pcf.database.transactions``).
+
+        ``commit_outcome`` keeps the outcome. Raises ConnectionLost when the connection was lost
+        before COMMIT was sent, and OutcomeUnknown when it was lost before the answer. An error of a
+        hook before COMMIT passes through. After an error other than OutcomeUnknown the transaction
+        is rolled back.
         """
         connection = self.connection
         status = None if connection is None else connection.pgconn.transaction_status
         if connection is None or status == TransactionStatus.IDLE:
-            super()._commit()  # type: ignore[misc] # nothing to commit
+            super().send_commit()  # there is nothing to commit
             return
-        if connection.lost():
+        if connection.is_lost():
             raise ConnectionLost
-        finish: Finish = _nothing
+        finish: AfterCommit = _no_hooks
         if status == TransactionStatus.INTRANS:
-            finish = self._prepared_commit()
-        self.commit_state = Commit.UNKNOWN
+            finish = self._run_hooks()
+        self.commit_outcome = CommitOutcome.UNKNOWN
         try:
-            super()._commit()  # type: ignore[misc]
+            super().send_commit()
         except Error as error:
             if lost_reason(error.__cause__, connection) is not None:
-                finish(Outcome.UNKNOWN)
+                finish(CommitOutcome.UNKNOWN)
                 raise OutcomeUnknown from error
-            self.commit_state = Commit.NOT_SENT
-            finish(Outcome.ABORTED)
+            self.commit_outcome = CommitOutcome.ABORTED
+            finish(CommitOutcome.ABORTED)
             if current_timeout() is not None and is_out_of_resources(error.__cause__):
                 raise OutOfResources from error
             raise
         except BaseException:
-            finish(Outcome.UNKNOWN)
+            finish(CommitOutcome.UNKNOWN)
             raise
-        self.commit_state = Commit.DONE
-        finish(Outcome.COMMITTED)
+        self.commit_outcome = CommitOutcome.COMMITTED
+        finish(CommitOutcome.COMMITTED)
 
-    def _set_autocommit(self, autocommit: bool) -> None:
-        """Django's, at the beginning and the end of a transaction, also on a broken connection.
-
-        At the end what COMMIT said stands, whatever happened to the connection since. At the
-        beginning another one will do.
-        """
-        if self.connection is not None and self.connection.autocommit == autocommit:
-            return  # as nearly always when a connection has come from the pool
-        try:
-            super()._set_autocommit(autocommit)  # type: ignore[misc]
-        except Error as error:
-            if lost_reason(error.__cause__, self.connection) is None:
-                raise
-            if autocommit:  # not close(), which would forget the on_commit hooks
-                self._close()  # type: ignore[attr-defined]
-                self.connection = None
-                return
-            if not self.abandon():
-                raise
-            self.connect()
-            super()._set_autocommit(False)  # type: ignore[misc]
-
-    def _prepared_commit(self) -> Finish:
-        """What the guards of a commit want to be told; ``ConnectionLost`` if they lost it."""
+    def _run_hooks(self) -> AfterCommit:
+        """Run the commit hooks; raise ConnectionLost when they lose the connection."""
         try:
             with self.wrap_database_errors:
-                return prepare(self)
+                return run_commit_hooks(self)
         except Error as error:
             if lost_reason(error.__cause__, self.connection) is not None:
                 raise ConnectionLost from error
             raise
 
-    def abandon(self) -> bool:
-        """Give up a broken connection, so that the next statement gets another; whether it did.
+    def switch_autocommit(self, autocommit: bool) -> None:
+        """Leave or enter autocommit mode, at the beginning or the end of a transaction.
 
-        Inside a transaction it does not: Django has to see the transaction fail.
+        On a broken connection the end keeps the answer to COMMIT, and the beginning takes another
+        connection.
+        """
+        if self.connection is not None and self.connection.autocommit == autocommit:
+            return  # a connection from the pool is in autocommit mode already
+        self._end_snapshot()
+        try:
+            super().switch_autocommit(autocommit)
+        except Error as error:
+            if lost_reason(error.__cause__, self.connection) is None:
+                raise
+            if autocommit:
+                self.drop_connection()
+                return
+            if not self.abandon():
+                raise
+            self.connect()
+            super().switch_autocommit(False)
+
+    def _end_snapshot(self) -> None:
+        connection = self.connection
+        if connection is not None and connection.snapshot is not None and not connection.closed:
+            connection.snapshot.end()  # what follows reads the present
+
+    def close(self) -> None:
+        """Give the connection back, outside of a transaction."""
+        self._end_snapshot()
+        super().close()
+
+    def abandon(self) -> bool:
+        """Give up a broken connection; return whether the next statement gets another.
+
+        Inside a transaction the method returns False, because Django has to see the failure.
         """
         if self.in_atomic_block or not self.autocommit:
             return False
         if self.connection is not None:
-            self.connection.close()  # the server may have said farewell without hanging up yet
+            self.connection.close()  # the server may have ended the session and kept the socket
         self.close()
         return True
 
-    def rows(self, read: ReadText, params: Sequence[Any]) -> Rows:
-        """All rows of a SELECT, through a cursor that is kept with the connection: making one takes
-        as long as reading a row.
+    def rows(self, read: ReadStatement, params: Sequence[Any]) -> Rows:
+        """Return all rows of a SELECT, through a cursor that stays with the connection.
+
+        To make a cursor takes as long as to read a row.
         """
         if self.execute_wrappers or self.queries_logged:
             with self.cursor() as cursor:
@@ -248,46 +346,50 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 return cast(Rows, cursor.fetchall())
         if self.connection is None:
             self.ensure_connection()
-        connection = cast(Connection, self.connection)
-        reader = self._reader(connection)
-        rows = reader.rows(read, params)
-        if reader.keeps_rows and len(rows) > _KEPT_ROWS:
-            connection.reader = None
+        connection = cast(DeadlineConnection, self.connection)
+        cursor = self._read_cursor(connection)
+        rows = cursor.rows(read, params)
+        if cursor.keeps_rows and len(rows) > MAX_KEPT_ROWS:
+            connection.read_cursor = None
         return rows
 
-    def _reader(self, connection: Connection) -> Reader:
-        reader: Reader | None = connection.reader
-        if reader is None or reader.timezone is not self.timezone:
-            reader = connection.reader = Reader(self.cursor().cursor, self)
-        reader.db = self
-        return reader
+    def _read_cursor(self, connection: DeadlineConnection) -> ReadCursor:
+        cursor: ReadCursor | None = connection.read_cursor
+        if cursor is None or cursor.timezone is not self.timezone:
+            cursor = connection.read_cursor = ReadCursor(self.cursor().cursor, self)
+        cursor.db = self
+        return cursor
 
-    def read_ahead(self, asked: Sequence[Asked]) -> PreparedReads | None:
-        """Send SELECTs at once that ``rows`` will be asked for in this order, where that can be;
-        it cannot before the first statement. Never fails: ``rows`` does. Returns where the results
-        are, for ``forget_ahead``.
+    def send_pipeline(self, requests: Sequence[ReadRequest]) -> PreparedReads | None:
+        """Send with one message the SELECTs that ``rows`` reads next, in this order.
+
+        Returns the place of the results, for ``discard_results``; None when a pipeline is not
+        possible, as before the first statement of a connection. The method raises no error:
+        ``rows`` raises the error of its statement.
         """
         connection = self.connection
         if connection is None or connection.closed or self.execute_wrappers or self.queries_logged:
             return None
-        return self._reader(connection).read_ahead(asked)
+        return self._read_cursor(connection).send_pipeline(requests)
 
-    def forget_ahead(self, reads: PreparedReads) -> None:
-        """Forget what was read ahead and not asked for, also if its connection is another's now."""
-        reads.forget_ahead()
+    def discard_results(self, reads: PreparedReads) -> None:
+        """Discard the results of a pipeline, also when another thread has the connection now."""
+        reads.discard_results()
         if self.connection is not None and self.connection.closed:
             self.abandon()
 
     def chunked_cursor(self) -> CursorWrapper:
-        """Django's server-side cursor, whose every FETCH would have the full limit; in a
-        TimeoutContext an ordinary cursor: what a request reads is bounded anyway.
+        """Return a server-side cursor; inside a TimeoutContext, an ordinary cursor.
+
+        Each FETCH of a server-side cursor would have the full limit. The limits of a request bound
+        the rows that it reads anyway.
         """
         return super().chunked_cursor() if current_timeout() is None else self.cursor()
 
     def make_cursor(self, cursor: Any) -> CursorWrapper:
-        """The cursor that statements go through."""
+        """Return the wrapper of psycopg's ``cursor``."""
         return DeadlineCursor(cursor, self)
 
     def make_debug_cursor(self, cursor: Any) -> Any:
-        """The same, with Django's log of queries."""
+        """Return the wrapper with Django's log of queries."""
         return DeadlineDebugCursor(cursor, self)

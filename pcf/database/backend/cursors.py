@@ -1,118 +1,221 @@
-"""The cursors that all statements go through: each runs under its budget."""
+"""The cursors of the backend: each statement runs under its budget."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import tzinfo
+from typing import Any, Protocol
 
 import psycopg
 from django.db import Error, transaction
 from django.db.backends.postgresql import base
-from django.db.backends.utils import CursorWrapper
 
-from pcf import metrics
-from pcf.apps import config
-from pcf.database.errors import ConnectionLost, OutOfResources
-from pcf.database.pool import backoff
-from pcf.database.reads import Asked, Outcome, PreparedReads, ReadText, Rows
-from pcf.database.retry import is_out_of_resources, lost_reason, may_repeat
-from pcf.database.statements import Watch, template_text, with_limit
-from pcf.errors import ClientError
+from pcf._compat.django_db import StatementCursor
+from pcf.database.retry import (
+    backoff,
+    is_out_of_resources,
+    is_read_only,
+    lost_reason,
+    may_retry,
+)
+from pcf.database.snapshots import current_snapshot
+from pcf.database.sql_text import (
+    INVALID_TERMINATION,
+    StatementKind,
+    effect_of,
+    kind_of,
+    template_text,
+)
+from pcf.database.statements import StatementTimer, with_limit
+from pcf.errors import ClientError, ConnectionLost, OutOfResources, ReadOnlyDatabase
+from pcf.observability import metrics
 from pcf.timeouts import current_timeout
 
-if TYPE_CHECKING:
-    from pcf.database.backend.base import DatabaseWrapper
+
+class CursorOwner(Protocol):
+    """The parts of ``DatabaseWrapper`` that its cursors use."""
+
+    alias: str
+
+    @property
+    def timezone(self) -> tzinfo | None:
+        """The zone of the connection's timestamps."""
+
+    @property
+    def wrap_database_errors(self) -> Any:
+        """A context manager that turns psycopg's errors into Django's."""
+
+    def abandon(self) -> bool:
+        """Give up a broken connection; return whether the next statement gets another."""
+
+    def commits_alone(self, sql: Any) -> bool:
+        """Return whether the server would commit ``sql`` without the commit hooks."""
+
+    def create_cursor(self) -> Any:
+        """Return a cursor of psycopg's."""
+
+    def ensure_connection(self) -> None:
+        """Connect unless there is a connection."""
+
+    def renew_sessions(self) -> None:
+        """Replace the sessions that are older than the state of the server."""
+
+    def validate_no_broken_transaction(self) -> None:
+        """Raise TransactionManagementError in a transaction that has failed."""
 
 
-class DeadlineCursor(CursorWrapper):
-    """Runs every statement under its budget, writes it down, repeats what may be repeated.
+class DeadlineCursor(StatementCursor):
+    """A cursor that runs each statement under its budget, records it, and retries safe reads.
 
-    Raises ``InsufficientTime`` before and ``DeadlineExceeded`` after the server is involved, and
-    ``ConnectionLost`` when the connection broke inside a TimeoutContext; there ``OutOfResources``,
-    too, when the server is short of something.
+    Raises ``InsufficientTime`` before a statement is sent, and ``DeadlineExceeded`` afterwards.
+
+    When the connection breaks inside a TimeoutContext, the cursor retries an idempotent read on a
+    new connection, outside of transactions; otherwise it raises ``ConnectionLost``. When the server
+    takes no writes, the cursor raises ``ReadOnlyDatabase``; when the server lacks a resource,
+    ``OutOfResources``. Outside a TimeoutContext it raises Django's errors.
     """
 
-    db: "DatabaseWrapper"
+    db: CursorOwner
 
-    def _execute(self, sql: Any, params: Any, *_ignored: Any) -> Any:
-        if self.db.commits_alone(sql):
+    def run_statement(self, sql: Any, params: Any) -> Any:
+        """Execute a statement; one that writes in autocommit mode gets its own transaction.
+
+        A procedure that commits by itself runs without one: PostgreSQL refuses its COMMIT inside a
+        transaction of the caller, and then nothing of it is done.
+        """
+        snapshot = current_snapshot()
+        if snapshot is not None:
+            snapshot.run_before_statement()
+        if not self.db.commits_alone(sql):
+            return self.run(sql, params)
+        try:
             with transaction.atomic(self.db.alias):
-                return self._execute(sql, params)
+                return self.run(sql, params)
+        except Error as error:
+            state = getattr(error.__cause__, "sqlstate", None)
+            if state != INVALID_TERMINATION or not effect_of(template_text(sql)).is_procedure:
+                raise
         return self.run(sql, params)
 
     def run(self, sql: Any, params: Any) -> Any:
-        """Execute a statement that is known to commit nothing of its own."""
+        """Execute a statement that commits nothing by itself."""
         try:
-            return self._once(sql, params)
+            return self._run_once(sql, params)
         except Error as error:
-            reason = self._lost(error)
+            snapshot = current_snapshot() if self.cursor.connection.autocommit else None
+            if snapshot is not None and is_read_only(error):  # a function in a SELECT writes
+                snapshot.end()
+                return self.run(sql, params)
+            reason = self._lost_reason(error)
             if reason is None:
-                if current_timeout() is not None and is_out_of_resources(error.__cause__):
-                    raise OutOfResources from error
+                self._raise_unavailable(error)
                 raise
-            return self._again(error, reason, sql, params)
+            return self._retry(error, reason, sql, params)
 
-    def _once(self, sql: Any, params: Any) -> Any:
+    def _raise_unavailable(self, error: Error) -> None:
+        """Raise the error of a server that takes no writes, or lacks a resource.
+
+        Return for any other error, and outside a TimeoutContext.
+        """
+        read_only = is_read_only(error.__cause__)
+        if read_only:
+            self.db.renew_sessions()
+        if current_timeout() is not None:
+            if read_only:
+                raise ReadOnlyDatabase from error
+            if is_out_of_resources(error.__cause__):
+                raise OutOfResources from error
+
+    def _run_once(self, sql: Any, params: Any) -> Any:
         if isinstance(self.cursor, psycopg.ServerCursor):
-            with self._alone(sql):
-                return super()._execute(sql, params)  # type: ignore[misc]
-        watch = Watch(self.cursor.connection, sql)
+            with self._sent_alone(sql):
+                return self.send_statement(sql, params)
+        connection = self.cursor.connection
+        prefix = self._snapshot_prefix(sql)
+        timer = StatementTimer(connection, sql)
         try:
-            result = self._send(watch.limit, sql, params)
+            result = self._send(prefix + timer.limit, sql, params)
         except BaseException as error:
-            self._failed(watch, error)
+            self._failed(timer, error)
             raise
-        watch.done()
+        timer.done()
+        if connection.snapshot is not None:
+            connection.snapshot_succeeded()
         return result
 
-    def _send(self, limit: str, sql: Any, params: Any) -> Any:
-        if not limit:
-            return super()._execute(sql, params)  # type: ignore[misc]
-        result = super()._execute(with_limit(limit, sql), params)  # type: ignore[misc]
-        self.cursor.nextset()  # past the answer to the SET
+    def _snapshot_prefix(self, sql: Any) -> str:
+        """Return the SQL that makes ``sql`` a part of the current snapshot; empty without one."""
+        snapshot = current_snapshot()
+        if snapshot is None:
+            return ""
+        if kind_of(sql) is StatementKind.QUERY:
+            prefix: str = self.cursor.connection.snapshot_prefix(snapshot)
+            return prefix
+        snapshot.end()  # it may be a statement that writes
+        return ""
+
+    def _send(self, prefix: str, sql: Any, params: Any) -> Any:
+        """Send a statement behind ``prefix``, which is empty or ends each statement with "; "."""
+        if not prefix:
+            return self.send_statement(sql, params)
+        result = self.send_statement(with_limit(prefix, sql), params)
+        for _ in range(prefix.count("; ")):
+            self.cursor.nextset()  # skips the result of a statement of the prefix
         return result
 
-    def _failed(self, watch: Watch, error: BaseException) -> None:
-        """Close ``watch``; raise the deadline's error when ``error`` was its doing."""
+    def _failed(self, timer: StatementTimer, error: BaseException) -> None:
+        """Record a failed statement; raise the deadline's error when the deadline was the cause."""
         cause = error.__cause__ if isinstance(error, Error) else error
-        late = watch.failed(cause or error)
+        late = timer.failed(cause or error)
+        self.cursor.connection.snapshot_failed(overdue=late is not None)
         if late is not None:
             if self.cursor.connection.closed:
                 self.db.abandon()
             raise late from error
 
-    def _lost(self, error: Error) -> str | None:
-        """Why the connection broke; None when ``error`` is of another kind."""
+    def _lost_reason(self, error: Error) -> str | None:
+        """Return the reason why the connection broke; None when ``error`` has another cause."""
         if isinstance(error, ClientError):
             return None
         return lost_reason(error.__cause__, self.cursor.connection)
 
-    def _again(self, error: Error, reason: str, sql: Any, params: Any) -> Any:
-        """The connection broke: repeat a SELECT that may be, outside a transaction.
+    def _retry(self, error: Error, reason: str, sql: Any, params: Any) -> Any:
+        """Send an idempotent SELECT again after the connection broke, outside of transactions.
 
-        At most ``database.retry_attempts`` times, inside the deadline, each on a fresh connection.
+        There are at most ``database.retry_attempts`` retries, inside the deadline, each on a new
+        connection.
         """
-        db = self.db
-        if db.abandon() and type(self.cursor) is base.Cursor and may_repeat(template_text(sql)):
-            for _ in backoff().repetitions(current_timeout()):
+        db, connection = self.db, self.cursor.connection
+        snapshot, in_time = connection.snapshot, connection.snapshot_reads == 0
+        if snapshot is not None and not in_time:
+            snapshot.lose(reason)  # a new connection has another snapshot
+        repeatable = in_time and type(self.cursor) is base.Cursor
+        if db.abandon() and repeatable and may_retry(template_text(sql)):
+            for _ in backoff().retries(current_timeout()):
                 metrics.db_retries.labels(reason).inc()
                 try:
                     db.ensure_connection()
                     self.cursor = db.create_cursor()
-                    return self._once(sql, params)
+                    return self._run_once(sql, params)
                 except Error as another:
-                    next_reason = self._lost(another)
+                    next_reason = self._lost_reason(another)
                     if next_reason is None:
                         raise
                     error, reason = another, next_reason
                     db.abandon()
         raise _lost_error(error)
 
-    def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
+    def run_many(self, sql: Any, param_list: Any) -> Any:
+        """Execute a statement for many rows of parameters, under one budget."""
         if self.db.commits_alone(sql):
             with transaction.atomic(self.db.alias):
-                return self._executemany(sql, param_list, *ignored)
-        with self._alone(sql):
-            return super()._executemany(sql, param_list, *ignored)  # type: ignore[misc]
+                return self.run_many(sql, param_list)
+        with self._sent_alone(sql):
+            return self.send_many(sql, param_list)
+
+    def _own_transaction(self, sql: Any) -> AbstractContextManager[Any]:
+        """Return the transaction of a statement that writes in autocommit mode."""
+        alone = self.db.commits_alone(sql)
+        return transaction.atomic(self.db.alias) if alone else nullcontext()
 
     def callproc(
         self,
@@ -120,167 +223,54 @@ class DeadlineCursor(CursorWrapper):
         params: Sequence[Any] | None = None,
         kparams: dict[str, int] | None = None,
     ) -> Any:
-        """As Django's, under the statement's budget."""
-        with self._alone(f"CALL {procname}"):
+        """Call a procedure under the statement's budget."""
+        call = f"SELECT * FROM {procname}()"  # noqa: S608 (the text is not sent)
+        with self._own_transaction(call), self._sent_alone(f"CALL {procname}"):
             return super().callproc(procname, params, kparams)
 
     @contextmanager
     def copy(self, statement: Any, params: Any = None, **options: Any) -> Iterator[Any]:
-        """As psycopg's ``Cursor.copy``; the whole exchange counts as one statement."""
-        alone = self.db.commits_alone(statement)
+        """Run COPY as psycopg's ``Cursor.copy`` does; the whole exchange is one statement."""
         with (
-            transaction.atomic(self.db.alias) if alone else nullcontext(),
-            self._alone(statement),
+            self._own_transaction(statement),
+            self._sent_alone(statement),
             self.db.wrap_database_errors,
             self.cursor.copy(statement, params, **options) as copy,
         ):
             yield copy
 
     def stream(self, sql: Any, params: Any = None, **options: Any) -> Iterator[Any]:
-        """As psycopg's ``Cursor.stream``; one statement until the last row was taken."""
-        with self._alone(sql), self.db.wrap_database_errors:
+        """Stream rows as psycopg's ``Cursor.stream`` does; the budget lasts to the last row."""
+        with (
+            self._own_transaction(sql),
+            self._sent_alone(sql),
+            self.db.wrap_database_errors,
+        ):
             yield from self.cursor.stream(sql, params, **options)
 
     @contextmanager
-    def _alone(self, sql: Any) -> Iterator[None]:
-        """Watch a statement that cannot share its message with a SET; it is never repeated."""
+    def _sent_alone(self, sql: Any) -> Iterator[None]:
+        """Time a statement that cannot share its message with a SET; it is never retried."""
         self.db.validate_no_broken_transaction()
         try:
             with self.db.wrap_database_errors:
-                watch = Watch(self.cursor.connection, sql, alone=True)
+                timer = StatementTimer(self.cursor.connection, sql, alone=True)
             try:
                 yield
             except BaseException as error:
-                self._failed(watch, error)
+                self._failed(timer, error)
                 raise
-            watch.done()
+            timer.done()
         except Error as error:
-            if self._lost(error) is None:
+            if self._lost_reason(error) is None:
+                self._raise_unavailable(error)
                 raise
             self.db.abandon()
             raise _lost_error(error) from error.__cause__
 
 
-class Reader(DeadlineCursor):
-    """Reads all rows of a statement, which the server prepares when that can be.
-
-    It cannot in a transaction, where a failure to prepare would be the transaction's, nor together
-    with a limit of the statement's own, nor where sessions are shared.
-    """
-
-    def __init__(self, cursor: Any, db: "DatabaseWrapper") -> None:
-        super().__init__(cursor, db)
-        self.timezone = db.timezone  # as which times are read
-
-    _read = ReadText("", b"")
-    _found: Rows = []
-    keeps_rows = False  # the cursor does, of its last statement
-
-    def rows(self, read: ReadText, params: Sequence[Any]) -> Rows:
-        """All rows. Raises what executing raises."""
-        self._read, self.keeps_rows = read, False
-        self.run(read.text, params)
-        found, self._found = self._found, []
-        return found
-
-    def read_ahead(self, asked: Sequence[Asked]) -> PreparedReads | None:
-        """Send what will be read next at once, where that can be: ``rows`` finds it then, in this
-        order. What fails here fails there. Returns where it is.
-        """
-        connection, reads = self.cursor.connection, self._reads()
-        if reads is None:
-            return None
-        try:
-            if not Watch(connection, asked[0][0].text).limit:
-                reads.read_ahead(asked, self._begin)
-        except Exception:  # noqa: BLE001 - no time, or a parameter that cannot be: the reader is told
-            reads.forget_ahead()
-        finally:
-            connection.deadline = None
-        return reads
-
-    def _begin(self, read: ReadText) -> "Watch | _Refused":
-        """It is the turn of ``read``, whose time counts from now on."""
-        try:
-            return Watch(self.cursor.connection, read.text)
-        except ClientError as error:
-            return _Refused(error)
-
-    def _once(self, sql: Any, params: Any) -> Any:
-        connection = self.cursor.connection
-        reads: PreparedReads | None = connection.reads
-        if reads is not None and reads.is_ahead:
-            if not connection.autocommit:  # a transaction reads what is there now
-                reads.forget_ahead()
-            elif self._take(reads, reads.ahead(self._read, params)):
-                return
-        super()._once(sql, params)
-
-    def _take(self, reads: PreparedReads, outcome: Outcome | None) -> bool:
-        """Whether something was sent ahead and has rows; else it is to be sent now."""
-        if outcome is None:
-            return False
-        try:
-            with self.db.wrap_database_errors:
-                found = reads.rows_of(outcome)
-        except BaseException as error:
-            self._failed(outcome.watch, error)
-            raise
-        if found is None:
-            return False
-        outcome.watch.done()
-        self._found = found
-        return True
-
-    def _send(self, limit: str, sql: Any, params: Any) -> Any:
-        reads = None if limit else self._reads()
-        if reads is not None:
-            with self.db.wrap_database_errors:
-                found = reads.rows(self._read, params)
-            if found is not None:
-                self._found = found
-                return
-        self.keeps_rows = True
-        super()._send(limit, sql, params)
-        self._found = self.fetchall()
-
-    def _reads(self) -> PreparedReads | None:
-        """Where statements are prepared, if they may be now."""
-        connection = self.cursor.connection
-        if not connection.autocommit or not connection.keeps_session_limit:
-            return None
-        reads: PreparedReads | None = connection.reads
-        if reads is None or reads.timezone is not self.timezone:
-            size = config().database.prepared_statements
-            if not size:
-                return None
-            reads = PreparedReads(connection, self.cursor, self.timezone, size)
-            connection.reads = reads
-        return reads
-
-
-class _Refused:
-    """Takes the place of a Watch: the statement was sent, but when it was its turn there was no
-    time left for it. Who reads it is told.
-    """
-
-    def __init__(self, error: ClientError) -> None:
-        self._error = error
-
-    def stop(self) -> None:
-        """Nothing to stop."""
-
-    def done(self) -> None:
-        """Raise the error."""
-        raise self._error
-
-    def failed(self, _error: BaseException) -> ClientError:
-        """The error."""
-        return self._error
-
-
 def _lost_error(error: Error) -> Error:
-    """What a broken connection is reported as: Django's ``error`` itself outside a request."""
+    """Return the error of a broken connection: Django's own outside of requests."""
     if current_timeout() is None:
         return error
     lost = ConnectionLost()
@@ -289,11 +279,11 @@ def _lost_error(error: Error) -> Error:
 
 
 class DeadlineDebugCursor(base.CursorDebugWrapper, DeadlineCursor):
-    """Django's logging cursor (DEBUG, CaptureQueriesContext) with the same guards."""
+    """``DeadlineCursor`` with Django's log of queries (DEBUG, CaptureQueriesContext)."""
 
     @contextmanager
     def copy(self, statement: Any, *args: Any, **options: Any) -> Iterator[Any]:
-        """As ``DeadlineCursor.copy``, logged."""
+        """Run and log COPY."""
         with (
             self.debug_sql(template_text(statement)),
             DeadlineCursor.copy(self, statement, *args, **options) as copy,

@@ -1,4 +1,4 @@
-"""Write schema.graphql, or check that it is up to date."""
+"""``manage.py export_schema``: write the GraphQL schema to a file, or check the file."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ PATH = Path("schema.graphql")
 
 
 class Command(BaseCommand):
-    help = "Write the schema to schema.graphql; with --check only say whether it is up to date."
+    help = "Write the schema to schema.graphql; --check only compares the file with the schema."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:

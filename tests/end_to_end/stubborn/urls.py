@@ -8,11 +8,10 @@ from typing import Any
 import graphene
 from django.urls import path
 
-from pcf.database.query import query_with_timeout
-from pcf.http.health import livez
-from pcf.http.service import GraphQLService
+from pcf.database.statements import query_with_timeout
+from pcf.http.service import GraphQLService, make_service
 from pcf.http.views import graphql_view
-from pcf.schema import make_service
+from pcf.server.probes import livez
 from pcf.timeouts import current_timeout
 
 

@@ -1,4 +1,4 @@
-"""``manage.py create_token``: an API token for a user."""
+"""``manage.py create_token``: create an API token for a user."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,20 +13,22 @@ from users.models import SCOPES, ApiToken, User
 
 class Command(BaseCommand):
     help = (
-        "Creates an API token and writes its text to standard output, the only time it can be "
-        "read: the database holds its SHA-256. Everything else goes to standard error."
+        "Create an API token and write its text to standard output. The text cannot be read again: "
+        "the database holds its SHA-256. All other output goes to standard error."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("username", help="whose token it is")
-        parser.add_argument("--name", required=True, help="what the token is for")
+        parser.add_argument("username", help="the owner of the token")
+        parser.add_argument(
+            "--name", required=True, help="a name that tells the purpose of the token"
+        )
         parser.add_argument(
             "--scope",
             choices=[value for value, _ in SCOPES],
             default="write",
-            help=f"{'; '.join(meaning for _, meaning in SCOPES)}. Without this: write",
+            help=f"{'; '.join(meaning for _, meaning in SCOPES)}. The default is write",
         )
-        add_expiry_argument(parser, "without this it does not")
+        add_expiry_argument(parser, "the default is never")
 
     def handle(self, *_args: Any, username: str, name: str, scope: str, **options: Any) -> None:
         try:
@@ -45,10 +47,10 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
         token.save()
-        audit.note("token issued", token=token.pk, user=user.pk, scope=scope)
+        audit.log("issued a token", id=token.pk, user=user.pk, scope=scope)
 
         self.stderr.write(
             f"Token {token.name!r} for {username!r}, scope {scope}, valid {until(expires_at)}. "
-            "Keep it: it is shown once."
+            "Keep the text: it is shown once."
         )
         self.stdout.write(text)

@@ -1,4 +1,4 @@
-"""``manage.py rotate_token``: a new text for a token that is in use."""
+"""``manage.py rotate_token``: replace a token that is in use."""
 
 from argparse import ArgumentParser
 from datetime import timedelta
@@ -11,29 +11,29 @@ from users import audit
 from users.management.expiry import add_expiry_argument, expiry, until
 from users.models import ApiToken
 
-MAX_OVERLAP = 720  # hours; who needs the old text for longer does not want to be rid of it
+MAX_OVERLAP = 720  # hours; 30 days
 
 
 class Command(BaseCommand):
     help = (
-        "Issues a token instead of another one: same user, name and scope, new text, written to "
-        "standard output, the only time it can be read. The old text works for the overlap yet, or "
-        "with --overlap 0 no longer."
+        "Replace a token by one with the same user, name and scope, and write its text to standard "
+        "output. The text cannot be read again. The old text works until the overlap ends; "
+        "--overlap 0 ends it at once."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("username", help="whose token it is")
+        parser.add_argument("username", help="the owner of the token")
         which = parser.add_mutually_exclusive_group(required=True)
-        which.add_argument("--name", help="the token's name, when only one valid token has it")
+        which.add_argument("--name", help="the token's name, if only one valid token has it")
         which.add_argument("--id", type=int, help="the token's id, as the admin shows it")
         parser.add_argument(
             "--overlap",
             type=int,
             default=24,
             metavar="HOURS",
-            help=f"how long the old text works yet, 0 to {MAX_OVERLAP}; 24 without this",
+            help=f"hours until the old text stops working, 0 to {MAX_OVERLAP}; the default is 24",
         )
-        add_expiry_argument(parser, "without this as long as the old one was made for")
+        add_expiry_argument(parser, "the default is the old token's lifetime")
 
     def handle(self, *_args: Any, overlap: int, expires_in: int | None, **options: Any) -> None:
         if not 0 <= overlap <= MAX_OVERLAP:
@@ -45,28 +45,30 @@ class Command(BaseCommand):
             expires_at = timezone.now() + (old.expires_at - old.created_at)
         try:
             new, text = old.rotate(overlap=timedelta(hours=overlap), expires_at=expires_at)
-        except ValueError as error:  # somebody else was faster
+        except ValueError as error:  # another rotation was faster
             raise CommandError(str(error)) from error
-        audit.note("token rotated", token=old.pk, instead=new.pk, user=old.user_id, hours=overlap)
-        old_text = f"works for {overlap} h yet" if overlap else "does not work any longer"
+        audit.log("rotated a token", id=old.pk, successor=new.pk, user=old.user_id, hours=overlap)
+        old_text = f"works for another {overlap} h" if overlap else "stopped working"
         self.stderr.write(
-            f"Token {new.name!r}, scope {new.scope}, valid {until(new.expires_at)}. Keep it: it is "
-            f"shown once. The old text {old_text}."
+            f"Token {new.name!r}, scope {new.scope}, valid {until(new.expires_at)}. Keep the "
+            f"text: it is shown once. The old text {old_text}."
         )
         self.stdout.write(text)
 
     @staticmethod
     def _find(username: str, name: str | None, key: int | None) -> ApiToken:
-        """The one token that is meant. Raises CommandError when there is none or more."""
+        """Return the one valid token with this name or id. Raises CommandError otherwise."""
         tokens = ApiToken.objects.valid().filter(user__username=username, replaced_by=None)
         found = list(tokens.filter(name=name) if key is None else tokens.filter(pk=key))
         which = f"named {name!r}" if key is None else f"with the id {key}"
         if not found:
-            message = f"user {username!r} has no valid token {which} that was not rotated yet"
+            message = f"user {username!r} has no valid token {which} that was not replaced"
             raise CommandError(message)
         if len(found) > 1:
             ids = ", ".join(str(token.pk) for token in found)
-            message = f"user {username!r} has {len(found)} tokens {which}; say --id, one of {ids}"
+            message = (
+                f"user {username!r} has {len(found)} tokens {which}; use --id with one of {ids}"
+            )
             raise CommandError(message)
         token: ApiToken = found[0]
         return token

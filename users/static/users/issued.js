@@ -1,6 +1,6 @@
 "use strict";
 
-// Reloading must not send the form again and make another token.
+// A reload must not send the form again, which would make another token.
 history.replaceState(null, "", document.getElementById("token-list").href);
 
 const field = document.getElementById("issued-token");
@@ -9,7 +9,7 @@ const button = document.getElementById("copy-token");
 field.addEventListener("focus", () => field.select());
 field.focus();
 
-// The clipboard is only there on HTTPS and on localhost; elsewhere the text is selected already.
+// Browsers offer the clipboard on HTTPS and on localhost only. The text is selected in any case.
 if (navigator.clipboard) {
   button.hidden = false;
   button.addEventListener("click", async () => {

@@ -1,0 +1,2 @@
+-- Return PONG.
+return redis.call('PING')

@@ -1,0 +1,333 @@
+"""Query sets that are compiled once and run many times, one by one or as a pipeline.
+
+Django resolves the names of a query set and writes its SQL at every use, which takes longer than
+PostgreSQL takes to answer. A compiled query has its SQL; a ``Parameter`` stands for each value that
+differs from run to run.
+
+A compiled query bounds the texts that it returns. The cost of an operation counts rows, and a text
+may have any length. libpq keeps the whole reply in memory, so nothing that sees the reply could
+bound it. PostgreSQL adds up the bytes of the texts before it sends them. It knows the length of a
+text without reading the text. Beyond the bound it sends nulls in the place of the texts, and the
+sum behind the last column.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, time
+from secrets import token_hex
+from threading import local
+from typing import Any, NamedTuple, NoReturn
+
+from django.db import connections
+from django.db.models import (
+    BinaryField,
+    BooleanField,
+    CharField,
+    F,
+    Field,
+    Func,
+    JSONField,
+    QuerySet,
+    TextField,
+)
+from django.db.models.expressions import Expression
+from django.db.models.sql.compiler import SQLCompiler
+
+from pcf._compat.django_db import compile_select, converters_of, write_literals
+from pcf.database.key_types import array_type
+from pcf.database.prepared_statements import ReadRequest, ReadStatement
+from pcf.database.query_log import current_log
+from pcf.database.snapshots import current_snapshot
+from pcf.errors import ResponseTooLarge
+
+Row = tuple[Any, ...]
+
+_TOKEN = token_hex()  # marks the place of a value in the SQL; no literal contains it
+
+
+class UnknownValue(TypeError):
+    """Code looked at the value of a Parameter, which differs from run to run."""
+
+
+class _Looks(local):
+    """The last look of this thread at the value of a Parameter; code may catch its error."""
+
+    last: UnknownValue | None = None
+
+
+_looks = _Looks()
+
+
+def take_last_look() -> UnknownValue | None:
+    """Forget and return the error of this thread's last look at the value of a Parameter."""
+    last, _looks.last = _looks.last, None
+    return last
+
+
+class Placeholder(Expression):
+    """The place of a named value in a statement."""
+
+    def __init__(self, name: str, output_field: "Field[Any, Any] | None" = None) -> None:
+        super().__init__(output_field=output_field)
+        self.name = name
+
+    def as_sql(self, _compiler: SQLCompiler, _connection: Any) -> tuple[str, Any]:
+        """Return a placeholder, and the expression itself in the place of its value."""
+        return "%s", (self,)
+
+
+class Parameter(Placeholder):
+    """A value that a query set gets by name when it runs.
+
+    The database may compare a parameter, in ``filter`` and the like. Python may not: what it would
+    decide by a value (``viewer.id == 1``, ``viewer.id in banned``, ``f"{viewer.id}"``) would be
+    decided for all runs. So every operation of Python raises UnknownValue.
+    ``isinstance`` and ``is`` cannot raise; code that builds a query set must not use them.
+    """
+
+    def resolve_expression(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the place of the value, which Django may compare and hash."""
+        output_field = self.__dict__.get("output_field")
+        return Placeholder(self.name, output_field).resolve_expression(*args, **kwargs)
+
+    def _refuse(self, *_: object) -> NoReturn:
+        _looks.last = UnknownValue(f"looks at the value of {self.name!r}")
+        raise _looks.last
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __bool__ = _refuse
+    __str__ = __repr__ = __format__ = __bytes__ = _refuse
+    __int__ = __index__ = __float__ = __complex__ = __round__ = __abs__ = _refuse
+    __len__ = __iter__ = __contains__ = __getitem__ = __call__ = _refuse
+    __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __pow__ = _refuse
+    __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rpow__ = _refuse
+    __and__ = __or__ = __xor__ = __rand__ = __ror__ = __rxor__ = _refuse
+    __neg__ = __pos__ = __invert__ = _refuse
+
+
+class AnyOf(Func):
+    """``column = ANY(keys)``: one parameter, where ``column IN (...)`` has one for each key."""
+
+    def __init__(self, column: str, keys: Parameter) -> None:
+        super().__init__(F(column), keys, output_field=BooleanField())
+
+    def as_sql(self, compiler: SQLCompiler, connection: Any, **_: Any) -> tuple[str, Any]:  # type: ignore[override]
+        """Return the condition and its parameters."""
+        column, keys = self.get_source_expressions()
+        sql, params = compiler.compile(column)
+        keys_sql, keys_params = compiler.compile(keys)
+        key_type = array_type(column.output_field, connection.alias)
+        return f"{sql} = ANY({keys_sql}::{key_type}[])", (*params, *keys_params)
+
+
+def array_of(keys: Sequence[Any]) -> Any:
+    """Return ``keys`` as the value of an array parameter.
+
+    Integers become the text of a PostgreSQL array, which is faster than psycopg's adaption of a
+    list.
+    """
+    if set(map(type, keys)) <= {int}:
+        return f"{{{','.join(map(str, keys))}}}"
+    return list(keys)
+
+
+class CompiledQuery:
+    """The statement of a query set with Parameters. Its rows are tuples. Thread-safe.
+
+    A statement with columns of large texts has one column more. It raises ResponseTooLarge in the
+    place of rows with too many bytes.
+
+    ``annotations`` names the columns that are no fields, for a caller that makes instances.
+    """
+
+    __slots__ = (
+        "_converters", "_is_bounded", "_names", "_read", "annotations", "has_times", "used"
+    )  # fmt: skip
+
+    def __init__(
+        self, queryset: "QuerySet[Any, Any]", using: str, *, has_own_plans: bool = False
+    ) -> None:
+        """``queryset`` is a ``values_list``; the rows have its columns in its order.
+
+        With ``has_own_plans`` PostgreSQL plans the statement for the values of each run.
+        """
+        connection = connections[using]
+        compiled = compile_select(queryset, using)
+        self.annotations: tuple[str, ...] = ()
+        self.used = compiled.used
+        self._read: ReadStatement | None = None  # None when no row can match
+        self._names = [param.name for param in compiled.params if isinstance(param, Placeholder)]
+        self.has_times = any(map(_holds_time, compiled.params))  # among the constants
+        large = large_columns(compiled.columns) if compiled.sql else []
+        self._is_bounded = bool(large)
+        if compiled.sql:
+            sql = bounded(compiled.sql, compiled.columns, large) if large else compiled.sql
+            read = _read_statement(sql, compiled.params, connection)
+            self._read = read._replace(has_own_plans=has_own_plans)
+        self._converters = [
+            (index, converters, expression)
+            for index, expression in enumerate(compiled.columns)
+            if (converters := converters_of(expression, connection))
+        ]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the Parameters, in the order of their places."""
+        return tuple(self._names)
+
+    @property
+    def text(self) -> str:
+        """The text of the statement, with its constants; empty when no row can match."""
+        return "" if self._read is None else self._read.text
+
+    def is_same(self, other: "CompiledQuery") -> bool:
+        """Return whether both have the same text, constants and Parameters."""
+        return (self.text, self.parameters) == (other.text, other.parameters)
+
+    def rows(self, using: str, values: Mapping[str, Any]) -> Sequence[Row]:
+        """Run the statement with ``values`` for its Parameters, and return its rows.
+
+        Raises KeyError when a value is missing, and ResponseTooLarge.
+        """
+        request = self.request(values)
+        if request is None:
+            return []
+        connection = connections[using]
+        rows: list[Row] = connection.rows(*request)  # type: ignore[attr-defined]
+        if self._is_bounded:
+            check_size(rows)
+        return [self._convert(row, connection) for row in rows] if self._converters else rows
+
+    def request(self, values: Mapping[str, Any]) -> ReadRequest | None:
+        """Return the statement with its parameters; None when no row can match.
+
+        Raises KeyError when a value is missing.
+        """
+        if self._read is None:
+            return None
+        return self._read, [values[name] for name in self._names]
+
+    def _convert(self, row: Row, connection: Any) -> Row:
+        """Apply Django's converters to the values of fields that have some, e.g. JSON."""
+        values = list(row)
+        for index, converters, expression in self._converters:
+            for converter in converters:
+                values[index] = converter(values[index], expression, connection)
+        return tuple(values)
+
+
+def _read_statement(sql: str, params: Sequence[Any], connection: Any) -> ReadStatement:
+    """Return the statement with placeholders for its named values, and its constants as literals.
+
+    PostgreSQL's planner sees the literals.
+    """
+    marked = [_TOKEN if isinstance(param, Placeholder) else param for param in params]
+    first, *rest = write_literals(sql, marked, connection).split(f"'{_TOKEN}'")
+    numbered = [f"${number}{part}" for number, part in enumerate(rest, 1)]
+    text = "%s".join(part.replace("%", "%%") for part in (first, *rest))
+    return ReadStatement(text, "".join([first, *numbered]).encode())
+
+
+def _holds_time(value: Any) -> bool:
+    """Return whether a constant is a date or a time, or a list or a range of these."""
+    if isinstance(value, list | tuple):
+        return any(map(_holds_time, value))
+    bounds = getattr(value, "lower", None), getattr(value, "upper", None)  # of psycopg's Range
+    return any(isinstance(each, date | time) for each in (value, *bounds))
+
+
+class PlannedRead(NamedTuple):
+    """A compiled query with the values of its Parameters, and the alias of its database."""
+
+    using: str
+    statement: CompiledQuery
+    values: Mapping[str, Any]
+
+
+@contextmanager
+def pipelined(planned: Sequence[PlannedRead]) -> Iterator[None]:
+    """Send the statements that the block runs next, in this order, with one message a database.
+
+    The block runs the statements as usual and gets their rows or errors. When a pipeline is not
+    possible (see ``pcf.database.prepared_statements``), each statement is sent when it is run.
+    """
+    sent = []
+    for alias, requests in _by_alias(planned).items():
+        if len(requests) > 1:
+            connection: Any = connections[alias]
+            reads = connection.send_pipeline(requests)
+            if reads is not None:
+                sent.append((connection, reads))
+    snapshot = current_snapshot()
+    if snapshot is not None:
+        snapshot.is_last = False  # a statement that was not sent is not known to be the last one
+    try:
+        yield
+    finally:
+        for connection, reads in sent:
+            connection.discard_results(reads)
+
+
+def _by_alias(planned: Sequence[PlannedRead]) -> dict[str, list[ReadRequest]]:
+    found: dict[str, list[ReadRequest]] = {}
+    for using, statement, values in planned:
+        try:
+            request = statement.request(values)
+        except KeyError:  # the block raises it again
+            return {}
+        if request is not None:
+            found.setdefault(using, []).append(request)
+    return found
+
+
+# Of one statement, and of all statements of a request. No setting: a process compiles a statement
+# once.
+MAX_TEXT_BYTES = 4_000_000
+SHORT = 255  # characters of a column that is not counted
+
+
+def large_columns(expressions: Sequence[Any]) -> list[int]:
+    """Return the positions of the columns whose values may be large."""
+    fields = [getattr(expression, "output_field", None) for expression in expressions]
+    return [index for index, field in enumerate(fields) if _is_large(field)]
+
+
+def _is_large(field: Any) -> bool:
+    if isinstance(field, CharField):
+        return field.max_length is None or field.max_length > SHORT
+    return isinstance(field, TextField | BinaryField | JSONField)
+
+
+def bounded(sql: str, expressions: Sequence[Any], large: Sequence[int]) -> str:
+    """Return ``sql`` with a bound on the bytes of its ``large`` columns, and with their sum.
+
+    The rows keep their order: a window of all rows does not sort them.
+    """
+    names = [f"c{index}" for index in range(len(expressions))]
+    sizes = []
+    for index in large:
+        is_json = isinstance(expressions[index].output_field, JSONField)
+        sizes.append(f"coalesce(octet_length(s.c{index}{'::text' if is_json else ''}), 0)")
+    columns = [
+        f"CASE WHEN t.size <= {MAX_TEXT_BYTES} THEN t.{name} END" if index in large else f"t.{name}"
+        for index, name in enumerate(names)
+    ]
+    return (
+        f"SELECT {', '.join(columns)}, t.size FROM ("  # noqa: S608 - no values
+        f"SELECT s.*, sum({' + '.join(sizes)}) OVER () AS size FROM ({sql}) AS s"
+        f" ({', '.join(names)})) AS t"
+    )
+
+
+def check_size(rows: Sequence[Sequence[Any]]) -> None:
+    """Raise ResponseTooLarge when the texts of a bounded statement had too many bytes.
+
+    The same holds for the texts of all statements of a request together.
+    """
+    if not rows:
+        return
+    size, log = int(rows[0][-1]), current_log()
+    if log is not None:
+        log.text_bytes = size = log.text_bytes + size
+    if size > MAX_TEXT_BYTES:
+        message = f"The texts would have more than {MAX_TEXT_BYTES} bytes; ask for fewer"
+        raise ResponseTooLarge("response", MAX_TEXT_BYTES, message)

@@ -1,0 +1,351 @@
+"""The plan executor: runs a plan breadth first, one level of the response after the other.
+
+The unit of work is one field of a batch. The executor reads the values of all objects of the batch
+together, completes them together, and puts them into the results together. Objects among the values
+are the batches of the next level. Values that are promises wait as one column, and continue as one
+when the last of the promises is settled.
+
+An error of a field does not end the run. The executor keeps each error with its place. At the end
+``FieldErrors`` makes null what the specification demands, and drops the errors that graphql-core
+would not have reached. So the executor resolves all fields of an object, even when one of them
+makes the object null.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphql import (
+    GraphQLError,
+    MiddlewareManager,
+    OperationType,
+    default_field_resolver,
+    get_argument_values,
+)
+
+from pcf._compat.graphql import ExecutionContext
+from pcf.database.query_log import QueryLog, current_log
+from pcf.database.snapshots import LATE_STATEMENT, current_snapshot
+from pcf.execution.columns import (
+    Batch,
+    Column,
+    FieldColumn,
+    FieldErrors,
+    PendingColumn,
+    PendingColumns,
+    outcome_of,
+)
+from pcf.execution.completion import VALUES_BETWEEN_CHECKS, Completer
+from pcf.execution.nodes import node_ids
+from pcf.execution.plan import FieldPlan, Resolution, shared_arguments
+from pcf.execution.plan_cache import Plan
+from pcf.execution.promises import free_frames
+from pcf.execution.response_size import ResponseSize
+from pcf.execution.rows import read_attribute, read_property
+from pcf.observability.tracing import span
+from pcf.timeouts import DeadlineExceeded
+
+ExecuteField = Callable[[Batch, FieldPlan], None]
+
+
+class Levels:
+    """The batches of one run of a plan, in the order in which they run.
+
+    ``check`` is called before each field; what it raises ends the run.
+    """
+
+    def __init__(self, plan: Plan, pending: PendingColumns, check: Callable[[], object]) -> None:
+        self._plan = plan
+        self._pending = pending
+        self._check = check
+        self._late: deque[tuple[Batch, FieldPlan]] = deque()
+        self.log = current_log() or QueryLog()
+        """Its place is the field that runs now."""
+        self._snapshot = current_snapshot()
+        self._current: tuple[Batch, FieldPlan] | None = None
+        self.batches: deque[Batch] = deque()
+        """The batches that do not wait for promises."""
+
+    def run(self, execute: ExecuteField) -> None:
+        """Run all levels; ``execute`` executes one field of a batch, and may add batches."""
+        snapshot = self._snapshot
+        while True:
+            with span("level", batches=len(self.batches)):
+                self._run_batches(execute)
+                if self._late:
+                    self._run_late(execute)
+            if snapshot is not None:
+                snapshot.is_last = self._plan.knows_last and self._pending.are_last()
+            settled = self._pending.next_settled()
+            if not settled:
+                return
+            self._resume(settled)
+
+    def clear(self) -> None:
+        """Forget what is pending, and note in the plan what the run has found out."""
+        self._pending.clear()
+        if self._snapshot is not None and self._snapshot.lost == LATE_STATEMENT:
+            self._plan.knows_last = False
+
+    def current_path(self) -> list[str | int] | None:
+        """Return the path of the field that was begun last, for its first parent.
+
+        The log shows it, so it has the names of fields and no alias.
+        """
+        if self._current is None:
+            return None
+        return FieldColumn(*self._current, [0]).schema_path(0)
+
+    def _run_batches(self, execute: ExecuteField) -> None:
+        """Run all batches, apart from the fields that come late.
+
+        In a query, the resolvers that may do anything come late. So a slow one takes no time from
+        the fields beside it and below them, which are loaded before its first statement.
+        """
+        batches, in_snapshot, check = self.batches, self._snapshot is not None, self._check
+        while batches:
+            batch = batches.popleft()
+            for field in batch.fields:
+                if in_snapshot and field.is_opaque:
+                    self._late.append((batch, field))
+                    for result in batch.results:
+                        result[field.name] = None  # keeps the place in the order of the fields
+                    continue
+                self._current = batch, field
+                check()
+                execute(batch, field)
+
+    def _run_late(self, execute: ExecuteField) -> None:
+        """Run the fields that come late."""
+        snapshot = self._snapshot
+        while self._late:
+            batch, field = self._current = self._late.popleft()
+            self._check()
+            if snapshot is not None:
+                snapshot.before_statement = lambda: self._load_pending(execute)
+                snapshot.has_others = bool(self._late) or not field.is_leaf or len(batch.values) > 1
+            execute(batch, field)
+            if snapshot is not None:
+                snapshot.before_statement, snapshot.has_others = None, True
+            self._run_batches(execute)
+
+    def _load_pending(self, execute: ExecuteField) -> None:
+        """Load everything that is pending, while a resolver is about to send its first statement.
+
+        The loads of the fields below run as well; resolvers that come late do not.
+        """
+        place, current = self.log.place, self._current
+        snapshot, has_others = self._snapshot, True
+        if snapshot is not None:
+            has_others, snapshot.has_others, snapshot.is_last = snapshot.has_others, True, False
+        while settled := self._pending.settled():
+            self._resume(settled)
+            self._run_batches(execute)
+        if snapshot is not None:
+            snapshot.has_others = has_others
+        self._current = current
+        self.log.place = place
+
+    def _resume(self, settled: list[PendingColumn]) -> None:
+        for column in settled:
+            self.log.place = column.column
+            column.resume()
+
+
+class PlanExecutor:
+    """One run of a plan. ``context`` holds what graphql-core knows of the operation."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        context: ExecutionContext,
+        check: Callable[[], object] | None,
+        size: ResponseSize,
+    ) -> None:
+        self._plan = plan
+        self._context = context
+        self._check = check or _do_nothing
+        self._errors = FieldErrors(size.add_error)
+        self._pending = PendingColumns(check)
+        self._levels = Levels(plan, self._pending, self._check)
+        self._completer = Completer(
+            context, self._errors, self._pending, self._levels.batches, self._check, size
+        )
+        self._log = self._levels.log
+        self._arguments: dict[FieldPlan, dict[str, Any] | None] = {}
+        self._middleware = _middleware_of(context)
+
+    def execute(self) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
+        """Return the data and the errors. The caller has to open a ``promise_scope``.
+
+        Raises what ``check`` raises. A DeadlineExceeded gets the path of the current field.
+        """
+        data: dict[str, Any] = {}
+        try:
+            for fields in self._root_selections():
+                root = [self._context.root_value]
+                batch = Batch(None, self._plan.root_type, fields, root, [data])
+                self._levels.batches.append(batch)
+                self._levels.run(self._execute_field)
+                if self._errors.reached_root:
+                    break
+            errors = self._errors.apply()
+        except DeadlineExceeded as error:
+            error.path = self._levels.current_path()
+            raise
+        finally:
+            self._levels.clear()
+        free_frames(*errors)
+        reached_root = self._errors.reached_root
+        self._errors.clear()
+        return (None if reached_root else data), errors
+
+    def _root_selections(self) -> list[tuple[FieldPlan, ...]]:
+        """Return the groups of root fields that run one after the other.
+
+        Each root field of a mutation is a group (section 6.2.2). All root fields of a query are
+        one group.
+        """
+        fields = self._plan.fields
+        if self._context.operation.operation is OperationType.MUTATION:
+            return [(field,) for field in fields]
+        return [fields]
+
+    # -- one field of a batch -------------------------------------------------------------------
+
+    def _execute_field(self, batch: Batch, field: FieldPlan) -> None:
+        if self._middleware is not None and self._execute_wrapped(batch, field):
+            return
+        if field.resolution is Resolution.TYPENAME:
+            name, type_name = field.name, batch.object_type.name
+            for result in batch.results:
+                result[name] = type_name
+            return
+        column = FieldColumn(batch, field, range(len(batch.values)))
+        self._log.place = column  # statements that are sent now belong to this field
+        if field.resolution is Resolution.EDGE and self._load_edge(column):
+            return
+        self._set_all(column, self._completer.complete(column, self._resolve(column)))
+
+    def _execute_wrapped(self, batch: Batch, field: FieldPlan) -> bool:
+        """Execute a field whose resolver the middleware wraps, with one call for each parent.
+
+        Returns False when the middleware leaves the resolver as it is.
+        """
+        resolve = field.resolve or self._context.field_resolver
+        wrapped = self._middleware.get_field_resolver(resolve)  # type: ignore[union-attr]
+        if wrapped is resolve:
+            return False
+        column = FieldColumn(batch, field, range(len(batch.values)))
+        self._log.place = column
+        self._set_all(column, self._completer.complete(column, self._call_all(column, wrapped)))
+        return True
+
+    def _set_all(self, column: FieldColumn, completed: list[Any]) -> None:
+        """Put the completed values of all objects of the batch into the results."""
+        name = column.field.name
+        for result, value in zip(column.batch.results, completed, strict=True):
+            result[name] = value
+
+    def _resolve(self, column: FieldColumn) -> list[Any]:
+        """Return the field's values before their completion, one for each parent."""
+        field, parents = column.field, column.batch.values
+        resolve = field.resolve or self._context.field_resolver
+        # the coercion of an argument may fail
+        if field.arguments is None and self._shared_arguments(field) is None:
+            return self._call_all(column, resolve)
+        if field.resolution is Resolution.ATTRIBUTE:
+            return read_attribute(parents, field.attribute, field.default)
+        if field.resolution is Resolution.NODE_ID:
+            return node_ids(field.parent_type.name, parents)
+        if resolve is default_field_resolver:
+            values, functions = read_property(parents, field.nodes[0].name.value)
+            for index in functions:
+                values[index] = self._call(column, index, values[index])
+            return values
+        return self._call_all(column, resolve)
+
+    def _call_all(self, column: FieldColumn, resolver: Any) -> list[Any]:
+        """Call a resolver once for each parent."""
+        values = []
+        for index, parent in enumerate(column.batch.values):
+            values.append(self._call(column, index, resolver, parent))
+        return values
+
+    def _call(self, column: FieldColumn, index: int, resolver: Any, *parent: Any) -> Any:
+        """Return what a resolver returns, or the Exception that it raises."""
+        if index % VALUES_BETWEEN_CHECKS == VALUES_BETWEEN_CHECKS - 1:
+            self._check()
+        self._log.place = column
+        field = column.field
+        info = self._completer.info(column, index)
+        try:
+            arguments = self._shared_arguments(field)
+            if arguments is None:
+                arguments = self._own_arguments(field)
+            return resolver(*parent, info, **arguments)
+        except Exception as error:  # noqa: BLE001 - any error of a resolver is a field error
+            return error
+
+    def _shared_arguments(self, field: FieldPlan) -> dict[str, Any] | None:
+        """Return the arguments that all parents share; None when each call needs its own."""
+        if field.arguments is not None:
+            return field.arguments
+        if field not in self._arguments:
+            self._arguments[field] = shared_arguments(
+                field.definition, field.nodes[0], self._context.variable_values
+            )
+        return self._arguments[field]
+
+    def _own_arguments(self, field: FieldPlan) -> dict[str, Any]:
+        """Return the arguments of one call. Raises GraphQLError for a value that is none."""
+        return get_argument_values(field.definition, field.nodes[0], self._context.variable_values)
+
+    def _load_edge(self, column: FieldColumn) -> bool:
+        """Load the values of an edge for all parents as one level.
+
+        Returns False when that fails. The caller then calls the resolver of each parent, which
+        reports the error.
+        """
+        field = column.field
+        if field.edge is None:
+            return False
+        # Middleware may read any attribute of a parent, so it gets instances.
+        columns = self._plan.columns if self._middleware is None else {}
+        context = self._context.context_value
+        try:
+            arguments = self._shared_arguments(field)
+            if arguments is None:  # a resolver could change them; an edge does not
+                arguments = self._own_arguments(field)
+            parents, selected = column.batch.values, field.names_below
+            level = field.edge.level(context, parents, arguments, columns, selected)
+        except Exception:  # noqa: BLE001 - the resolvers raise it again
+            return False
+
+        def on_settled(_column: Column, outcomes: list[Any], _subjects: Sequence[Any]) -> None:
+            (found,) = outcomes
+            is_error = isinstance(found, Exception)
+            values = [found] * len(column.members) if is_error else level.values(found)
+            self._set_all(column, self._completer.complete(column, values))
+
+        promise = level.promise
+        if promise is not None and promise.is_pending:
+            for result in column.batch.results:
+                result[field.name] = None  # keeps the place in the order of the fields
+            is_last = level.is_light and field.is_innermost
+            self._pending.add(PendingColumn(column, [promise], [None], on_settled, is_last=is_last))
+        else:
+            on_settled(column, [None if promise is None else outcome_of(promise)], [None])
+        return True
+
+
+def _do_nothing() -> None:
+    """Stand in for ``check`` when the operation has no deadline."""
+
+
+def _middleware_of(context: ExecutionContext) -> MiddlewareManager | None:
+    """Return the middleware of the operation; None when it can wrap no resolver."""
+    manager = context.middleware_manager
+    if type(manager) is MiddlewareManager and not manager.middlewares:
+        return None
+    return manager

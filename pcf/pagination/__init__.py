@@ -1,0 +1,1 @@
+"""Relay connections: cursors, orders, filters, and the loaders of their pages."""

@@ -1,0 +1,87 @@
+"""The plan executor and graphql-core agree on random operations of random schemas.
+
+The worlds are those of ``test_promise_executor_differential``. Without promises both report the
+same errors. With promises the plan executor reports the errors that come first in the response,
+in whatever order they occurred.
+"""
+
+from graphql import execute_sync, parse
+from hypothesis import given
+
+from pcf.execution.executor import execute as execute_plan
+from pcf.execution.plan_cache import PlanCache
+from pcf.observability import metrics
+from tests.execution.comparison import (
+    assert_same,
+    assert_same_but_for_timing,
+    in_event_loop,
+    possible_errors,
+)
+from tests.execution.outcomes import AsCoroutine, AsPromise, AtOnce
+from tests.execution.test_promise_executor_differential import as_request, cases, fuzz, run
+
+
+def execute(schema, document, *, plan_cache=None, **arguments):
+    """Execute by a plan of a new cache: that of the process would keep all these schemas."""
+    if plan_cache is None:
+        plan_cache = PlanCache(eager=True)
+    return execute_plan(schema, document, plan_cache=plan_cache, **arguments)
+
+
+def fallbacks() -> float:
+    samples = [s for family in metrics.plan_fallbacks.collect() for s in family.samples]
+    return sum(sample.value for sample in samples if sample.name.endswith("_total"))
+
+
+@fuzz
+@given(case=cases())
+def test_without_promises_the_result_is_graphql_cores_to_the_order_of_errors(case):
+    delivery = AtOnce()
+    schema = case[0].schema(delivery)
+    request = as_request(schema, case)
+    before = fallbacks()
+    actual = run(delivery, execute, schema, request.document, **request.arguments)
+    assert_same(actual, run(delivery, execute_sync, schema, request.document, **request.arguments))
+    assert fallbacks() == before or not case[1].is_valid
+
+
+@fuzz
+@given(case=cases())
+def test_promises_and_coroutines_have_the_same_result(case):
+    world, _ = case
+    with AsCoroutine() as coroutines:
+        asynchronous = world.schema(coroutines)
+        request = as_request(asynchronous, case)
+        expected = in_event_loop(asynchronous, request)
+        actual = execute(world.schema(AsPromise()), request.document, **request.arguments)
+        assert_same_but_for_timing(actual, expected, possible_errors(asynchronous, request))
+
+
+@fuzz
+@given(case=cases())
+def test_the_first_run_a_plan_and_a_parse_again_have_the_same_result(case):
+    delivery = AtOnce()
+    schema = case[0].schema(delivery)
+    request = as_request(schema, case)
+    arguments = {**request.arguments, "plan_cache": PlanCache()}
+    results = [
+        run(delivery, execute, schema, document, **arguments)
+        for document in (request.document, request.document, parse(case[1].text))
+    ]
+    for again in results[1:]:  # the first has no plan yet
+        assert_same(again, results[0])
+    assert len(arguments["plan_cache"]) <= 1
+
+
+@fuzz
+@given(case=cases())
+def test_one_cache_has_the_plans_of_all_variables(case):
+    delivery = AtOnce()
+    schema = case[0].schema(delivery)
+    request = as_request(schema, case)
+    plan_cache = PlanCache(eager=True)
+    for values in (case[1].variables, case[1].other_variables, case[1].variables):
+        arguments = {**request.arguments, "variable_values": values}
+        expected = run(delivery, execute_sync, schema, request.document, **arguments)
+        arguments["plan_cache"] = plan_cache
+        assert_same(run(delivery, execute, schema, request.document, **arguments), expected)

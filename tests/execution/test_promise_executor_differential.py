@@ -1,0 +1,98 @@
+"""The promise executor and graphql-core agree on random operations of random schemas.
+
+The promise executor runs the resolvers with promises, graphql-core runs them with coroutines in an
+event loop, and both run them with plain values. The data has to be equal, with the order of keys.
+The errors have to be equal, with one exception. When several fields fail below a place that becomes
+null, the response holds the first failure alone (specification section 6.4.4), and which failure
+comes first depends on the executor. ``assert_same_but_for_timing`` holds what remains to be
+compared. Without promises the order of the errors has to agree, too.
+
+``PCF_FUZZ_EXAMPLES`` sets the number of examples of each test.
+"""
+
+import os
+from collections.abc import Callable
+
+from graphql import ExecutionResult, GraphQLSchema, execute_sync, parse, validate
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pcf.execution.executor import execute_with_promises
+from pcf.execution.promise_executor import PromiseExecutionContext
+from tests.execution.comparison import (
+    Request,
+    assert_same,
+    assert_same_but_for_timing,
+    in_event_loop,
+    possible_errors,
+)
+from tests.execution.outcomes import AsCoroutine, AsPromise, AtOnce, Delivery, Source
+from tests.execution.strategies import Operation, operations, worlds
+from tests.execution.world import World
+
+EXAMPLES = int(os.environ.get("PCF_FUZZ_EXAMPLES", "100"))
+
+fuzz = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,
+    ],
+)
+
+
+@st.composite
+def cases(draw) -> tuple[World, Operation]:
+    world = draw(worlds())
+    return world, draw(operations(world))
+
+
+def as_request(schema: GraphQLSchema, case: tuple[World, Operation]) -> Request:
+    world, operation = case
+    document = parse(operation.text)
+    if operation.is_valid:
+        assert validate(schema, document) == []
+    root = Source("root", world.attributes)
+    return Request(document, operation.name, operation.variables, root, operation.middleware)
+
+
+def run(delivery: Delivery, call: Callable[..., ExecutionResult], *arguments, **named):
+    """Return the result of an operation that counts from 0."""
+    delivery.count = 0
+    return call(*arguments, **named)
+
+
+@fuzz
+@given(case=cases())
+def test_promises_and_coroutines_have_the_same_result(case):
+    world, _ = case
+    with AsCoroutine() as coroutines:
+        asynchronous = world.schema(coroutines)
+        request = as_request(asynchronous, case)
+        expected = in_event_loop(asynchronous, request)
+        own = world.schema(AsPromise())
+        actual = execute_with_promises(own, request.document, **request.arguments)
+        assert_same_but_for_timing(actual, expected, possible_errors(asynchronous, request))
+
+
+@fuzz
+@given(case=cases())
+def test_without_promises_the_result_is_graphql_cores_to_the_order_of_errors(case):
+    delivery = AtOnce()
+    schema = case[0].schema(delivery)
+    request = as_request(schema, case)
+    expected = run(delivery, execute_sync, schema, request.document, **request.arguments)
+    own = run(delivery, execute_with_promises, schema, request.document, **request.arguments)
+    assert_same(own, expected)
+    direct = run(
+        delivery,
+        execute_sync,
+        schema,
+        request.document,
+        execution_context_class=PromiseExecutionContext,
+        **request.arguments,
+    )
+    assert_same(direct, expected)

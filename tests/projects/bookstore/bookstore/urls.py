@@ -1,0 +1,9 @@
+"""Addresses: the engine's endpoint, probes and metrics, and the admin."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("pcf.urls")),
+    path("admin/", admin.site.urls),
+]

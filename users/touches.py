@@ -1,0 +1,28 @@
+"""What writes to users and tokens touch.
+
+``user`` is a user's record, ``users`` the list of users, which also depends on each user that it
+shows. ``account`` is what a user may do: every response to that user depends on it. ``api-token``
+stands for the credentials that the cache remembers for a token.
+"""
+
+from pcf.cache.triggers import Touch, declare, list_touches
+from users.models import ApiToken, User
+
+# columns that no response shows and no policy reads
+_UNSEEN = (
+    "username", "password", "last_login", "first_name", "last_name", "is_superuser", "date_joined",
+    "name_folded",
+)  # fmt: skip
+_RIGHTS = ("is_active", "is_staff")
+
+declare(
+    User,
+    Touch(kind="user", key="id", ignoring=(*_UNSEEN, *_RIGHTS)),
+    Touch(kind="users", only=("id",)),
+    *list_touches("users", "name_folded", "created_at"),
+    Touch(kind="account", key="id", ignoring=(*_UNSEEN, "name", "email", "created_at")),
+)
+declare(
+    ApiToken,
+    Touch(kind="api-token", key="id", ignoring=("name", "last_used_at", "replaced_by")),
+)
