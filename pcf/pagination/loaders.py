@@ -13,8 +13,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple
 
-from django.db.models import Exists, F, QuerySet
+from django.db.models import Exists, F, FloatField, QuerySet
 from django.db.models.expressions import Expression
+from django.db.models.functions import Cast
 
 from pcf.database.compiled_queries import Parameter, PlannedRead
 from pcf.database.key_types import KeyType, ListKey, field_of, target_of
@@ -173,12 +174,18 @@ class ConnectionLoader(RowListLoader):
             by = cls.paths.get(term.name, cls.orders.all[term.name].by)
             if isinstance(by, str):
                 expressions.append(F(by))
-            elif by is not None:
-                expressions.append(by(viewer))
+                continue
+            if by is not None:
+                expression = by(viewer)
             else:
                 search: Condition = arguments["search"]
                 each: Any = cls.filters.filters[search.name]
-                expressions.append(each.rank(search.operator, arguments[search.parameters[0]]))
+                expression = each.rank(search.operator, arguments[search.parameters[0]])
+            if isinstance(expression.output_field, FloatField):
+                # PostgreSQL's functions may return a real. The value in a cursor is a double
+                # precision, and hardly any real equals such a value.
+                expression = Cast(expression, FloatField())
+            expressions.append(expression)
         return expressions
 
     @classmethod

@@ -76,3 +76,30 @@ def test_minus_signs(world: World, ask: Ask, text: str, query: str) -> None:
 )
 def test_beginnings_of_words(text: str, query: str) -> None:
     assert prefix_query(text) == query
+
+
+@pytest.mark.parametrize("search", ["search", "searchPrefix"])
+@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+@pytest.mark.parametrize(("size", "bound", "cursor"), [
+    ("first", "after", "endCursor"), ("last", "before", "startCursor"),
+])  # fmt: skip
+def test_pages_by_relevance_have_each_note_once(
+    world: World, ask: Ask, search: str, direction: str, size: str, bound: str, cursor: str
+) -> None:
+    texts = ["owl", "owl owl", "one owl two", "owl and owl and owl", "a word, an owl", "owl"]
+    notes = {
+        str(Note.objects.create(author=world.ann, title="n", content=text, is_public=True).pk)
+        for text in texts
+    }
+    found: list[str] = []
+    place = None
+    query = f"""query ($c: String) {{ notesConnection({size}: 1, {bound}: $c,
+        filter: {{{search}: "owl"}}, orderBy: [{{field: RELEVANCE, direction: {direction}}}]) {{
+        nodes {{ id }} pageInfo {{ {cursor} }} }} }}"""
+    while len(found) <= len(notes):
+        page = ask(query, variables={"c": place}).data["notesConnection"]
+        if not page["nodes"]:
+            break
+        found += [node["id"] for node in page["nodes"]]
+        place = page["pageInfo"][cursor]
+    assert sorted(found) == sorted(notes)
