@@ -189,7 +189,9 @@ def test_a_server_that_lost_its_data_fences_earlier_readers(cache):
 
 def test_everything_in_redis_has_a_time_to_live(cache, monkeypatch, settings):
     monkeypatch.setattr("pcf.http.read_sources.primary_position", lambda: 1_000)
-    settings.PCF = replace(settings.PCF, rates=replace(settings.PCF.rates, enabled=True))
+    cache_settings = replace(settings.PCF.cache, flight_lease=600)  # longer than the test takes
+    rates = replace(settings.PCF.rates, enabled=True)
+    settings.PCF = replace(settings.PCF, rates=rates, cache=cache_settings)
     redis_gateway().starts.confirm("other", "a start")
     cache.hit_statistics.add_hit()  # reported with the first look-up
     lookup = look_up(cache, "t", "d")

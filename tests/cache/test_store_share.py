@@ -16,7 +16,7 @@ from pcf.viewer import ANONYMOUS, Viewer
 from tests.cache.responses import look_up
 
 MEMORY = 100_000_000  # bytes, beside what Redis has at its start
-TTL = 300
+TTL = 300_000  # seconds: hardly any of the share comes back while a test runs
 ANN, BOB = Viewer(1), Viewer(2)
 HERE = "192.0.2.1"
 _numbers = count(1)
@@ -32,7 +32,8 @@ def server(redis_server, settings):
 
 
 def set_prefix(settings, prefix):
-    settings.PCF = replace(settings.PCF, cache=replace(settings.PCF.cache, prefix=prefix))
+    cache = replace(settings.PCF.cache, prefix=prefix, default_ttl=TTL)
+    settings.PCF = replace(settings.PCF, cache=cache)
 
 
 def set_rates(settings, **rates):
