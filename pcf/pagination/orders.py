@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import graphene
-from django.db.models import BooleanField, F, Field, FloatField, Func, Q
+from django.db.models import BooleanField, F, Field, FloatField, Func, Q, Value
 from django.db.models.expressions import Expression
 
 from pcf.errors import InvalidArgument
@@ -167,7 +167,9 @@ class _RowComparison(Func):
     output_field: "Field[Any, Any]" = BooleanField()
 
     def __init__(self, names: Sequence[str], operator: str, values: Sequence[Any]) -> None:
-        super().__init__(*map(F, names), *values)
+        # Func takes a text for the name of a field.
+        constants = (v if hasattr(v, "resolve_expression") else Value(v) for v in values)
+        super().__init__(*map(F, names), *constants)
         self._operator = operator
 
     def as_sql(self, compiler: Any, _connection: Any, **_: Any) -> tuple[str, Any]:  # type: ignore[override]
@@ -182,12 +184,13 @@ class _RowComparison(Func):
 
 
 def behind(
-    names: Sequence[str], terms: Terms, values: Sequence[Expression], *, reverse: bool = False
+    names: Sequence[str], terms: Terms, values: Sequence[Any], *, reverse: bool = False
 ) -> Q:
     """Return the condition of the rows behind ``values`` in the order of ``terms``.
 
-    ``names`` are the fields or annotations of the terms. With ``reverse`` the condition holds for
-    all other rows: those before ``values``, and the row with these values.
+    ``names`` are the fields or annotations of the terms, ``values`` constants or expressions. With
+    ``reverse`` the condition holds for all other rows: those before ``values``, and the row with
+    these values.
     """
     operators = [
         (">" if term.descending == reverse else "<") + ("=" if reverse else "") for term in terms

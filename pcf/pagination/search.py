@@ -7,9 +7,10 @@ from typing import Any
 
 import graphene
 from django.contrib.postgres.search import SearchQuery, SearchRank
-from django.db.models import F, Model, Q, Value
+from django.db.models import F, Model, Q, TextField, Value
 from django.db.models.expressions import Expression
 
+from pcf.database.compiled_queries import Parameter, Placeholder
 from pcf.database.fields import SearchText
 from pcf.pagination.filter_types import Filter, Given
 
@@ -55,11 +56,13 @@ class SearchFilter(Filter):
 
     def query(self, operator: str, parameter: Any) -> SearchQuery:
         """Return the query of PostgreSQL for the text."""
+        if isinstance(parameter, Parameter):  # Django hashes an expression that orders rows
+            text: Any = Placeholder(parameter.name, TextField())
+        else:
+            text = Value(parameter)
         if operator == "prefix":
-            return SearchQuery(parameter, config=self.config, search_type="raw")
-        return SearchQuery(
-            SearchText(Value(parameter)), config=self.config, search_type="websearch"
-        )
+            return SearchQuery(text, config=self.config, search_type="raw")
+        return SearchQuery(SearchText(text), config=self.config, search_type="websearch")
 
     def rank(self, operator: str, parameter: Any) -> Expression:
         """Return the relevance of a row."""

@@ -286,7 +286,8 @@ def test_two_sessions_install_one_after_the_other(live_world, psql, monkeypatch)
 
     thread = Thread(target=migrate)
     (owner,) = psql.execute("SELECT quote_ident(current_user)").fetchone()
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    waiting = """SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+        WHERE NOT granted AND datname = current_database()"""
     with psql.transaction():
         psql.execute("SELECT pg_advisory_xact_lock(%s)", [trigger_installation.INSTALLING])
         psql.execute(installed.sql(trigger, owner))

@@ -1,9 +1,15 @@
 """The search of connections: texts that PostgreSQL's parser takes long for, and snippets."""
 
 import pytest
+from graphql import parse
 
 from notes.models import Note
+from pcf.execution.context import RequestContext
+from pcf.execution.executor import execute
+from pcf.pagination.orders import Term, behind
 from pcf.pagination.search import prefix_query, web_query
+from pcf.project.schema import schema
+from pcf.viewer import ANONYMOUS
 from tests.conftest import Ask, World
 
 SNIPPETS = """query ($search: String!) {
@@ -78,13 +84,21 @@ def test_beginnings_of_words(text: str, query: str) -> None:
     assert prefix_query(text) == query
 
 
+ORDERS = [
+    "{field: RELEVANCE}",
+    "{field: RELEVANCE, direction: DESC}",
+    "{field: TITLE}, {field: RELEVANCE, direction: DESC}",
+    "{field: UPDATED_AT}, {field: RELEVANCE}, {field: TITLE}",
+]
+
+
 @pytest.mark.parametrize("search", ["search", "searchPrefix"])
-@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(("size", "bound", "cursor"), [
     ("first", "after", "endCursor"), ("last", "before", "startCursor"),
 ])  # fmt: skip
 def test_pages_by_relevance_have_each_note_once(
-    world: World, ask: Ask, search: str, direction: str, size: str, bound: str, cursor: str
+    world: World, ask: Ask, search: str, order: str, size: str, bound: str, cursor: str
 ) -> None:
     texts = ["owl", "owl owl", "one owl two", "owl and owl and owl", "a word, an owl", "owl"]
     notes = {
@@ -94,7 +108,7 @@ def test_pages_by_relevance_have_each_note_once(
     found: list[str] = []
     place = None
     query = f"""query ($c: String) {{ notesConnection({size}: 1, {bound}: $c,
-        filter: {{{search}: "owl"}}, orderBy: [{{field: RELEVANCE, direction: {direction}}}]) {{
+        filter: {{{search}: "owl"}}, orderBy: [{order}]) {{
         nodes {{ id }} pageInfo {{ {cursor} }} }} }}"""
     while len(found) <= len(notes):
         page = ask(query, variables={"c": place}).data["notesConnection"]
@@ -103,3 +117,22 @@ def test_pages_by_relevance_have_each_note_once(
         found += [node["id"] for node in page["nodes"]]
         place = page["pageInfo"][cursor]
     assert sorted(found) == sorted(notes)
+
+
+@pytest.mark.parametrize("search", ["search", "searchPrefix"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_pages_by_relevance_are_stored(world: World, search: str, order: str) -> None:
+    """What a shared statement reads is declared, so the cache stores the response."""
+    query = f"""{{ notesConnection(filter: {{{search}: "owl"}}, orderBy: [{order}]) {{
+        totalCount nodes {{ id }} edges {{ snippet }} tagFacets {{ count }} }} }}"""
+    context = RequestContext(ANONYMOUS)
+    result = execute(schema.graphql_schema, parse(query), context_value=context)
+    assert result.errors is None
+    assert context.dependencies.undeclared is None
+
+
+def test_the_text_of_a_cursor_is_no_name_of_a_field(world: World) -> None:
+    after = behind(["title"], (Term("TITLE", descending=False),), ["private"])
+    assert list(Note.objects.filter(after).order_by("title")) == [
+        world.private, world.other, world.public,
+    ]  # fmt: skip
