@@ -27,7 +27,7 @@ def registered():
     """Return the digests of all documents in Redis, with the bytes of their texts."""
     client = get_redis_connection("default")
     prefix = f"{redis_prefix()}:p:"
-    names = [name.decode() for name in client.scan_iter(match=f"{prefix}*")]
+    names = [name.decode() for name in client.scan_iter(match=f"{prefix}*", count=10_000)]
     return {name.removeprefix(prefix): client.strlen(name) for name in names}
 
 

@@ -1,13 +1,15 @@
 """What the checks share: a cache of their own, and a GraphQL client."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.test import Client
+from django_redis import get_redis_connection
 
 _numbers = count(1)
 
@@ -17,6 +19,15 @@ def own_cache(settings: Any) -> None:
     """Every check has a cache prefix of its own."""
     cache = replace(settings.PCF.cache, prefix=f"{settings.PCF.cache.prefix}-{next(_numbers)}")
     settings.PCF = replace(settings.PCF, cache=cache)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _leave_redis_clean() -> Iterator[None]:
+    prefix = django_settings.PCF.cache.prefix
+    yield
+    client = get_redis_connection("default")
+    for name in client.scan_iter(match=f"{prefix}*", count=1_000):
+        client.unlink(name)
 
 
 @dataclass(frozen=True)
