@@ -6,7 +6,7 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-package check-browser schemathesis format requirements bench bench-execution bench-hits bench-peers check-deploy chaos coherence clean
+.PHONY: help run test check check-package check-browser schemathesis format requirements bench bench-execution bench-sizes bench-hits bench-peers check-deploy chaos coherence clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
@@ -43,6 +43,9 @@ bench-hits: ## measure hits over HTTP beside bare applications (ROUNDS, SECONDS)
 
 bench-execution: ## measure execution: plans, promises, PostgreSQL alone
 	@$(DEV) exec -- .venv/bin/python benchmarks/execution.py
+
+bench-sizes: ## measure queries at 10,000 and 1,000,000 notes (SIZES, ROUNDS)
+	@$(DEV) exec -- .venv/bin/python benchmarks/sizes.py
 
 check-deploy: ## check alerts and dashboard with a real Prometheus (Debian: the package prometheus)
 	@$(DEV) exec -- .venv/bin/python -m scripts.check_deploy
