@@ -188,9 +188,10 @@ class DisabledReasons:
         self.reasons: dict[str, str] = {}
 
     def set(self, subject: str, reason: str | None) -> None:
-        """Disable the cache because of ``subject``; ``reason`` None removes this cause.
+        """Disable the cache because of ``subject``.
 
-        The cache is enabled again when no cause remains.
+        A ``reason`` of None removes the reason of ``subject``. The cache is enabled again when no
+        reason remains.
         """
         with self._lock:
             if self.reasons.get(subject) == reason:
@@ -308,7 +309,7 @@ class ServerStarts:
             self.confirm(alias, started)
 
     def confirm(self, alias: str, started: str) -> None:
-        """Do the same after a look at what Redis knows. Raises CacheUnavailable."""
+        """Remove every entry unless Redis knows this start. Raises CacheUnavailable."""
         prefix, subject = config().cache.prefix, f"start of {alias}"
         key = f"{prefix}:db:{alias}"
         with slot_released(), self._lock:

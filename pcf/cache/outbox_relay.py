@@ -1,4 +1,4 @@
-"""The outbox relay: a thread of every serving process that finishes what writers left behind.
+"""The outbox relay: a thread of every serving process that delivers the outbox.
 
 Every ``cache.watch_seconds`` the relay
 
@@ -7,8 +7,10 @@ Every ``cache.watch_seconds`` the relay
 * releases the names of transactions whose writer did not (it was killed, or cut off), once
   PostgreSQL says how the transaction ended;
 * tries Redis again after a failure, so that no request has to;
-* sees whether PostgreSQL has started anew (``pcf.cache.availability``), as each new session does;
-* now and then checks the configuration of Redis and the triggers of this version.
+* compares the start of PostgreSQL with the last one (``pcf.cache.availability``), as each new
+  session does;
+* checks the configuration of Redis every ``CHECK_EVERY`` polls, and the triggers of this version
+  every ``CHECK_TRIGGERS_EVERY`` polls.
 
 A look at the outbox may be relied on for ``cache.lease_seconds``. Each database has a relay.
 """

@@ -169,7 +169,7 @@ class RedisGateway:
         return self.space.memory
 
     def run_in_epoch(self, script: Script[A], arguments: A) -> Any:
-        """Do the same for a script whose first result is None outside of an epoch: begin one."""
+        """Run ``script``. If its first result is None, begin an epoch and run the script again."""
         for _ in range(2):
             reply = self.run(script, arguments)
             if reply[0] is not None:
@@ -260,7 +260,10 @@ class RedisGateway:
         return self.invalidate_names(write_names(dependencies, config().cache.max_dependencies))
 
     def invalidate_names(self, names: Sequence[str]) -> int:
-        """Do the same for names as ``pcf.cache.keys`` writes them."""
+        """Remove the entries that depend on ``names``, and advance the generations of the names.
+
+        ``names`` are as ``pcf.cache.keys`` writes them. Return the number of entries removed.
+        """
         _count(names)
         return self._invalidate(names)
 

@@ -10,8 +10,8 @@ not wait long for a leader that died. A living leader may need longer, so its pr
 lease after each third of it. The lease of the outbox relay is another one
 (``cache.lease_seconds``, ``pcf.cache.availability.RelayLease``).
 
-A look-up takes the tokens of a request that is about to execute from the client's token bucket in
-Redis. So a miss needs no round trip of its own for them (``lua/lookup.lua``).
+A look-up takes the points of a request that is about to execute from the client's bucket in Redis.
+So a miss needs no round trip of its own for them (``lua/lookup.lua``).
 """
 
 import os
@@ -308,8 +308,8 @@ class CachedResponses:
     ) -> bool:  # fmt: skip
         """Store the viewer behind a token for ``cache.token_ttl`` seconds.
 
-        It is not believed after ``expires_at`` (seconds since 1970), even if Redis removes it late.
-        Return whether it was stored.
+        ``look_up`` ignores the viewer after ``expires_at`` (seconds since 1970), even if Redis
+        removes the viewer late. Return whether Redis stored the viewer.
         """
         ttl = float(config().cache.token_ttl)
         if expires_at is not None:

@@ -125,7 +125,7 @@ class count_queries:  # noqa: N801 - a context manager, used like a function
 
 
 class _ForeignReads:
-    """Counts the reads of threads that carry no request: they may belong to any of them."""
+    """Counts the reads of threads that carry no request. The reads may belong to any request."""
 
     count = 0
 

@@ -10,7 +10,8 @@ Statements after that read the present.
 
 A snapshot is *lost* when its connection breaks, or when PostgreSQL ends its transaction because a
 statement failed. ``Snapshot.lost`` has the reason, and the caller repeats the whole block. In a
-*careful* snapshot a savepoint guards each statement, so that an error ends nothing.
+*careful* snapshot a savepoint guards each statement, so that an error does not end the
+transaction.
 """
 
 from collections.abc import Callable

@@ -24,7 +24,7 @@ from pcf.documents.document import Document, DocumentStore
 from pcf.errors import ClientError
 
 APOLLO_FORMAT = "apollo-persisted-query-manifest"
-PREFIX = "sha256:"  # of document ids in GraphQL over HTTP; ids match with and without it
+HASH_PREFIX = "sha256:"  # of document ids in GraphQL over HTTP; ids match with and without it
 
 
 def load_manifest(path: str) -> dict[str, str]:
@@ -41,7 +41,7 @@ def load_manifest(path: str) -> dict[str, str]:
         raise ConfigError(message) from error
     except orjson.JSONDecodeError as error:
         raise ConfigError(f"persisted.manifest: {path} is not JSON: {error}") from error
-    texts = {str(name).removeprefix(PREFIX): text for name, text in _entries(content)}
+    texts = {str(name).removeprefix(HASH_PREFIX): text for name, text in _entries(content)}
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts.values()):
         raise ConfigError(f"persisted.manifest: {path} is in no known format, or empty")
     return texts

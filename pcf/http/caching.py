@@ -125,7 +125,7 @@ def _hit_status(entry: Entry) -> str:
 
 
 def _tag_suffix(media: str) -> str:
-    """Return what tells the tags of two media types apart (RFC 9110 section 8.8.3)."""
+    """Return the suffix of the entity tags of a media type (RFC 9110 section 8.8.3)."""
     return "-r" if media == GRAPHQL_JSON else ""
 
 

@@ -1,6 +1,6 @@
 """Responses with errors: errors for clients by their code, all other errors masked.
 
-Each floor defines the errors that it raises for clients, as subclasses of ``ClientError``:
+Each package defines the errors that it raises for clients, as subclasses of ``ClientError``:
 ``pcf.errors``, ``pcf.timeouts``, ``pcf.documents``, ``pcf.http.request``,
 ``pcf.http.rate_limits`` and ``pcf.server.threads``.
 """

@@ -95,7 +95,9 @@ class RateLimiter:
         except CacheUnavailable as error:
             if config().rates.fail_open:
                 return
-            raise RateLimiterUnavailable("The service is too busy now; try again") from error
+            raise RateLimiterUnavailable(
+                "The rate limiter is not available now; try again"
+            ) from error
         self.check_retry_after(viewer, retry_after)
 
     @staticmethod

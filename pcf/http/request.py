@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from pcf.conf import config
+from pcf.documents.persisted import HASH_PREFIX
 from pcf.errors import ClientError, LimitExceeded
 from pcf.http.response import encode
 
@@ -326,7 +327,7 @@ def _document_id(parameters: Mapping[str, Any], extensions: Mapping[str, Any]) -
         return None
     if not 0 < len(document_id) <= MAX_DOCUMENT_ID:
         raise BadRequest(f"The id of a document has 1 to {MAX_DOCUMENT_ID} characters")
-    return document_id.removeprefix("sha256:")
+    return document_id.removeprefix(HASH_PREFIX)
 
 
 def _check_variables(variables: dict[str, Any]) -> tuple[int, int]:

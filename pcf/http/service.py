@@ -359,9 +359,9 @@ class GraphQLService:
         return entry_response(entry, status, hint, request)
 
     def _undeclared_read(self, execution: Execution) -> str | None:
-        """Return the place of a read that no write would remove the response for, if there is one.
+        """Return the place of the first undeclared read, or None.
 
-        Such are a kind that no Touch declares, and a column whose changes no Touch counts.
+        A dependency counts whose kind no Touch declares. So does a column that no Touch counts.
         """
         dependencies = execution.context.dependencies
         if unknown := dependencies.kinds_outside(self._kinds):

@@ -226,6 +226,7 @@ class ListCount(Edge):
         description: The description in the schema.
     """
 
+    points = COUNT_POINTS
     row_paths = ()
 
     def __init__(self, *, loader: str, key: str = "id", description: str) -> None:

@@ -52,7 +52,7 @@ def points(text, variables=None):
             "{ users(first: 100) { notesConnection(first: 10) { nodes { id } } noteCount } }",
             3,
             100 + 100 + 1_000 + 100,
-            16,
+            25,
         ),
         (
             (

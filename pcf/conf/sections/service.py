@@ -29,8 +29,10 @@ class CacheSettings:
     Up to 10 characters keep the entries small."""
 
     default_ttl: int = 300
-    """Seconds that Redis keeps a response. A write removes the responses that depend on it, so this
-    bounds the memory, and the age of a response whose invalidation was lost."""
+    """Seconds for which a response is fresh at most. The hint of a field may set fewer. Redis keeps
+    a response for these seconds and the `stale` seconds of its hint. A write removes the responses
+    that depend on it, so the seconds bound the memory, and the age of a response whose invalidation
+    was lost."""
 
     max_body_bytes: int = 1_000_000
     """Bytes of the largest response that the engine stores."""

@@ -20,9 +20,10 @@ from pcf.errors import ClientError
 class ReadCursor(DeadlineCursor):
     """A cursor that reads all rows of a statement, with a prepared statement when possible.
 
-    PostgreSQL prepares nothing in a transaction, because an error of the preparation would fail the
-    transaction. It prepares nothing for a statement with a limit of its own, nor when a pooler
-    shares sessions. In these cases, and when the preparation fails, the cursor sends the text.
+    The cursor prepares nothing in a transaction other than the snapshot's, because an error of the
+    preparation would fail the transaction. It prepares nothing for a statement with a limit of its
+    own, nor when a pooler shares sessions. In these cases, and when the preparation fails, the
+    cursor sends the text.
     """
 
     def __init__(self, cursor: Any, db: CursorOwner) -> None:
@@ -121,7 +122,7 @@ class ReadCursor(DeadlineCursor):
         return True
 
     def _take(self, reads: PreparedReads, found: PipelineResult | None) -> bool:
-        """Take the rows of a pipeline's result; return whether there were any to take."""
+        """Take the rows of a pipeline's result; return False when the result has no rows."""
         if found is None:
             return False
         connection = self.cursor.connection
