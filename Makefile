@@ -6,7 +6,7 @@ DEV = exec $(PYTHON) scripts/dev.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-package check-browser schemathesis format requirements bench bench-execution bench-sizes bench-hits bench-peers check-deploy chaos coherence clean
+.PHONY: help run test check check-package check-browser check-clients schemathesis format requirements bench bench-execution bench-sizes bench-hits bench-peers check-deploy chaos coherence clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
@@ -25,6 +25,9 @@ check-package: ## the engine from its wheel in an empty environment, with a book
 
 check-browser: ## test GraphiQL in headless Chromium, which must be installed
 	@$(DEV) exec -- .venv/bin/python tests/browser/graphiql.py
+
+check-clients: ## test GraphQL clients of npm against a started service (Node 20 or later, npm)
+	@$(DEV) exec -- .venv/bin/python tests/clients/node.py
 
 schemathesis: ## send operations generated from the schema to a started service (PCF_FUZZ_EXAMPLES)
 	@$(DEV) exec -- .venv/bin/python tests/fuzz/schema.py

@@ -62,7 +62,9 @@ def copy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("copy")
     for name in COPIED:
         source = ROOT / name
-        ignored = shutil.ignore_patterns("__pycache__", "end_to_end", "differential", "projects")
+        ignored = shutil.ignore_patterns(
+            "__pycache__", "clients", "end_to_end", "differential", "projects"
+        )
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=ignored)
         else:

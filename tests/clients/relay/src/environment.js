@@ -1,0 +1,18 @@
+import { Environment, Network, RecordSource, Store } from "relay-runtime";
+
+export function makeEnvironment(url, headers = {}) {
+  async function fetchQuery({ text }, variables) {
+    const response = await fetch(url, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", ...headers },
+      body: JSON.stringify({ query: text, variables }),
+    });
+    return response.json();
+  }
+
+  return new Environment({
+    network: Network.create(fetchQuery),
+    store: new Store(new RecordSource()),
+    getDataID: (record) => record.nodeId,
+  });
+}
