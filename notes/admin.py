@@ -23,11 +23,14 @@ TAGS_IN_FILTER = 30
 MAX_DIGITS = 19  # the largest bigint has 19 digits, so any number with fewer fits
 
 
+_ALL_LISTED = Note.objects.filter(policy.LISTED)
+
+
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     """A paginator for a table with millions of rows, whose exact count would take seconds.
 
-    A list without a filter has PostgreSQL's estimate as its length if that is above EXACT_COUNT. A
-    filtered list shows EXACT_COUNT rows at most.
+    A list of all notes outside of the trash has PostgreSQL's estimate for the table as its length
+    if that is above EXACT_COUNT. A filtered list shows EXACT_COUNT rows at most.
     """
 
     @cached_property
@@ -36,7 +39,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         rows = self.object_list
         if not isinstance(rows, QuerySet):
             return len(rows)
-        if not rows.query.where:
+        if rows.query.where in (Note.objects.all().query.where, _ALL_LISTED.query.where):
             estimate = self._estimate(rows.model, rows.db)
             if estimate > EXACT_COUNT:
                 return estimate

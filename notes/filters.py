@@ -69,6 +69,23 @@ NOTE_FILTERS = FilterSet(
     },
 )
 
+TRASH_ORDERS = OrderSet(
+    "TrashedNote",
+    {
+        "DELETED_AT": Order(
+            "deleted_at",
+            "By the time at which the note was deleted.",
+            columns=(),  # those of the list itself
+            is_indexed=False,  # a partial index serves it, which no check finds
+        )
+    },
+    default=(Term("DELETED_AT", descending=True),),
+)
+
+TRASH_FILTERS = FilterSet(
+    "TrashedNote", Note, {"id": IDFilter("pk", "The id of the note.", columns=())}
+)
+
 TAGS_OF_NOTES = FacetSource(NoteTag, "note", "tag_id", "tags")
 
 
@@ -84,7 +101,9 @@ def note_count(viewer: Viewer) -> Any:
     if viewer.is_staff or not viewer.is_authenticated:
         return count
     own = NoteTag.objects.filter(
-        Q(note__is_public=False), tag_id=OuterRef("pk"), note__author_id=viewer.id
+        Q(note__is_public=False, note__deleted_at=None),
+        tag_id=OuterRef("pk"),
+        note__author_id=viewer.id,
     )
     private = own.order_by().values("tag_id").annotate(number=Count("*"))
     return count + Coalesce(_number(private), 0)

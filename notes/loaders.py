@@ -5,9 +5,17 @@ from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 
-from notes.filters import NOTE_FILTERS, NOTE_ORDERS, TAG_FILTERS, TAG_ORDERS, note_count
+from notes.filters import (
+    NOTE_FILTERS,
+    NOTE_ORDERS,
+    TAG_FILTERS,
+    TAG_ORDERS,
+    TRASH_FILTERS,
+    TRASH_ORDERS,
+    note_count,
+)
 from notes.models import Note
-from notes.policy import visible_notes
+from notes.policy import own_trash, visible_notes
 from pcf.execution.loaders import ListLoader
 from pcf.execution.row_loaders import (
     PageLoader,
@@ -144,6 +152,22 @@ class NoteConnectionsByTag(_Notes, ConnectionLoader):
     }
     column_kinds: ClassVar[Mapping[str, str]] = {"tags": "notes.tags"}
     unindexed = frozenset({"UPDATED_AT", "TITLE"})
+
+
+class TrashByAuthor(ConnectionLoader):
+    """A page of each author's trash. The trash of another author than the viewer is empty."""
+
+    model = Note
+    dependency = "trash"
+    row_dependency = "note"
+    key = "author_id"
+    orders = TRASH_ORDERS
+    filters = TRASH_FILTERS
+
+    @classmethod
+    def queryset(cls, viewer: Viewer) -> QuerySet[Note]:
+        """Return the notes in the viewer's trash."""
+        return Note.objects.filter(own_trash(viewer))
 
 
 class NoteSnippets(_Notes, SnippetLoader):

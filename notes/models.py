@@ -1,6 +1,6 @@
 """Notes."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
@@ -45,8 +45,28 @@ class NoteManager(models.Manager["Note"]):
         return super().get_queryset().defer("search_vector")
 
 
+class UpdatedAtField(models.DateTimeField):  # type: ignore[type-arg]
+    """A field with ``auto_now`` whose value in a new row is that of ``created_at``."""
+
+    def deconstruct(self) -> Any:
+        """Return the plain field: migrations need no other."""
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.DateTimeField", args, kwargs
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        """Return the time to store, and set it on the instance."""
+        if not add:
+            return super().pre_save(model_instance, add)
+        moment = model_instance.created_at  # type: ignore[attr-defined]
+        setattr(model_instance, self.attname, moment)
+        return moment
+
+
 class Note(models.Model):
     """A text of one author, private or public, with tags.
+
+    A note with ``deleted_at`` lies in the trash. Triggers count the writes of a note and of its
+    tags in ``version`` (``notes.versions``), so a writer never sets it.
 
     The words of the title have the weight A in the search vector, those of the content B. The
     weight C marks the words of the title as they are written, for the beginnings of words.
@@ -63,7 +83,9 @@ class Note(models.Model):
     tags = models.ManyToManyField(Tag, related_name="notes", blank=True, through="NoteTag")
     is_public = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    updated_at = models.DateTimeField(auto_now=True)
+    updated_at = UpdatedAtField(auto_now=True)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    version = models.IntegerField(default=1, db_default=1, editable=False)
     search_vector = search_vector(
         SearchVector(SearchText("title"), config=SEARCH_CONFIG, weight="A")
         + SearchVector(SearchText("content"), config=SEARCH_CONFIG, weight="B")
@@ -73,7 +95,11 @@ class Note(models.Model):
     objects: ClassVar[NoteManager] = NoteManager()
 
     class Meta:
-        """The indexes serve each order of all notes and of an author's, and the search."""
+        """The indexes serve each order of all notes and of an author's, the search and the trash.
+
+        The indexes for orders have the notes in the trash, too: there are few. The index of authors
+        has to, because the deletion of a user looks for all notes.
+        """
 
         ordering = ("id",)
         indexes = [
@@ -86,7 +112,22 @@ class Note(models.Model):
             ),
             GinIndex(fields=("search_vector",), name="notes_note_search"),
             models.Index(
-                fields=("id",), condition=models.Q(is_public=True), name="notes_note_public_id"
+                fields=("id",),
+                condition=models.Q(is_public=True, deleted_at=None),
+                name="notes_note_listed_public_id",
+            ),
+            models.Index(
+                fields=("id",), condition=models.Q(deleted_at=None), name="notes_note_listed_id"
+            ),
+            models.Index(
+                fields=("author", "deleted_at", "id"),
+                condition=models.Q(deleted_at__isnull=False),
+                name="notes_note_trash_author",
+            ),
+            models.Index(
+                fields=("deleted_at", "id"),
+                condition=models.Q(deleted_at__isnull=False),
+                name="notes_note_trash",
             ),
         ]
         constraints = [
@@ -99,6 +140,7 @@ class Note(models.Model):
             ),
             time_in_range("created_at", "notes_note_created_at_range"),
             time_in_range("updated_at", "notes_note_updated_at_range"),
+            time_in_range("deleted_at", "notes_note_deleted_at_range"),
         ]
 
     def __str__(self) -> str:
@@ -108,14 +150,16 @@ class Note(models.Model):
 class NoteTag(models.Model):
     """The link between a note and one of its tags.
 
-    ``created_at`` and ``is_public`` are copies of the note's values. Triggers keep them, so that an
-    index serves the notes of a tag by time.
+    ``created_at`` and ``is_public`` are copies of the note's values. ``is_deleted`` says whether
+    the note lies in the trash. Triggers keep them, so that an index serves the notes of a tag by
+    time.
     """
 
     note = models.ForeignKey(Note, on_delete=models.CASCADE, db_index=False)
     tag = models.ForeignKey(Tag, on_delete=models.CASCADE, db_index=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     is_public = models.BooleanField(db_default=False, editable=False)
+    is_deleted = models.BooleanField(db_default=False, editable=False)
 
     class Meta:
         """Each direction has an index that answers its look-up in order."""
@@ -135,8 +179,8 @@ class NoteTag(models.Model):
 class TagCount(models.Model):
     """A part of the number of notes with a tag: the sum over all buckets is the number.
 
-    Triggers keep the counters. A transaction writes to a bucket of its own, so transactions do not
-    wait for each other. A bucket may hold a negative number.
+    Notes in the trash do not count. Triggers keep the counters. A transaction writes to a bucket of
+    its own, so transactions do not wait for each other. A bucket may hold a negative number.
     """
 
     # the foreign key in the database deletes the counters of a deleted tag

@@ -5,21 +5,43 @@ from django.db.models import Q
 from notes.models import Note
 from pcf.viewer import Viewer
 
+LISTED = Q(deleted_at=None)  # the notes outside of the trash
+IN_TRASH = Q(deleted_at__isnull=False)
+NOTHING = Q(pk__in=[])
+
 
 def visible_notes(viewer: Viewer) -> Q:
     """Return a filter for the notes that the viewer may read.
 
-    A viewer may read public notes and their own; staff may read all.
+    A viewer may read public notes and their own; staff may read all. Nobody reads a note in the
+    trash this way.
     """
     if viewer.is_staff:
-        return Q()
+        return LISTED
     if viewer.is_authenticated:
-        return Q(is_public=True) | Q(author_id=viewer.id)
-    return Q(is_public=True)
+        return LISTED & (Q(is_public=True) | Q(author_id=viewer.id))
+    return LISTED & Q(is_public=True)
+
+
+def own_trash(viewer: Viewer) -> Q:
+    """Return a filter for the notes in the viewer's own trash, which ``User.trash`` lists."""
+    if not viewer.is_authenticated:
+        return NOTHING
+    return IN_TRASH & Q(author_id=viewer.id)
+
+
+def restorable_notes(viewer: Viewer) -> Q:
+    """Return a filter for the notes in the trash that the viewer may restore and purge.
+
+    These are the viewer's own; staff may restore all. ``may_write`` holds for each.
+    """
+    return IN_TRASH if viewer.is_staff else own_trash(viewer)
 
 
 def may_read(viewer: Viewer, note: Note) -> bool:
     """Return whether the viewer may read ``note``, by the rule of ``visible_notes``."""
+    if note.deleted_at is not None:
+        return False
     return viewer.is_staff or note.is_public or may_write(viewer, note)
 
 

@@ -32,6 +32,14 @@ class NoteType(DjangoObjectType):
     )
     created_at = graphene.DateTime(required=True, description="When the note was written.")
     updated_at = graphene.DateTime(required=True, description="When the note was saved last.")
+    deleted_at = graphene.DateTime(
+        description="When the note was moved to the trash; null outside of the trash."
+    )
+    version = graphene.Int(
+        required=True,
+        description="Grows with each write to the note and to its tags. It starts at 1. Pass it as "
+        "'expectedVersion' to change nothing but what you have read.",
+    )
     author = Edge(
         "users.schema.UserType",
         loader="users.UserById",
@@ -59,7 +67,19 @@ class NoteType(DjangoObjectType):
         name = "Note"
         model = Note
         interfaces = (Node,)
-        fields = ("id", "title", "content", "is_public", "created_at", "updated_at")
+        fields = (
+            "id", "title", "content", "is_public", "created_at", "updated_at", "deleted_at",
+            "version",
+        )  # fmt: skip
+
+
+class TrashConnection(RowConnection):
+    """Notes in the trash, page by page."""
+
+    class Meta:
+        """The rows are notes."""
+
+        node = NoteType
 
 
 class TagFacet(graphene.ObjectType):

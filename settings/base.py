@@ -36,3 +36,6 @@ AXES_SENSITIVE_PARAMETERS = ["username"]  # logs mask it: people type passwords 
 # The text search configuration of notes: one that PostgreSQL has (\dF in psql). After a change:
 # manage.py rebuild_search
 NOTES_SEARCH_CONFIG = "english"
+
+# Days that a note stays in the trash before manage.py purge_trash deletes it.
+NOTES_TRASH_DAYS = 30

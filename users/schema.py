@@ -44,6 +44,13 @@ class UserType(DjangoObjectType):
         description="The number of notes of this user that the viewer may read.",
     )
 
+    trash = ConnectionField(
+        "notes.schema.TrashConnection",
+        loader="notes.TrashByAuthor",
+        description="The viewer's own notes in the trash, those deleted last first. The trash of "
+        "another user is empty.",
+    )
+
     class Meta:
         """Only these fields of the model are public."""
 

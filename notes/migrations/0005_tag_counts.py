@@ -1,32 +1,16 @@
-"""Copy each note's time and visibility to its tags, and count the notes of each tag.
+"""Add the columns for copies of each note's values, and the table that counts the notes of each tag.
 
-Triggers keep the copies and the counters. Writers to notes and to their tags wait until the
-migration ends; readers do not.
+Migration 0008 installs the triggers that keep them, and counts.
 """
 
 import django.db.models.deletion
 import django.db.models.functions
 from django.db import migrations, models
 
-from notes import tag_counts
-
-# The triggers do not exist yet, so the update does not call them.
 FOREIGN_KEY = """
 ALTER TABLE notes_tagcount ADD CONSTRAINT notes_tagcount_tag
 FOREIGN KEY (tag_id) REFERENCES tags_tag (id) ON DELETE CASCADE
 """
-
-
-def _install(apps, schema_editor):
-    with schema_editor.connection.cursor() as cursor:
-        cursor.execute(FOREIGN_KEY)
-        tag_counts.recount(cursor)
-        tag_counts.install(cursor)
-
-
-def _remove(apps, schema_editor):
-    with schema_editor.connection.cursor() as cursor:
-        tag_counts.remove(cursor)
 
 
 class Migration(migrations.Migration):
@@ -62,5 +46,5 @@ class Migration(migrations.Migration):
                 "constraints": [models.UniqueConstraint(fields=("tag", "bucket"), name="notes_tagcount_tag_bucket")],
             },
         ),
-        migrations.RunPython(_install, _remove),
+        migrations.RunSQL(FOREIGN_KEY, migrations.RunSQL.noop),
     ]

@@ -31,6 +31,7 @@ class UserErrorCode(graphene.Enum):
     REQUIRED = "REQUIRED"
     TOO_LONG = "TOO_LONG"
     TAKEN = "TAKEN"
+    CONFLICT = "CONFLICT"
     INVALID = "INVALID"
 
     @property
@@ -46,6 +47,7 @@ _DESCRIPTIONS = {
     "REQUIRED": "The value is missing or empty.",
     "TOO_LONG": "The value is too long, or has too many items.",
     "TAKEN": "Another object has the value.",
+    "CONFLICT": "The object was changed since the client read it. The payload has it as it is now.",
     "INVALID": "The value is wrong for another reason.",
 }
 
@@ -71,17 +73,18 @@ class MutationRefused(Exception):
     """The refusal of a mutation, which rolls its transaction back.
 
     ``errors`` become the user errors of the payload: tuples of the input field (or None), the code
-    and the message.
+    and the message. ``payload`` holds the other fields of the payload, for instance a row as it is.
     """
 
-    def __init__(self, *errors: tuple[str | None, str, str]) -> None:
+    def __init__(self, *errors: tuple[str | None, str, str], **payload: Any) -> None:
         super().__init__(*errors)
         self.errors = errors
+        self.payload = payload
 
 
-def refusal(code: str, message: str, field: str | None = None) -> MutationRefused:
+def refusal(code: str, message: str, field: str | None = None, **payload: Any) -> MutationRefused:
     """Return a refusal with one user error, for the caller to raise."""
-    return MutationRefused((field, code, message))
+    return MutationRefused((field, code, message), **payload)
 
 
 # -- checks -------------------------------------------------------------------------------------
@@ -173,7 +176,8 @@ def mutation(payload: type[graphene.ObjectType]) -> Callable[[Mutate], Mutate]:
                     before_retry=clear_loaders,
                 )
             except MutationRefused as refused:
-                return payload(user_errors=[_as_user_error(*error) for error in refused.errors])
+                errors = [_as_user_error(*error) for error in refused.errors]
+                return payload(user_errors=errors, **refused.payload)
             except IntegrityError:
                 message = "The values conflict with what is stored."
                 return payload(user_errors=[_as_user_error(None, "INVALID", message)])

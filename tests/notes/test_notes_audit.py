@@ -13,7 +13,7 @@ CHANGES = {
     "updateNote": ('id: "{key}", title: "new", isPublic: true', "changed title, isPublic", CHANGE),
     "tagNote": ('noteId: "{key}", tagIds: []', "changed tags", CHANGE),
     "untagNote": ('noteId: "{key}", tagIds: []', "changed tags", CHANGE),
-    "deleteNote": ('id: "{key}"', "deleted", DELETION),
+    "deleteNote": ('id: "{key}"', "moved to the trash", DELETION),
 }
 
 
@@ -50,10 +50,10 @@ def test_changes_of_authors_and_refused_changes_are_not_recorded(world, ask, nam
 def test_a_failed_change_leaves_no_record(world, ask, monkeypatch):
     from notes.models import Note
 
-    monkeypatch.setattr(Note, "delete", lambda self: 1 / 0)
+    monkeypatch.setattr(Note, "save", lambda *_, **__: 1 / 0)
     query = f'mutation {{ deleteNote(input: {{id: "{world.other.pk}"}}) {{ deletedId }} }}'
     assert ask(query, token_for(world.staff)).codes == ["INTERNAL_SERVER_ERROR"]
-    assert Note.objects.filter(pk=world.other.pk).exists()
+    assert Note.objects.filter(pk=world.other.pk, deleted_at=None).exists()
     assert not LogEntry.objects.exists()
 
 

@@ -58,6 +58,17 @@ def test_a_note_carries_a_tag_once(ann: User) -> None:
         NoteTag.objects.create(note=note, tag=tag)
 
 
+def test_a_new_note_was_saved_when_it_was_made(ann: User) -> None:
+    made = Note.objects.create(author=ann, title="note")
+    (many,) = Note.objects.bulk_create([Note(author=ann, title="note")])
+    for note in (made, many):
+        assert (
+            Note.objects.get(pk=note.pk, updated_at=note.created_at).updated_at == note.updated_at
+        )
+        note.save()
+        assert Note.objects.get(pk=note.pk).updated_at > note.created_at
+
+
 def test_notes_are_private_by_default(ann: User) -> None:
     assert Note.objects.create(author=ann, title="note").is_public is False
 
@@ -81,7 +92,10 @@ def test_every_list_and_loader_has_its_index() -> None:
     assert indexes == {
         "btree (id)",  # in both tables
         "btree (author_id, id)",
-        "btree (id) WHERE is_public",
+        "btree (id) WHERE (deleted_at IS NULL)",
+        "btree (id) WHERE ((deleted_at IS NULL) AND is_public)",
+        "btree (deleted_at, id) WHERE (deleted_at IS NOT NULL)",
+        "btree (author_id, deleted_at, id) WHERE (deleted_at IS NOT NULL)",
         "btree (note_id, tag_id)",
         "btree (tag_id, note_id)",
         "btree (created_at, id)",

@@ -14,13 +14,15 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Sum
 from django.utils import timezone
 
+from notes import trash
 from notes.models import BUCKETS, Note, NoteTag, TagCount
 from tags.models import Tag
 from tests.conftest import World, make_note, make_user
 
 WRONG_COPIES = """
 SELECT t.id FROM notes_notetag t JOIN notes_note n ON n.id = t.note_id
-WHERE (t.created_at, t.is_public) IS DISTINCT FROM (n.created_at, n.is_public)
+WHERE (t.created_at, t.is_public, t.is_deleted)
+    IS DISTINCT FROM (n.created_at, n.is_public, n.deleted_at IS NOT NULL)
 """
 WRONG_COUNTS = """
 SELECT tag_id, total, public FROM (
@@ -29,7 +31,8 @@ SELECT tag_id, total, public FROM (
 ) counted
 FULL JOIN (
     SELECT t.tag_id, count(*) AS total, count(*) FILTER (WHERE n.is_public) AS public
-    FROM notes_notetag t JOIN notes_note n ON n.id = t.note_id GROUP BY t.tag_id
+    FROM notes_notetag t JOIN notes_note n ON n.id = t.note_id AND n.deleted_at IS NULL
+    GROUP BY t.tag_id
 ) exact USING (tag_id, total, public)
 WHERE counted.tag_id IS NULL OR exact.tag_id IS NULL
 """
@@ -72,6 +75,20 @@ WRITES: dict[str, Callable[[World], Any]] = {
     "publish": lambda world: Note.objects.filter(pk=world.private.pk).update(is_public=True),
     "hide": lambda world: Note.objects.update(is_public=False),
     "date": lambda world: Note.objects.update(created_at=timezone.now()),
+    "trash": lambda world: Note.objects.filter(author=world.ann).update(deleted_at=timezone.now()),
+    "trash and restore": lambda _: (
+        Note.objects.update(deleted_at=timezone.now()), Note.objects.update(deleted_at=None)
+    ),
+    "trash, publish and tag": lambda world: (
+        Note.objects.filter(author=world.ann).update(deleted_at=timezone.now()),
+        Note.objects.update(is_public=True),
+        world.public.tags.set([world.blue]),
+        NoteTag.objects.filter(note=world.private).delete(),
+    ),
+    "trash and purge": lambda world: (
+        Note.objects.update(deleted_at=timezone.now()),
+        trash.purge([world.private.pk, world.other.pk]),
+    ),
     "save": lambda world: world.private.save(),
     "clear": lambda world: world.private.tags.clear(),
     "set": lambda world: world.private.tags.set([world.red]),
@@ -208,6 +225,8 @@ DELETE FROM notes_notetag WHERE random() < 0.1
 --
 UPDATE notes_note SET is_public = NOT is_public WHERE random() < 0.2
 --
+UPDATE notes_note SET deleted_at = CASE WHEN deleted_at IS NULL THEN now() END WHERE random() < 0.2
+--
 UPDATE notes_note SET created_at = created_at + interval '1 day' WHERE random() < 0.2
 --
 UPDATE notes_notetag t SET note_id = n.id FROM notes_note n WHERE random() < 0.1
@@ -262,12 +281,13 @@ def test_the_command_repairs_what_no_trigger_has_seen(live_world: World) -> None
     with transaction.atomic():
         run("SET LOCAL session_replication_role = replica")
         run("UPDATE notes_note SET is_public = NOT is_public, created_at = now()")
+        run("UPDATE notes_note SET deleted_at = now() WHERE id = %s", live_world.private.pk)
         run("DELETE FROM notes_notetag WHERE tag_id = %s", live_world.blue.pk)
     with pytest.raises(AssertionError):
         check()
     call_command("recount_tags")
     check()
-    assert counts(live_world.red) == (2, 1)
+    assert counts(live_world.red) == (1, 0)
     run(
         "INSERT INTO notes_notetag (note_id, tag_id) VALUES (%s, %s)",
         live_world.other.pk,

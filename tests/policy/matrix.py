@@ -9,7 +9,6 @@ from django.utils import timezone
 from graphql import (
     GraphQLInputObjectType,
     GraphQLInterfaceType,
-    GraphQLList,
     GraphQLObjectType,
     GraphQLSchema,
     get_named_type,
@@ -20,7 +19,7 @@ from graphql import (
 from pcf.project.schema import schema_with_diagnostics as schema
 from pcf.viewer import ANONYMOUS, Scope, Viewer
 from tests.conftest import World
-from tests.policy.table import FIELDS, ROWS, Count, tags_of
+from tests.policy.table import CONNECTED_ROWS, FIELDS, ROWS, Count, tags_of
 from users.models import ApiToken, User
 
 DEPTH = 2  # edges in a row: each edge occurs behind each other edge
@@ -133,6 +132,11 @@ def expected(found: Any, what: Any, viewer: Viewer, depth: int = DEPTH) -> Any:
         named, depth = schema.graphql_schema.type_map[type(what).__name__], depth - 1
     if not ROWS[named.name](viewer, what):
         return None
+    return expected_row(named, what, viewer, depth)
+
+
+def expected_row(named: Any, what: Any, viewer: Viewer, depth: int) -> dict[str, Any]:
+    """Return the answer that the table demands for a row that the viewer may see."""
     answer = {}
     for name, field in named.fields.items():
         rule = FIELDS[f"{named.name}.{name}"]
@@ -150,10 +154,11 @@ def node_of(named: Any) -> Any:
 
 def expected_connection(named: Any, node: Any, rows: list[Any], viewer: Viewer) -> dict[str, Any]:
     """Return the answer that the table demands for a connection to ``rows``, by id."""
-    visible = sorted((row for row in rows if ROWS[node.name](viewer, row)), key=_key)
+    rule = CONNECTED_ROWS.get(named.name, ROWS[node.name])
+    visible = sorted((row for row in rows if rule(viewer, row)), key=_key)
     answer = {
         "totalCount": len(visible),
-        "nodes": expected(GraphQLList(node), visible, viewer, 0),
+        "nodes": [expected_row(node, row, viewer, 0) for row in visible],
         "edges": [{"node": {"id": str(row.pk)}} for row in visible],
     }
     if "tagFacets" in named.fields:

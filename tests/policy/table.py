@@ -28,11 +28,17 @@ def oneself_and_staff(viewer: Viewer, user: User) -> bool:
 
 
 def readers(viewer: Viewer, note: Note) -> bool:
+    if note.deleted_at is not None:
+        return False
     return viewer.is_staff or note.is_public or viewer.id == note.author_id
 
 
 def writers(viewer: Viewer, note: Note) -> bool:
     return viewer.is_staff or (viewer.id is not None and viewer.id == note.author_id)
+
+
+def own_trash(viewer: Viewer, note: Note) -> bool:
+    return note.deleted_at is not None and viewer.id is not None and viewer.id == note.author_id
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,9 @@ MODELS = {"User": User, "Tag": Tag, "Note": Note}
 # A row that a viewer may not see is missing in a list, and null in a single place.
 ROWS: dict[str, Rule] = {"User": everyone, "Tag": everyone, "Note": readers}
 
+# A connection with rules of its own shows rows that no other field shows.
+CONNECTED_ROWS: dict[str, Rule] = {"TrashConnection": own_trash}
+
 
 @dataclass(frozen=True)
 class Field:
@@ -78,16 +87,19 @@ FIELDS = {
     "User.notes": Field(everyone, notes_of),
     "User.notesConnection": Field(everyone, notes_of),
     "User.noteCount": Field(everyone, lambda user: Count("Note", notes_of(user))),
-    "Note.id": Field(readers, lambda note: str(note.pk)),
-    "Note.nodeId": Field(readers, lambda note: make_node_id("Note", note.pk)),
-    "Note.title": Field(readers, lambda note: note.title),
-    "Note.content": Field(readers, lambda note: note.content),
-    "Note.isPublic": Field(readers, lambda note: note.is_public),
-    "Note.createdAt": Field(readers, lambda note: note.created_at.isoformat()),
-    "Note.updatedAt": Field(readers, lambda note: note.updated_at.isoformat()),
-    "Note.author": Field(readers, lambda note: note.author),
-    "Note.tags": Field(readers, tags_of),
-    "Note.tagsConnection": Field(readers, tags_of),
+    "User.trash": Field(everyone, notes_of),
+    "Note.id": Field(everyone, lambda note: str(note.pk)),
+    "Note.nodeId": Field(everyone, lambda note: make_node_id("Note", note.pk)),
+    "Note.title": Field(everyone, lambda note: note.title),
+    "Note.content": Field(everyone, lambda note: note.content),
+    "Note.isPublic": Field(everyone, lambda note: note.is_public),
+    "Note.createdAt": Field(everyone, lambda note: note.created_at.isoformat()),
+    "Note.updatedAt": Field(everyone, lambda note: note.updated_at.isoformat()),
+    "Note.deletedAt": Field(everyone, lambda note: note.deleted_at and note.deleted_at.isoformat()),
+    "Note.version": Field(everyone, lambda note: note.version),
+    "Note.author": Field(everyone, lambda note: note.author),
+    "Note.tags": Field(everyone, tags_of),
+    "Note.tagsConnection": Field(everyone, tags_of),
     "Tag.id": Field(everyone, lambda tag: str(tag.pk)),
     "Tag.nodeId": Field(everyone, lambda tag: make_node_id("Tag", tag.pk)),
     "Tag.name": Field(everyone, lambda tag: tag.name),
@@ -96,7 +108,7 @@ FIELDS = {
     "Tag.noteCount": Field(everyone, lambda tag: Count("Note", notes_with(tag))),
 }
 
-CONNECTED = ("User", "Tag", "Note")  # the types that connections list
+CONNECTED = ("User", "Tag", "Note", "Trash")  # what connections list: types, and the trash
 
 # A connection shows the rows of its list that the viewer may see, and counts those alone.
 CONNECTIONS = {
@@ -213,13 +225,14 @@ QUERIES = {
 class Mutation:
     """A mutation: its input for the id of a note, and the field of its payload.
 
-    A mutation ``of_note`` needs permission to write the note. Any other needs a login, and changes
-    the viewer's own data.
+    A mutation ``of_note`` needs permission to write the note, outside of the trash or in it
+    (``in_trash``). Any other needs a login, and changes the viewer's own data.
     """
 
     input: Callable[[str], dict[str, Any]]
     result: str
     of_note: bool = True
+    in_trash: bool = False
 
 
 MUTATIONS = {
@@ -234,12 +247,21 @@ MUTATIONS = {
     "Mutation.updateNote": Mutation(
         lambda key: {
             "id": key, "title": "new", "content": "text", "isPublic": False, "tagIds": [],
+            "expectedVersion": None,
         },
         "note",
     ),
-    "Mutation.deleteNote": Mutation(lambda key: {"id": key}, "deletedId"),
-    "Mutation.tagNote": Mutation(lambda key: {"noteId": key, "tagIds": []}, "note"),
-    "Mutation.untagNote": Mutation(lambda key: {"noteId": key, "tagIds": []}, "note"),
+    "Mutation.deleteNote": Mutation(
+        lambda key: {"id": key, "expectedVersion": None}, "deletedId"
+    ),
+    "Mutation.restoreNote": Mutation(lambda key: {"id": key}, "note", in_trash=True),
+    "Mutation.purgeNote": Mutation(lambda key: {"id": key}, "purgedId", in_trash=True),
+    "Mutation.tagNote": Mutation(
+        lambda key: {"noteId": key, "tagIds": [], "expectedVersion": None}, "note"
+    ),
+    "Mutation.untagNote": Mutation(
+        lambda key: {"noteId": key, "tagIds": [], "expectedVersion": None}, "note"
+    ),
 }  # fmt: skip
 
 # The fields of interfaces have the rules of the types.
@@ -250,7 +272,10 @@ PAYLOADS = {
     "NotePayload.note",
     "NotePayload.userErrors",
     "DeleteNotePayload.deletedId",
+    "DeleteNotePayload.note",
     "DeleteNotePayload.userErrors",
+    "PurgeNotePayload.purgedId",
+    "PurgeNotePayload.userErrors",
     "UpdateProfilePayload.user",
     "UpdateProfilePayload.userErrors",
     "UserError.field",
@@ -261,15 +286,17 @@ PAYLOADS = {
 # The fields that a mutation may set. No mutation sets an author, a time or the staff flag.
 INPUTS = {
     "CreateNoteInput": {"title", "content", "isPublic", "tagIds"},
-    "UpdateNoteInput": {"id", "title", "content", "isPublic", "tagIds"},
-    "DeleteNoteInput": {"id"},
-    "NoteTagsInput": {"noteId", "tagIds"},
+    "UpdateNoteInput": {"id", "title", "content", "isPublic", "tagIds", "expectedVersion"},
+    "DeleteNoteInput": {"id", "expectedVersion"},
+    "RestoreNoteInput": {"id"},
+    "PurgeNoteInput": {"id"},
+    "NoteTagsInput": {"noteId", "tagIds", "expectedVersion"},
     "UpdateProfileInput": {"name", "email"},
 }
 
 # What clients may sort and filter by: columns that the viewer sees.
 INPUTS |= {
-    **{f"{name}Order": {"field", "direction"} for name in CONNECTED},
+    **{f"{name}Order": {"field", "direction"} for name in ("User", "Tag", "Note", "TrashedNote")},
     "IDFilter": {"eq", "in"},
     "StringFilter": {"eq", "in", "contains", "startsWith"},
     "DateTimeFilter": {"gt", "gte", "lt", "lte"},
@@ -277,6 +304,7 @@ INPUTS |= {
     "TagSetFilter": {"all", "any", "none"},
     "UserFilter": {"and", "or", "not", "id", "name", "createdAt"},
     "TagFilter": {"and", "or", "not", "id", "name"},
+    "TrashedNoteFilter": {"and", "or", "not", "id"},
     "NoteFilter": {
         "and", "or", "not", "id", "authorId", "isPublic", "title", "createdAt", "updatedAt",
         "tags", "search", "searchPrefix",
@@ -302,6 +330,7 @@ ARGUMENTS = {
     "Query.tagsConnection": CONNECTION,
     "Query.notesConnection": CONNECTION,
     "User.notesConnection": CONNECTION,
+    "User.trash": CONNECTION,
     "Tag.notesConnection": CONNECTION,
     "Note.tagsConnection": CONNECTION,
     "User.notes": PAGE,

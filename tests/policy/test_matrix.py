@@ -5,12 +5,14 @@ import re
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from graphql import GraphQLArgument, GraphQLBoolean, extend_schema, parse
 
 from notes.models import Note, NoteTag
 from pcf.execution.nodes import make_node_id
 from pcf.project.schema import schema_with_diagnostics as schema
 from pcf.viewer import Scope
+from tests.conftest import make_note
 from tests.policy.matrix import FIRST, KINDS, NAMES, expected, fields_of, make_kind, selection
 from tests.policy.table import (
     ABSENT,
@@ -24,6 +26,15 @@ from tests.policy.table import (
 )
 
 SCHEMA = schema.graphql_schema
+
+
+@pytest.fixture
+def trashed(world):
+    """A note in Ann's trash, public and with a tag: no field but her trash shows it."""
+    note = make_note(world.ann, "trashed of ann", world.red)
+    Note.objects.filter(pk=note.pk).update(deleted_at=timezone.now())
+    note.refresh_from_db()
+    return note
 
 
 # -- the table is complete
@@ -89,6 +100,7 @@ def ask_query(ask, token, name, arguments):
     return ask(document, token, arguments), field.type
 
 
+@pytest.mark.usefixtures("trashed")
 @pytest.mark.parametrize("kind", NAMES)
 def test_queries(world, ask, kind):
     """Each query of the table runs twice: on the executor, and from the cache if it may."""
@@ -130,12 +142,15 @@ def mutate(ask, token, name, values):
     return ask(document, token, {"input": values}), field.type.of_type
 
 
-def refusals(viewer, of_note, note):
+def refusals(viewer, mutation, note):
     """Return the error codes of a mutation that the table demands."""
     if not viewer.is_authenticated:
         return ["UNAUTHENTICATED"]
-    if not of_note:
+    if not mutation.of_note:
         return []
+    if mutation.in_trash:
+        found = note is not None and note.deleted_at is not None and writers(viewer, note)
+        return [] if found else ["NOT_FOUND"]
     if note is None or not readers(viewer, note):
         return ["NOT_FOUND"]
     return [] if writers(viewer, note) else ["FORBIDDEN"]
@@ -149,10 +164,11 @@ def stored():
 
 @pytest.mark.parametrize("kind", NAMES)
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_mutations(world, ask, name, kind):
+def test_mutations(world, trashed, ask, name, kind):
     mutation = MUTATIONS[name]
     kind = make_kind(kind, world)
-    targets = [world.public, world.private, world.other, None] if mutation.of_note else [None]
+    notes = [world.public, world.private, world.other, trashed]
+    targets = [*notes, None] if mutation.of_note else [None]
     for note in targets:
         before = stored()
         key = str(note.pk if note else ABSENT)
@@ -164,7 +180,7 @@ def test_mutations(world, ask, name, kind):
         else:
             content = answer.data["answer"]
             codes = [error["code"] for error in content["userErrors"]]
-            assert codes == refusals(kind.viewer, mutation.of_note, note)
+            assert codes == refusals(kind.viewer, mutation, note)
             if not codes:
                 check_result(mutation.result, payload, content, kind.viewer, note)
                 continue
@@ -177,8 +193,12 @@ def check_result(name, payload, content, viewer, note):
     found = payload.fields[name].type
     if name == "deletedId":
         assert content[name] == str(note.pk)
+        assert Note.objects.get(pk=note.pk).deleted_at is not None
+        assert content["note"] is None
+        return
+    if name == "purgedId":
+        assert content[name] == str(note.pk)
         assert not Note.objects.filter(pk=note.pk).exists()
-        note.save(force_insert=True)  # for the next target
         return
     row = MODELS[found.name].objects.get(pk=content[name]["id"])
     # the payload itself is one edge
@@ -189,10 +209,9 @@ def check_result(name, payload, content, viewer, note):
 
 
 @pytest.mark.parametrize("kind", ["anonymous", "other", "other with read", "staff with write"])
-def test_an_id_that_is_not_for_the_viewer_is_answered_as_one_that_is_not(world, ask, kind):
+def test_an_id_that_is_not_for_the_viewer_is_answered_as_one_that_is_not(world, trashed, ask, kind):
     """Status, body, headers and statements are equal, for queries and for mutations."""
     kind = make_kind(kind, world)
-    hidden, absent = world.private.pk, ABSENT
     ask("{ me { id } }", kind.token)  # the service caches the token from here on
 
     def seen(send, key):
@@ -217,8 +236,9 @@ def test_an_id_that_is_not_for_the_viewer_is_answered_as_one_that_is_not(world, 
                 return mutate(ask, kind.token, name, given)[0]
 
             asked.append(send)
-    for send in asked:
-        assert seen(send, hidden) == seen(send, absent)
+    for hidden, absent in ((world.private.pk, ABSENT), (trashed.pk, ABSENT - 1)):
+        for send in asked:
+            assert seen(send, hidden) == seen(send, absent)
 
 
 @pytest.mark.parametrize("kind", ["anonymous", "owner", "staff with write"])
