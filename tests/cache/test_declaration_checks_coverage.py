@@ -123,7 +123,7 @@ def test_a_key_column_and_a_kind_of_another_model():
 
 
 def test_a_touch_with_only_that_lacks_a_column_is_told_and_closes_the_cache(declared, monkeypatch):
-    declared(Note, "notes", only=("author",))
+    declared(Note, "notes", only=("author", "deleted_at"))
     error, *others = check_edges()
     assert (error.id, error.msg) == (
         "pcf.E007",
@@ -144,7 +144,7 @@ def test_a_touch_with_only_that_lacks_a_column_is_told_and_closes_the_cache(decl
 @pytest.mark.django_db(transaction=True)
 def test_a_response_that_no_touch_covers_is_not_stored(live_world, ask, declared):
     for query, model, kind, changes, column in (
-        ("{ notes(first: 2) { id } }", Note, "notes", {"only": ("author",)},
+        ("{ notes(first: 2) { id } }", Note, "notes", {"only": ("author", "deleted_at")},
          "notes_note.is_public"),
         ("{ tags(first: 2) { name } }", Tag, "tag", {"ignoring": ("name",)}, "tags_tag.name"),
     ):  # fmt: skip

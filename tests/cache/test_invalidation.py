@@ -137,6 +137,7 @@ def test_deleting_a_user_touches_all_rows_that_cascade(live_world, delivered):
 def test_putting_a_tag_on_a_note_touches_both_sides(live_world, delivered, write):
     write(live_world)
     assert everything(delivered) == {
+        f"note:{live_world.public.pk}",  # its version
         f"tags-by-note:{live_world.public.pk}",
         f"notes-by-tag:{live_world.blue.pk}",
     }
@@ -156,6 +157,7 @@ def test_putting_a_tag_on_a_note_touches_both_sides(live_world, delivered, write
 def test_taking_a_tag_off_a_note_touches_both_sides(live_world, delivered, write):
     write(live_world)
     assert everything(delivered) == {
+        f"note:{live_world.public.pk}",  # its version
         f"tags-by-note:{live_world.public.pk}",
         f"notes-by-tag:{live_world.red.pk}",
     }

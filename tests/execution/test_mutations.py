@@ -70,7 +70,7 @@ def test_delete(world, ask):
     key = world.public.pk
     payload = mutate(ask, "deleteNote", f'id: "{key}"', token_for(world.ann), "deletedId")
     assert payload == {"deletedId": str(key), "userErrors": []}
-    assert not Note.objects.filter(pk=key).exists()
+    assert Note.objects.get(pk=key).deleted_at is not None
 
 
 def test_tag_and_untag(world, ask):
