@@ -102,10 +102,20 @@ class InsufficientScope(ClientError):
         self.headers = {"WWW-Authenticate": challenge}
 
 
-class DatabaseUnavailable(ClientError, OperationalError):
-    """No connection was free in time: the server is away, or all connections are in use."""
+class ForeignOrigin(ClientError):
+    """A page of another origin sent the request, and the browser added the session cookie."""
+
+    code = "FOREIGN_ORIGIN"
+
+
+class ServiceUnavailable(ClientError):
+    """The service cannot do this now; the client may try again."""
 
     code = "SERVICE_UNAVAILABLE"
+
+
+class DatabaseUnavailable(ServiceUnavailable, OperationalError):
+    """No connection was free in time: the server is away, or all connections are in use."""
 
     def __init__(self, message: str = "The database is not available at the moment") -> None:
         super().__init__(message)

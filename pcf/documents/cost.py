@@ -1,7 +1,8 @@
 """The cost of an operation: an upper bound of its statements and rows, in points.
 
 One point is a statement, or ``documents.rows_per_point`` (100) rows. A root field that writes costs
-ten points. GitHub's API counts nodes, and Shopify's counts mutations, in the same way.
+ten points, or what its mutation declares. GitHub's API counts nodes, and Shopify's counts
+mutations, in the same way.
 
 Names in a response have the length that the client chooses. So ``documents.bytes_per_point``
 (10,000) bytes of names cost a point, too: the rows or the bytes count, whichever are more. The
@@ -278,7 +279,8 @@ def _step(
         given = selected.node.arguments
         filters = tuple(each.value for each in given if each.name.value == FILTER_ARGUMENT)
         size, variable = 1, None
-    statements, points = (1, 1) if edge is None else (edge.statements, edge.points)
+    declared = getattr(selected.definition.resolve, "points", 0)
+    statements, points = (1, declared) if edge is None else (edge.statements, edge.points)
     return CostStep(
         path, field.parent, max(field.points, statements, points), size, variable,
         counts_items=_counts_items(edge), statements=statements, names=names, inputs=inputs,

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 from uuid import UUID
 
 from pcf.database.key_types import IntegerKey, KeyType, TextKey, UUIDKey
@@ -13,23 +14,55 @@ from pcf.viewer import ANONYMOUS, Viewer
 _ID_TYPES: dict[type, type[KeyType]] = {int: IntegerKey, str: TextKey, UUID: UUIDKey}
 
 
+class Client(NamedTuple):
+    """The client that sent an operation.
+
+    ``address`` is its network address, by which anonymous requests are rate limited. ``token`` is
+    the text of its token, which came from the session cookie where ``from_cookie`` is set.
+    """
+
+    address: str = ""
+    token: str | None = None
+    from_cookie: bool = False
+
+    def __repr__(self) -> str:
+        """Leave out what is private."""
+        return f"Client(from_cookie={self.from_cookie})"
+
+
+class SessionCookie(NamedTuple):
+    """What a response makes of the session cookie: ``token`` for ``seconds``; 0 removes it."""
+
+    token: str = ""
+    seconds: int = 0
+
+
 class RequestContext:
     """The viewer of one operation, its loaders, and the dependencies of its response.
 
     ``max_age`` is the longest time in seconds for which a cache may keep the response. None means
-    that nothing has limited it yet, 0 that no cache may keep the response.
+    that nothing has limited it yet, 0 that no cache may keep the response. ``session_cookie`` is
+    what the response to a mutation makes of the cookie; None leaves it as it is.
     """
 
-    __slots__ = ("dependencies", "loaders", "max_age", "viewer")
+    __slots__ = ("_client", "dependencies", "loaders", "max_age", "session_cookie", "viewer")
 
-    def __init__(self, viewer: Viewer = ANONYMOUS) -> None:
+    def __init__(self, viewer: Viewer = ANONYMOUS, client: Client | None = None) -> None:
         self.viewer = viewer
+        self._client = client or Client()
+        self.session_cookie: SessionCookie | None = None
         self.dependencies = Dependencies()
         self.loaders = Loaders(viewer, self.dependencies)
         self.max_age: int | None = None
         if viewer.is_authenticated:
             # the account holds the permissions
             self.dependencies.add("account", (viewer.id,), _ID_TYPES.get(type(viewer.id)))
+
+    @property
+    def client(self) -> Client:
+        """The client. A response that depends on it is not stored: another client may get it."""
+        self.no_store()
+        return self._client
 
     @contextmanager
     def reads(self, kind: str, *keys: Hashable) -> Iterator[None]:

@@ -5,7 +5,7 @@ transaction writes nothing.
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from inspect import getdoc
 from typing import Any
 
@@ -33,6 +33,8 @@ class UserErrorCode(graphene.Enum):
     TAKEN = "TAKEN"
     CONFLICT = "CONFLICT"
     INVALID = "INVALID"
+    WRONG_CREDENTIALS = "WRONG_CREDENTIALS"
+    THROTTLED = "THROTTLED"
 
     @property
     def description(self) -> str:
@@ -49,6 +51,8 @@ _DESCRIPTIONS = {
     "TAKEN": "Another object has the value.",
     "CONFLICT": "The object was changed since the client read it. The payload has it as it is now.",
     "INVALID": "The value is wrong for another reason.",
+    "WRONG_CREDENTIALS": "The account, the password or a token is wrong.",
+    "THROTTLED": "Too many attempts failed; a later one may succeed.",
 }
 
 
@@ -155,7 +159,9 @@ def _user_errors(
 # -- the resolver -------------------------------------------------------------------------------
 
 
-def mutation(payload: type[graphene.ObjectType]) -> Callable[[Mutate], Mutate]:
+def mutation(
+    payload: type[graphene.ObjectType], *, atomic: bool = True, points: int = 0
+) -> Callable[[Mutate], Mutate]:
     """Make ``mutate(viewer, info, values) -> dict`` the resolver of a mutation with ``payload``.
 
     ``mutate`` runs in one transaction, and its result fills the payload. MutationRefused and a
@@ -163,6 +169,10 @@ def mutation(payload: type[graphene.ObjectType]) -> Callable[[Mutate], Mutate]:
 
     ``run_transaction`` repeats a transaction when PostgreSQL guarantees that nothing was committed.
     So ``mutate`` must change nothing but the database, and must not change ``values``.
+
+    Without ``atomic``, ``mutate`` calls ``run_transaction`` itself. So it may wait, or commit
+    something before it refuses. ``points`` is what the mutation costs at least
+    (``pcf.documents.cost``).
     """
 
     def decorate(mutate: Mutate) -> Mutate:
@@ -170,11 +180,9 @@ def mutation(payload: type[graphene.ObjectType]) -> Callable[[Mutate], Mutate]:
         def resolve(_root: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
             values = arguments.get("input") or {}
             clear_loaders = info.context.loaders.clear
+            run = partial(mutate, info.context.viewer, info, values)
             try:
-                changed = run_transaction(
-                    lambda: mutate(info.context.viewer, info, values),
-                    before_retry=clear_loaders,
-                )
+                changed = run_transaction(run, before_retry=clear_loaders) if atomic else run()
             except MutationRefused as refused:
                 errors = [_as_user_error(*error) for error in refused.errors]
                 return payload(user_errors=errors, **refused.payload)
@@ -185,6 +193,7 @@ def mutation(payload: type[graphene.ObjectType]) -> Callable[[Mutate], Mutate]:
                 clear_loaders()
             return payload(user_errors=[], **changed)
 
+        resolve.points = points  # type: ignore[attr-defined]
         return resolve
 
     return decorate

@@ -24,6 +24,7 @@ from pcf.http.caching import known_tag
 from pcf.http.rate_limits import RateLimiter
 from pcf.http.request import GraphQLRequest
 from pcf.http.request_state import PreparedOperation
+from pcf.http.session_cookie import remove_cookie
 from pcf.observability import metrics
 from pcf.viewer import ANONYMOUS, Credentials, Viewer
 
@@ -206,7 +207,10 @@ class CacheLookup:
         credentials = self._find_credentials(request.token or "")
         if credentials is None:
             self._rate_limiter.charge(ANONYMOUS, request.address, config().rates.wrong_token)
-            raise InvalidToken("The token is not valid")
+            error = InvalidToken("The token is not valid")
+            if request.from_cookie:  # the page cannot remove the cookie itself
+                error.headers = {**error.headers, **remove_cookie()}
+            raise error
         if lookup is not None and operation.token is not None:
             dependencies = Dependencies()
             for kind, key in credentials.dependencies:

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from pcf.cache.entries import BROTLI, GZIP, Entry, compressed
 from pcf.cache.statistics import HitStatistics
+from pcf.conf import config
 from pcf.execution.cache_hints import CacheHint
 from pcf.http.request import GRAPHQL_JSON, GraphQLRequest, quality_values
 from pcf.http.response import GraphQLResponse
@@ -29,9 +30,14 @@ NO_STORE = "no-store"  # for errors and for the responses to mutations
 _PRIVATE = "private, no-cache"
 
 VARY_PUBLIC = "Accept, Accept-Encoding"
-VARY = f"{VARY_PUBLIC}, Authorization"
+_VARY = f"{VARY_PUBLIC}, Authorization"
 
 _ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+
+
+def vary() -> str:
+    """Return the value of Vary for a response that depends on the viewer."""
+    return f"{_VARY}, Cookie" if config().requests.session_cookie else _VARY
 
 
 def undeclared_read_status(place: str) -> str:
@@ -94,7 +100,7 @@ def entry_response(
     headers = {
         "Cache-Status": cache_status,
         "Cache-Control": _cache_control(entry, hint),
-        "Vary": VARY_PUBLIC if hint.public else VARY,
+        "Vary": VARY_PUBLIC if hint.public else vary(),
         "ETag": f'"{tag}"',
     }
     if cache_status.startswith(HIT):

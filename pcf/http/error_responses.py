@@ -13,7 +13,7 @@ from typing import Any
 from graphql import ExecutionResult, FieldNode, GraphQLError, GraphQLSyntaxError
 
 from pcf.conf import config
-from pcf.errors import ClientError, DatabaseUnavailable, LimitExceeded, ResponseTooLarge
+from pcf.errors import ClientError, LimitExceeded, ResponseTooLarge, ServiceUnavailable
 from pcf.http.caching import BYPASS, NO_STORE
 from pcf.http.request import METHODS, BadRequest
 from pcf.http.response import PARTIAL_SUCCESS, GraphQLResponse, encode
@@ -30,6 +30,7 @@ STATUSES = {
     "BODY_TOO_LARGE": 413,
     "UNAUTHENTICATED": 401,
     "INSUFFICIENT_SCOPE": 403,
+    "FOREIGN_ORIGIN": 403,
     "INTERNAL_SERVER_ERROR": 500,
     "OUTCOME_UNKNOWN": 500,
     "SERVICE_UNAVAILABLE": 503,
@@ -96,9 +97,9 @@ def execution_error_response(
 ) -> GraphQLResponse:
     """Return a response with errors; with partial data if execution has begun (spec section 7.1).
 
-    The status is 503 when PostgreSQL is unavailable and ``result`` has no data at all.
+    The status is 503 when a part of the service is unavailable and ``result`` has no data at all.
     """
-    unavailable = _database_unavailable(result)
+    unavailable = _unavailable(result)
     if unavailable is not None:
         return error_response(unavailable)
     errors = result.errors or []
@@ -195,8 +196,8 @@ def _outcome(entries: list[dict[str, Any]]) -> str:
     return metrics.outcome(entry["extensions"]["code"] for entry in entries)
 
 
-def _database_unavailable(result: ExecutionResult) -> DatabaseUnavailable | None:
-    """Return the error that left no data because PostgreSQL is unavailable.
+def _unavailable(result: ExecutionResult) -> ServiceUnavailable | None:
+    """Return the error that left no data because a part of the service is unavailable.
 
     The status 503 with Retry-After makes clients retry, and load balancers use another server.
     """
@@ -206,6 +207,6 @@ def _database_unavailable(result: ExecutionResult) -> DatabaseUnavailable | None
         original = error.original_error
         while isinstance(original, GraphQLError):
             original = original.original_error
-        if isinstance(original, DatabaseUnavailable):
+        if isinstance(original, ServiceUnavailable):
             return original
     return None

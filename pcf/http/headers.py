@@ -4,7 +4,8 @@ The server's fast path and Django's view both use this module, so their response
 headers.
 
 CORS follows https://fetch.spec.whatwg.org/#http-cors-protocol. No response allows credentials: the
-endpoint ignores cookies, and a page that has a bearer token sends the token itself. The middleware
+session cookie is for pages of the service's own origin (``pcf.http.session_cookie``), and a page
+that has a bearer token sends the token itself. The middleware
 of django-cors-headers would not see the responses of the fast path.
 """
 
@@ -15,9 +16,10 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 from pcf.conf import config
-from pcf.http.caching import NO_STORE, VARY, accepts_gzip, best_coding
+from pcf.http.caching import NO_STORE, accepts_gzip, best_coding, vary
 from pcf.http.request import GRAPHQL_JSON
 from pcf.http.response import GraphQLResponse
+from pcf.http.session_cookie import cookie_token
 from pcf.observability import metrics
 from pcf.viewer import bearer_token
 
@@ -73,12 +75,16 @@ def header_fields(
     """Return the fields of a GraphQLRequest that come from the HTTP request's headers.
 
     ``remote`` is the network address at the other end of the connection.
-    Raises NotAuthenticated for malformed credentials.
+    Raises NotAuthenticated for malformed credentials, and ForeignOrigin for a session cookie that a
+    page of another origin made the browser send.
     """
     get = headers.get
     trusted = config().rates.trusted_proxies
+    bearer = bearer_token(get("authorization"))
+    cookie = cookie_token(headers) if bearer is None else None
     return {
-        "token": bearer_token(get("authorization")),
+        "token": cookie if bearer is None else bearer,
+        "from_cookie": cookie is not None,
         "no_store": "no-store" in (get("cache-control") or "").lower(),
         "queries_only": method != "POST",
         "accepts_gzip": accepts_gzip(get("accept-encoding") or ""),
@@ -100,7 +106,7 @@ def finish_response(
     metrics.http_responses.labels(str(status), response.outcome).inc()
     headers = {
         "Content-Type": f"{media}; charset=utf-8",
-        "Vary": VARY,
+        "Vary": vary(),
         "Cache-Control": NO_STORE,
         **response.headers,
         **cors_headers(origin),

@@ -13,7 +13,7 @@ from pcf.database.replicas import read_from
 from pcf.database.retry import backoff, idempotent_reads
 from pcf.database.snapshots import ERRORS_OF_STATEMENTS, one_snapshot
 from pcf.errors import ClientError
-from pcf.execution.context import RequestContext
+from pcf.execution.context import Client, RequestContext
 from pcf.execution.executor import execute
 from pcf.http.error_responses import to_graphql_error
 from pcf.http.rate_limits import TooManyRequests
@@ -168,7 +168,8 @@ class OperationRunner:
         request = prepared.request
         # A shared response is executed for the anonymous viewer, so a wrong declaration cannot leak
         # what one viewer may see to another.
-        context = RequestContext(ANONYMOUS if prepared.operation.hint.is_shared else viewer)
+        client = Client(request.address, request.token, request.from_cookie)
+        context = RequestContext(ANONYMOUS if prepared.operation.hint.is_shared else viewer, client)
         try:
             with span("execution"), watch_reads() as watch:
                 result = execute(

@@ -36,9 +36,10 @@ class GraphQLRequest(NamedTuple):
     document (its SHA-256 in hexadecimal, or an id of the manifest). ``wants_cost`` asks for the
     cost in the extensions of the response.
 
-    Of the HTTP request: ``token`` is the text of the bearer token. ``no_store`` forbids reading
-    and writing the cache. ``queries_only`` is set for GET and HEAD, which must not run mutations.
-    ``address`` is the client's address, by which anonymous requests are rate limited.
+    Of the HTTP request: ``token`` is the text of the bearer token, or of the session cookie where
+    ``from_cookie`` is set. ``no_store`` forbids reading and writing the cache. ``queries_only`` is
+    set for GET and HEAD, which must not run mutations. ``address`` is the client's address, by
+    which anonymous requests are rate limited.
 
     Of the response: ``media`` is its media type. ``accepts_gzip`` and ``if_none_match`` (the text
     of the header) apply to responses in the cache. ``coding`` is the content coding of all other
@@ -53,6 +54,7 @@ class GraphQLRequest(NamedTuple):
     variables: Mapping[str, Any] = MappingProxyType({})
     operation_name: str | None = None
     token: str | None = None
+    from_cookie: bool = False
     no_store: bool = False
     queries_only: bool = False
     wants_cost: bool = False

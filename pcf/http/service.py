@@ -60,6 +60,7 @@ from pcf.http.read_sources import ReadSources, WalPositions
 from pcf.http.request import BadRequest, GraphQLRequest
 from pcf.http.request_state import PreparedOperation, RequestState
 from pcf.http.response import GraphQLResponse, encode, record_operation
+from pcf.http.session_cookie import with_cookie
 from pcf.observability import metrics
 from pcf.observability.tracing import span
 from pcf.timeouts import TimeoutContext, activate
@@ -302,7 +303,8 @@ class GraphQLService:
         """Execute the operation and return its response; store the response if it may be cached."""
         on_bytes = partial(self._rate_limiter.add_bytes, slot) if slot else None
         execution = self._runner.run(prepared, found.viewer, timeout, on_bytes)
-        result, extensions = execution.result, prepared.cost_extensions()
+        result, context = execution.result, execution.context
+        extensions = prepared.cost_extensions()
         limit = config().requests.max_response_bytes
         if not result.errors:
             body = encode({"data": result.data, **extensions})
@@ -311,11 +313,12 @@ class GraphQLService:
                     return self._store(prepared, found, execution, body)
                 self._charge_bytes(prepared, found, len(body))
                 headers = {"Cache-Status": BYPASS, "Cache-Control": NO_STORE}
-                return GraphQLResponse(body, headers=headers)
+                return with_cookie(GraphQLResponse(body, headers=headers), context)
             result = ExecutionResult(None, [to_graphql_error(response_too_large())])
         if is_too_large(result):
             self._charge_bytes(prepared, found, limit)
-        return execution_error_response(result, MISS if found.miss else BYPASS, extensions)
+        response = execution_error_response(result, MISS if found.miss else BYPASS, extensions)
+        return with_cookie(response, context)
 
     def _charge_bytes(self, prepared: PreparedOperation, found: LookupOutcome, size: int) -> None:
         """Charge a response of ``size`` bytes for what its estimated cost has not paid."""

@@ -56,7 +56,8 @@ def graphql_view(make_service: Callable[[], GraphQLService]) -> Callable[..., An
     """Return the view of a service.
 
     The view calls ``make_service`` for every request; the function may return the same service
-    again. The view ignores cookies, so CSRF protection is not needed.
+    again. Requests with the session cookie must come from pages of the same origin
+    (``pcf.http.session_cookie``), so Django's CSRF protection is not needed.
     """
 
     @csrf_exempt
@@ -113,7 +114,10 @@ def answer_batch(
     ]
     body = b"[" + b",".join(each.body for each in responses) + b"]"
     worst = max((each.outcome for each in responses), key=OUTCOMES.index, default=OUTCOMES[0])
-    return GraphQLResponse(body, headers={"Cache-Status": BATCH}, outcome=worst)
+    headers = {"Cache-Status": BATCH}
+    for each in responses:
+        headers.update({name: each.headers[name] for name in each.headers if name == "Set-Cookie"})
+    return GraphQLResponse(body, headers=headers, outcome=worst)
 
 
 def _read(request: HttpRequest, media: str) -> GraphQLRequest | list[GraphQLRequest]:

@@ -107,7 +107,8 @@ def in_origin_form(scope: Scope) -> Scope:
 def headers_of(scope: Scope) -> dict[str, str]:
     """Return the headers by lower-case name; commas join the values of one name.
 
-    Names with an underscore are left out, because proxies take them for names with a hyphen.
+    Semicolons join cookies, which HTTP/2 may split (RFC 9113 section 8.2.3). Names with an
+    underscore are left out, because proxies take them for names with a hyphen.
     """
     raw = scope["headers"]
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
@@ -115,7 +116,8 @@ def headers_of(scope: Scope) -> dict[str, str]:
         headers.clear()
         for name, value in raw:
             text, key = value.decode("latin-1"), name.decode("latin-1")
-            headers[key] = f"{headers[key]},{text}" if key in headers else text
+            separator = "; " if key == "cookie" else ","
+            headers[key] = f"{headers[key]}{separator}{text}" if key in headers else text
     if "_" in "".join(headers):
         headers = {name: value for name, value in headers.items() if "_" not in name}
     return headers

@@ -183,6 +183,11 @@ class RequestSettings:
     """Points of one client's requests that one process executes at the same time. One request alone
     may cost more."""
 
+    session_cookie: str = ""
+    """Name of the cookie that may hold a token in place of the header `Authorization`. Browsers
+    keep a cookie whose name begins with `__Host-` for HTTPS and for one host alone. Empty: the
+    engine ignores cookies."""
+
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may send requests, such as `https://app.example.org`, between commas.
     `*` allows every origin."""
@@ -206,6 +211,10 @@ class RequestSettings:
             raise ConfigError(
                 "limits of requests must be at least 1; max_batch, max_concurrent and cors_max_age "
                 "must be 0 or more"
+            )
+        if self.session_cookie and not TOKEN.fullmatch(self.session_cookie):
+            raise ConfigError(
+                f"requests.session_cookie: {self.session_cookie!r} is no name such as __Host-session"
             )
         for origin in self.cors_origins:
             if origin != "*" and not ORIGIN.fullmatch(origin):
