@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from pcf.conf.defaults import *
+from pcf.conf.environment import env, whole_number
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -32,6 +33,26 @@ AXES_USERNAME_CALLABLE = "users.logins.account_name"
 AXES_CLIENT_IP_CALLABLE = "users.logins.client_address"
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username"]  # logs mask it: people type passwords there by mistake
+
+# Accounts (docs/guide/accounts.md). Who may sign up: open, invited, closed.
+USERS_SIGN_UP = env.str("USERS_SIGN_UP", "open")
+USERS_SITE = env.str("USERS_SITE", "http://127.0.0.1:8080/")  # the front end, for links in mails
+USERS_ACCESS_LIFETIME = timedelta(minutes=15)
+USERS_SESSION_LIFETIME = timedelta(days=30)  # since the last refresh
+USERS_HASHING = 1  # passwords that a process hashes at once
+USERS_MAILS = 10  # an hour to one address
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",  # of passwords from before
+]
+PASSWORD_RESET_TIMEOUT = 3 * 3_600  # seconds that the link of a mail works
+EMAIL_HOST = env.str("EMAIL_HOST", "localhost")
+EMAIL_PORT = whole_number("EMAIL_PORT", 25, 1, 65_535)
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", False)
+EMAIL_TIMEOUT = 10  # seconds for a mail
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "PCF <pcf@localhost>")
 
 # The text search configuration of notes: one that PostgreSQL has (\dF in psql). After a change:
 # manage.py rebuild_search

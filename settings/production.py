@@ -1,8 +1,11 @@
 """Settings for production. A missing or unsafe value raises ImproperlyConfigured."""
 
-from pcf.conf.production import check_production
+from pcf.conf.environment import engine_config
+from pcf.conf.production import PRODUCTION_SECTIONS, check_production
 from settings.base import *
 
 from pcf.conf.production import *  # isort: skip - its values win over those of base
+
+PCF = engine_config(**PRODUCTION_SECTIONS, requests={"session_cookie": "__Host-session"})
 
 check_production(globals())

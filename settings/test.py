@@ -18,6 +18,7 @@ PCF = engine_config(
 
 SECRET_KEY = "test-" + "x" * 50
 ALLOWED_HOSTS = ["*"]
+USERS_SITE = "https://notes.example.org/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES = {"default": database_settings(PCF, threads=THREADS)}
 DATABASES["default"]["TEST"] = {"NAME": f"test_pcf_{RUN_ID}"}

@@ -17,19 +17,23 @@ LAST_USED_INTERVAL = timedelta(minutes=5)  # between two writes of last_used_at 
 
 _VALID = """
 WITH token AS (
-    SELECT t.id, t.user_id, t.digest, t.scope, t.expires_at, t.last_used_at, u.is_staff
+    SELECT t.id, t.user_id, t.digest, t.scope, t.expires_at, t.last_used_at, t.session_id,
+           u.is_staff
     FROM users_apitoken t JOIN users_user u ON u.id = t.user_id
     WHERE t.digest = %(digest)s AND u.is_active AND t.revoked_at IS NULL
       AND (t.expires_at IS NULL OR t.expires_at > %(now)s)
 )"""
 _COLUMNS = "SELECT id, user_id, digest, scope, is_staff, expires_at FROM token"
 _FIND = f"{_VALID} {_COLUMNS}"
-# One statement finds the token and updates last_used_at, which the ORM cannot express.
+# One statement finds the token and updates last_used_at, also of its session. The ORM cannot.
 _FIND_AND_NOTE_USE = f"""{_VALID}, used AS (
     UPDATE users_apitoken SET last_used_at = %(now)s
     WHERE id IN (
         SELECT id FROM token WHERE last_used_at IS NULL OR last_used_at < %(used_before)s
     )
+), used_session AS (
+    UPDATE users_session SET last_used_at = %(now)s
+    WHERE id IN (SELECT session_id FROM token) AND last_used_at < %(used_before)s
 ) {_COLUMNS}"""  # noqa: S608 (constants)
 
 

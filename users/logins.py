@@ -1,20 +1,29 @@
-"""Failed log-ins to the admin: the account and the address that django-axes counts, the lock page.
+"""Log-ins by password, to the admin and through the API, and the limits of failed ones.
 
 django-axes counts failures in PostgreSQL, by account and by address (``settings.base``). While
 PostgreSQL is down, every log-in fails.
+
+``authenticate`` does the same work for an account that does not exist: Django's backend then hashes
+the password as well.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from axes.helpers import get_cool_off, get_failure_limit
+from django.contrib import auth
+from django.contrib.auth.signals import user_logged_in
+from django.db.models import Case, IntegerField, Q, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from pcf.conf import config
+from pcf.conf import config, graphql_path
+from pcf.execution.mutations import is_storable, refusal
 from pcf.http.headers import client_address as address_of
+from users import passwords
 from users.models import User
 
+MAX_PASSWORD = passwords.MAX_PASSWORD
 MAX_NAME = 150  # characters; Django's log-in form has no such limit
 
 
@@ -44,3 +53,46 @@ def locked_out(request: HttpRequest, _response: Any, credentials: Any) -> HttpRe
     response["Retry-After"] = str(round(wait))
     response["Cache-Control"] = "no-store"
     return response
+
+
+def authenticate(typed: str, password: str, address: str) -> User:
+    """Return the active user with this username or confirmed address, and this password.
+
+    ``address`` is the network address of the client. Raises MutationRefused: WRONG_CREDENTIALS, or
+    THROTTLED after too many failures of the account or of the address. Raises TooManyPasswords.
+    """
+    if not (is_storable(typed) and is_storable(password)) or len(password) > MAX_PASSWORD:
+        typed = password = ""
+    request = _request_from(address)
+    username = _username_of(typed) or typed[:MAX_NAME]
+    with passwords.limit.acquire():
+        user = auth.authenticate(request, username=username, password=password)
+    if getattr(request, "axes_locked_out", False):
+        minutes = round(get_cool_off(request).total_seconds() / 60)
+        raise refusal(
+            "THROTTLED", f"Too many log-ins failed. Try again after {minutes} minutes.", None
+        )
+    if not isinstance(user, User):
+        raise refusal("WRONG_CREDENTIALS", "The account or the password is wrong.", None)
+    user_logged_in.send(sender=User, request=request, user=user)
+    return user
+
+
+def _username_of(typed: str) -> str | None:
+    """Return the username of the account that a person means; None when there is none.
+
+    A username wins over an address.
+    """
+    found = User.objects.filter(Q(username=typed) | Q(confirmed_email=typed.lower()))
+    is_username = Case(When(username=typed, then=Value(0)), default=Value(1))
+    is_username.output_field = IntegerField()
+    return found.order_by(is_username).values_list("username", flat=True).first()
+
+
+def _request_from(address: str) -> HttpRequest:
+    """Return a request of Django, as django-axes needs it."""
+    request = HttpRequest()
+    request.method = "POST"
+    request.path = request.path_info = graphql_path()
+    request.META = {"REMOTE_ADDR": address.partition("/")[0], "PATH_INFO": graphql_path()}
+    return request

@@ -23,6 +23,9 @@ SCOPES = (
 )
 
 
+MAX_DEVICE = 200  # characters of the name of a device
+
+
 class UserManager(DjangoUserManager["User"]):
     """Django's manager of users; migrations do not contain it."""
 
@@ -35,6 +38,13 @@ class User(AbstractUser):
     name = models.CharField(max_length=150)
     name_folded = folded("name")
     email = models.EmailField(blank=True)
+    confirmed_email = models.EmailField(
+        null=True,
+        blank=True,
+        unique=True,
+        editable=False,
+        help_text="The address that the user has confirmed, in lower case. It is good for log-ins.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
@@ -67,6 +77,52 @@ class User(AbstractUser):
         return self.name or self.username
 
 
+class Session(models.Model):
+    """A log-in of a user on one device, until it ends: the row is gone then.
+
+    The access tokens of a session are rows of ApiToken. A session with a refresh token is a family
+    of refresh tokens (RFC 9700 section 4.14): ``family`` is the digest of what all texts of the
+    family share, ``refresh_digest`` that of the only text that is good. A session with a cookie has
+    neither.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
+    device = models.CharField(max_length=MAX_DEVICE, blank=True)
+    scope = models.CharField(max_length=5, choices=SCOPES, default=Scope.WRITE.value)
+    family = models.BinaryField(max_length=DIGEST_BYTES, null=True, unique=True, editable=False)
+    refresh_digest = models.BinaryField(max_length=DIGEST_BYTES, null=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_used_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        """Digests are complete, and a session has both or none."""
+
+        ordering = ("id",)
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(scope__in=[value for value, _ in SCOPES]),
+                name="users_session_scope",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(family=None, refresh_digest=None)
+                | models.Q(
+                    models.Q(family__isnull=False, refresh_digest__isnull=False),
+                    Exact(Length("family"), DIGEST_BYTES),
+                    Exact(Length("refresh_digest"), DIGEST_BYTES),
+                ),
+                name="users_session_digests",
+            ),
+            *(
+                time_in_range(field, f"users_session_{field}_range")
+                for field in ("created_at", "last_used_at", "expires_at")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.device or f"session {self.pk}"
+
+
 class TokenQuerySet(models.QuerySet[Any]):
     """A query set of tokens."""
 
@@ -86,6 +142,15 @@ class ApiToken(models.Model):
         default=Scope.WRITE.value,
         db_default=Scope.WRITE.value,
         help_text="How much of the user's rights the token passes on.",
+    )
+    session = models.ForeignKey(
+        Session,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="tokens",
+        help_text="The session that the token belongs to, none for a token of its own.",
     )
     digest = models.BinaryField(max_length=DIGEST_BYTES, unique=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -11,10 +11,31 @@ from pcf.execution.nodes import Node, NodeId
 from pcf.execution.paging import page_of, parse_id
 from pcf.execution.rows import requires_columns
 from pcf.pagination.fields import ConnectionField, ListCount, RowConnection
+from pcf.viewer import Scope
 from users.models import User
 from users.policy import may_see_email
 
 SHARED = CacheHint(shared=True)  # all viewers see the same values
+
+
+class TokenScope(graphene.Enum):
+    """How much of its user's rights a token or a session has."""
+
+    READ = Scope.READ.value
+    WRITE = Scope.WRITE.value
+    ADMIN = Scope.ADMIN.value
+
+    @property
+    def description(self) -> str:
+        """The description of a value."""
+        return _SCOPES[self.value]
+
+
+_SCOPES = {
+    "read": "Queries.",
+    "write": "Queries and mutations.",
+    "admin": "Everything, with the powers of staff.",
+}
 
 
 @cache_hints(id=SHARED, node_id=SHARED, name=SHARED, created_at=SHARED)

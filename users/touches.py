@@ -11,7 +11,7 @@ from users.models import ApiToken, User
 # columns that no response shows and no policy reads
 _UNSEEN = (
     "username", "password", "last_login", "first_name", "last_name", "is_superuser", "date_joined",
-    "name_folded",
+    "name_folded", "confirmed_email",
 )  # fmt: skip
 _RIGHTS = ("is_active", "is_staff")
 

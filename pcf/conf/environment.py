@@ -112,6 +112,28 @@ DJANGO_VARIABLES = (
         "",
         "Origins whose pages may post forms of the admin, between commas (Django).",
     ),
+    Variable(
+        "USERS_SIGN_UP",
+        "str",
+        "open",
+        "Who may sign up (this project): `open` is everybody, `invited` are people with an "
+        "invitation, `closed` is nobody.",
+    ),
+    Variable(
+        "USERS_SITE",
+        "str",
+        "http://127.0.0.1:8080/",
+        "The address of the front end, with a slash at its end (this project). The links in mails "
+        "begin with it.",
+    ),
+    Variable("EMAIL_HOST", "str", "localhost", "The mail server (this project)."),
+    Variable("EMAIL_PORT", "int", "25", "The port of the mail server."),
+    Variable("EMAIL_HOST_USER", "str", "", "The user at the mail server; empty for none."),
+    Variable("EMAIL_HOST_PASSWORD", "str", "", "The password at the mail server."),
+    Variable("EMAIL_USE_TLS", "bool", "false", "Whether the mail server needs STARTTLS."),
+    Variable(
+        "DEFAULT_FROM_EMAIL", "str", "PCF <pcf@localhost>", "The sender of mails (this project)."
+    ),
 )
 
 SERVER_VARIABLES = (

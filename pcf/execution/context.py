@@ -19,11 +19,13 @@ class Client(NamedTuple):
 
     ``address`` is its network address, by which anonymous requests are rate limited. ``token`` is
     the text of its token, which came from the session cookie where ``from_cookie`` is set.
+    ``same_origin`` says that no page of another origin sent the operation.
     """
 
     address: str = ""
     token: str | None = None
     from_cookie: bool = False
+    same_origin: bool = True
 
     def __repr__(self) -> str:
         """Leave out what is private."""

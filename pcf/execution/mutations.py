@@ -205,16 +205,19 @@ def _as_user_error(field: str | None, code: str, message: str) -> UserError:
 
 def mutation_field(
     payload: type[graphene.ObjectType],
-    input_type: type[graphene.InputObjectType],
+    input_type: type[graphene.InputObjectType] | None,
     resolver: Callable[..., Any],
 ) -> graphene.Field:
-    """Return the field of a mutation with one argument, ``input``.
+    """Return the field of a mutation with one argument, ``input``, or without any.
 
     The descriptions are the docstrings of ``resolver`` and of ``input_type``.
     """
+    arguments = {}
+    if input_type is not None:
+        arguments["input"] = input_type(required=True, description=getdoc(input_type))
     return graphene.Field(
         payload,
-        input=input_type(required=True, description=getdoc(input_type)),
+        args=arguments,
         required=True,
         resolver=resolver,
         description=getdoc(resolver),

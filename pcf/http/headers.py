@@ -19,7 +19,7 @@ from pcf.conf import config
 from pcf.http.caching import NO_STORE, accepts_gzip, best_coding, vary
 from pcf.http.request import GRAPHQL_JSON
 from pcf.http.response import GraphQLResponse
-from pcf.http.session_cookie import cookie_token
+from pcf.http.session_cookie import cookie_token, is_same_origin
 from pcf.observability import metrics
 from pcf.viewer import bearer_token
 
@@ -85,6 +85,7 @@ def header_fields(
     return {
         "token": cookie if bearer is None else bearer,
         "from_cookie": cookie is not None,
+        "same_origin": is_same_origin(headers),
         "no_store": "no-store" in (get("cache-control") or "").lower(),
         "queries_only": method != "POST",
         "accepts_gzip": accepts_gzip(get("accept-encoding") or ""),

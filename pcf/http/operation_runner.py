@@ -168,7 +168,7 @@ class OperationRunner:
         request = prepared.request
         # A shared response is executed for the anonymous viewer, so a wrong declaration cannot leak
         # what one viewer may see to another.
-        client = Client(request.address, request.token, request.from_cookie)
+        client = Client(request.address, request.token, request.from_cookie, request.same_origin)
         context = RequestContext(ANONYMOUS if prepared.operation.hint.is_shared else viewer, client)
         try:
             with span("execution"), watch_reads() as watch:

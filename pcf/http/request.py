@@ -37,7 +37,8 @@ class GraphQLRequest(NamedTuple):
     cost in the extensions of the response.
 
     Of the HTTP request: ``token`` is the text of the bearer token, or of the session cookie where
-    ``from_cookie`` is set. ``no_store`` forbids reading and writing the cache. ``queries_only`` is
+    ``from_cookie`` is set. ``same_origin`` says that no page of another origin sent the request.
+    ``no_store`` forbids reading and writing the cache. ``queries_only`` is
     set for GET and HEAD, which must not run mutations. ``address`` is the client's address, by
     which anonymous requests are rate limited.
 
@@ -55,6 +56,7 @@ class GraphQLRequest(NamedTuple):
     operation_name: str | None = None
     token: str | None = None
     from_cookie: bool = False
+    same_origin: bool = True
     no_store: bool = False
     queries_only: bool = False
     wants_cost: bool = False

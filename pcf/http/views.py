@@ -162,7 +162,9 @@ def _read_body(request: HttpRequest) -> bytes:
 def _to_django(request: HttpRequest, response: GraphQLResponse, media: str) -> HttpResponse:
     status, headers = finish_response(request.headers.get("origin"), response, media)
     body = b"" if request.method == "HEAD" else response.body
+    cookie = headers.pop("Set-Cookie", "")
     django_response = HttpResponse(body, status=status, reason=REASONS[status], headers=headers)
+    django_response.cookies.load(cookie)
     if "Content-Type" not in headers:
         del django_response["Content-Type"]
     if hasattr(request, "LANGUAGE_CODE"):  # LocaleMiddleware has chosen the language

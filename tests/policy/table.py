@@ -264,6 +264,49 @@ MUTATIONS = {
     ),
 }  # fmt: skip
 
+
+@dataclass(frozen=True)
+class AccountMutation:
+    """A mutation of accounts or sessions, with an input that it refuses.
+
+    ``input`` is None for a mutation without arguments. ``refusal`` is the code of the refusal, None
+    for a mutation that does its work. A mutation that ``needs_login`` refuses anonymous viewers.
+    """
+
+    input: dict[str, Any] | None
+    refusal: str | None
+    needs_login: bool = False
+
+
+_TEXT = "a text that is no token"
+
+ACCOUNT_MUTATIONS = {
+    "Mutation.signUp": AccountMutation(
+        {"username": "ann", "email": "x@example.org", "password": "correct horse", "name": "X",
+         "invitation": None},
+        "TAKEN",
+    ),
+    "Mutation.confirmEmail": AccountMutation({"token": _TEXT}, "INVALID"),
+    "Mutation.requestPasswordReset": AccountMutation({"username": "ann"}, None),
+    "Mutation.resetPassword": AccountMutation(
+        {"token": _TEXT, "password": "correct horse"}, "INVALID"
+    ),
+    "Mutation.changePassword": AccountMutation(
+        {"currentPassword": "wrong", "newPassword": "correct horse"}, "WRONG_CREDENTIALS",
+        needs_login=True,
+    ),
+    "Mutation.logIn": AccountMutation(
+        {"username": "ann", "password": "wrong", "device": "", "scope": "ADMIN", "cookie": False},
+        "WRONG_CREDENTIALS",
+    ),
+    "Mutation.refreshAccess": AccountMutation({"refreshToken": _TEXT}, "WRONG_CREDENTIALS"),
+    "Mutation.logOut": AccountMutation(None, "FORBIDDEN", needs_login=True),
+    "Mutation.logOutEverywhere": AccountMutation(None, None, needs_login=True),
+    "Mutation.endSession": AccountMutation(
+        {"id": str(ABSENT)}, "NOT_FOUND", needs_login=True
+    ),
+}  # fmt: skip
+
 # The fields of interfaces have the rules of the types.
 INTERFACES = {"Node.nodeId"}
 
@@ -278,10 +321,20 @@ PAYLOADS = {
     "PurgeNotePayload.userErrors",
     "UpdateProfilePayload.user",
     "UpdateProfilePayload.userErrors",
+    "UserPayload.user",
+    "UserPayload.userErrors",
+    "RequestPasswordResetPayload.userErrors",
+    *(f"SessionPayload.{name}"
+      for name in ("accessToken", "refreshToken", "expiresAt", "user", "userErrors")),
+    "LogOutPayload.userErrors",
+    "LogOutEverywherePayload.count",
+    "LogOutEverywherePayload.userErrors",
+    "EndSessionPayload.endedId",
+    "EndSessionPayload.userErrors",
     "UserError.field",
     "UserError.code",
     "UserError.message",
-}
+}  # fmt: skip
 
 # The fields that a mutation may set. No mutation sets an author, a time or the staff flag.
 INPUTS = {
@@ -292,6 +345,14 @@ INPUTS = {
     "PurgeNoteInput": {"id"},
     "NoteTagsInput": {"noteId", "tagIds", "expectedVersion"},
     "UpdateProfileInput": {"name", "email"},
+    "SignUpInput": {"username", "email", "password", "name", "invitation"},
+    "TokenInput": {"token"},
+    "RequestPasswordResetInput": {"username"},
+    "ResetPasswordInput": {"token", "password"},
+    "ChangePasswordInput": {"currentPassword", "newPassword"},
+    "LogInInput": {"username", "password", "device", "scope", "cookie"},
+    "RefreshAccessInput": {"refreshToken"},
+    "EndSessionInput": {"id"},
 }
 
 # What clients may sort and filter by: columns that the viewer sees.
@@ -336,10 +397,11 @@ ARGUMENTS = {
     "User.notes": PAGE,
     "Tag.notes": PAGE,
     **{name: {"input"} for name in MUTATIONS},
+    **{name: {"input"} for name, each in ACCOUNT_MUTATIONS.items() if each.input is not None},
 }
 
 DECLARED = {
-    *FIELDS, *QUERIES, *MUTATIONS, *PAYLOADS, *INTERFACES, *CONNECTIONS,
+    *FIELDS, *QUERIES, *MUTATIONS, *ACCOUNT_MUTATIONS, *PAYLOADS, *INTERFACES, *CONNECTIONS,
     *(f"{type_name}.{name}" for type_name, names in INPUTS.items() for name in names),
     *(f"{field}({name})" for field, names in ARGUMENTS.items() for name in names),
 }  # fmt: skip

@@ -16,6 +16,7 @@ from tests.conftest import make_note
 from tests.policy.matrix import FIRST, KINDS, NAMES, expected, fields_of, make_kind, selection
 from tests.policy.table import (
     ABSENT,
+    ACCOUNT_MUTATIONS,
     DECLARED,
     INPUTS,
     MODELS,
@@ -24,6 +25,7 @@ from tests.policy.table import (
     readers,
     writers,
 )
+from users.models import Session
 
 SCHEMA = schema.graphql_schema
 
@@ -79,6 +81,12 @@ def test_every_input_of_the_table_sets_every_field():
     for name, mutation in MUTATIONS.items():
         field = SCHEMA.mutation_type.fields[name.partition(".")[2]]
         assert set(mutation.input("1")) == INPUTS[field.args["input"].type.of_type.name]
+    for name, account_mutation in ACCOUNT_MUTATIONS.items():
+        field = SCHEMA.mutation_type.fields[name.partition(".")[2]]
+        if account_mutation.input is None:
+            assert not field.args
+        else:
+            assert set(account_mutation.input) == INPUTS[field.args["input"].type.of_type.name]
 
 
 # -- queries
@@ -135,11 +143,13 @@ def test_the_matrix_has_something_to_find(world, ask):
 def mutate(ask, token, name, values):
     """Run a mutation that selects its whole payload; return the answer and the payload's type."""
     field = SCHEMA.mutation_type.fields[name.partition(".")[2]]
+    head, call = "", ""
+    if values is not None:
+        head, call = f"($input: {field.args['input'].type})", "(input: $input)"
     document = (
-        f"mutation($input: {field.args['input'].type}) "
-        f"{{ answer: {name.partition('.')[2]}(input: $input) {selection(field.type)} }}"
+        f"mutation{head} {{ answer: {name.partition('.')[2]}{call} {selection(field.type)} }}"
     )
-    return ask(document, token, {"input": values}), field.type.of_type
+    return ask(document, token, {"input": values} if call else None), field.type.of_type
 
 
 def refusals(viewer, mutation, note):
@@ -158,7 +168,7 @@ def refusals(viewer, mutation, note):
 
 def stored():
     """Return all rows that a mutation can change."""
-    models = (*MODELS.values(), NoteTag)
+    models = (*MODELS.values(), NoteTag, Session)
     return [list(model.objects.order_by("pk").values()) for model in models]
 
 
@@ -186,6 +196,29 @@ def test_mutations(world, trashed, ask, name, kind):
                 continue
             assert content[mutation.result] is None
         assert stored() == before, "what was refused has written nothing"
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("name", ACCOUNT_MUTATIONS)
+def test_mutations_of_accounts(world, ask, name, kind):
+    """A wrong text, password or id is refused for every viewer, whatever its rights."""
+    mutation = ACCOUNT_MUTATIONS[name]
+    kind = make_kind(kind, world)
+    before = stored()
+    answer, _ = mutate(ask, kind.token, name, mutation.input)
+    if kind.viewer is None:
+        assert (answer.status, answer.codes) == (401, ["UNAUTHENTICATED"])
+    elif kind.viewer.is_authenticated and kind.viewer.scope is Scope.READ:
+        assert (answer.status, answer.codes) == (403, ["INSUFFICIENT_SCOPE"])
+    else:
+        content = answer.data["answer"]
+        refusal = mutation.refusal
+        if mutation.needs_login and not kind.viewer.is_authenticated:
+            refusal = "UNAUTHENTICATED"
+        assert [error["code"] for error in content["userErrors"]] == [refusal] * bool(refusal)
+        if refusal:
+            assert {value for key, value in content.items() if key != "userErrors"} <= {None}
+    assert stored() == before
 
 
 def check_result(name, payload, content, viewer, note):

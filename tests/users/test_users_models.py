@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from notes.models import Note, NoteTag
 from tests.conftest import make_note
+from users import sessions
 from users.models import ApiToken, User
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +96,7 @@ def test_a_time_that_python_cannot_read_is_refused(
     """Every column with a date or a time, for writers that bypass Django as well."""
     user = make()
     ApiToken.issue(user, "token")
+    sessions.begin(user, device="", scope="write", has_cookie=False)
     make_note(user, "A title")
     table = model._meta.db_table
     with refused(f"{table}_{field}_range"), connection.cursor() as cursor:

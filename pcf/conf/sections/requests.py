@@ -214,7 +214,7 @@ class RequestSettings:
             )
         if self.session_cookie and not TOKEN.fullmatch(self.session_cookie):
             raise ConfigError(
-                f"requests.session_cookie: {self.session_cookie!r} is no name such as __Host-session"
+                f"requests.session_cookie: {self.session_cookie!r} is no name of a cookie"
             )
         for origin in self.cors_origins:
             if origin != "*" and not ORIGIN.fullmatch(origin):
