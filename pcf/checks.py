@@ -26,7 +26,7 @@ from pcf.execution.loaders import find_loader
 from pcf.execution.nodes import NodeEdge, NodesEdge, node_id_of
 from pcf.execution.paging import is_by_key
 from pcf.execution.row_loaders import PageLoader, RootPageLoader, RowListLoader, RowLoader
-from pcf.pagination.checks import orders_without_index
+from pcf.pagination.checks import orders_with_null, orders_without_index
 from pcf.pagination.loaders import ConnectionLoader
 
 
@@ -97,6 +97,24 @@ def _disagreement(
         hint="Let the touches of the kind name the field that the loader looks up.",
         id="pcf.W002",
     )
+
+
+@register("pcf")
+def check_orders(**_: Any) -> list[CheckMessage]:
+    """Check that each order of each connection is total: no row is behind a NULL."""
+    found: dict[str, CheckMessage] = {}
+    for name, loader in _loaders():
+        if issubclass(loader, ConnectionLoader):
+            for order, path in orders_with_null(loader):
+                message = f"{name}: the column {path} of the order {order} may be NULL"
+                found[message] = Error(message, hint=NULL_HINT, id="pcf.E011")
+    return list(found.values())
+
+
+NULL_HINT = (
+    "Sort by a column that is never NULL, such as a generated column. No page continues behind a "
+    "NULL."
+)
 
 
 @register("pcf")

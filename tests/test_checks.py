@@ -65,6 +65,15 @@ def test_pages_of_a_model_with_another_order(monkeypatch):
     assert (code, "notes.NotesByAuthor" in message) == ("pcf.E009", True)
 
 
+def test_an_order_by_a_column_that_may_be_null(monkeypatch):
+    assert checks.check_orders() == []
+    monkeypatch.setattr(Note._meta.get_field("updated_at"), "null", True)
+    messages = told(checks.check_orders())
+    assert {code for code, _ in messages} == {"pcf.E011"}
+    expected = "notes.NoteConnections: the column updated_at of the order UPDATED_AT may be NULL"
+    assert expected in {message for _, message in messages}
+
+
 @pytest.mark.usefixtures("_copied_declarations")
 def test_a_kind_whose_keys_have_another_type(monkeypatch):
     declare(Tag, Touch(kind="by-text", key="name"))

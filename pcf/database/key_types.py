@@ -31,6 +31,9 @@ T = TypeVar("T")
 # All of them compare bytes. Other names may be collations for which different texts are equal.
 _COLLATIONS = re.compile(r"C|POSIX|ucs_basic|[\w-]+-x-icu|[a-z]{2,3}_[A-Z]{2}(\.[\w-]+)?")
 
+# of a decimal number of PostgreSQL without a declared size: behind the point, and in front of it
+_DECIMAL_PLACES, _DECIMAL_DIGITS = 16_383, 131_072
+
 _CONVERSIONS = (
     "db_type", "get_db_prep_save", "get_db_prep_value", "get_prep_value", "rel_db_type",
     "to_python",
@@ -244,7 +247,10 @@ class DecimalKey(KeyType):
         if number is None or not number.is_finite():
             return None
         size = number.adjusted()  # the exponent of the first digit
-        fits = -self._field.decimal_places <= size < self._field.max_digits
+        places, digits = self._field.decimal_places, self._field.max_digits
+        if digits is None:  # of an expression
+            places, digits = _DECIMAL_PLACES, _DECIMAL_DIGITS
+        fits = -places <= size < digits
         return number if fits or not number else None
 
     def spell(self, key: Decimal) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import F, Field, Index, Model, OrderBy
+from django.db.models import F, Index, Model, OrderBy
 
 from pcf.database.compiled_queries import Parameter
+from pcf.database.key_types import field_of
 from pcf.pagination.filters import Condition, Group
 from pcf.pagination.loaders import ConnectionLoader
 from pcf.pagination.orders import Term
@@ -67,21 +68,36 @@ def orders_without_index(loader: type[ConnectionLoader]) -> Iterator[tuple[str, 
             yield name, ", ".join(wanted)
 
 
+def orders_with_null(loader: type[ConnectionLoader]) -> Iterator[tuple[str, str]]:
+    """Yield the orders by a column that may be NULL, each with the path of the column."""
+    for name, order in loader.orders.all.items():
+        path = loader.paths.get(name, order.by)
+        field = field_of(loader.model, path) if isinstance(path, str) else None
+        if field is not None and field.null:
+            yield name, str(path)
+
+
 def _last_step(model: type[Model], path: str) -> tuple[type[Model], str]:
-    """Return the model with the last field of a path, and the name of the field."""
+    """Return the model with the column at the end of a path, and the name of its field."""
     *steps, last = path.split("__")
     for step in steps:
         relation: Any = model._meta.get_field(step)  # noqa: SLF001 - Django's documented API
         model = relation.related_model
-    return model, _field_name(model, last)
+    if last == "pk":
+        return model, _primary_key(model)
+    field: Any = model._meta.get_field(last)  # noqa: SLF001 - as above
+    if field.many_to_many:  # the column of the link that points to the other rows
+        forward = field if field.concrete else field.remote_field
+        way = forward.m2m_reverse_field_name if field.concrete else forward.m2m_field_name
+        return forward.remote_field.through, str(way())
+    if not field.concrete:
+        return field.related_model, _primary_key(field.related_model)
+    return model, str(field.name)
 
 
-def _field_name(model: type[Model], name: str) -> str:
+def _primary_key(model: type[Model]) -> str:
     meta: Any = model._meta  # noqa: SLF001 - as above
-    if name == "pk":
-        return str(meta.pk.name)
-    fields: list[Field[Any, Any]] = meta.concrete_fields
-    return next(each.name for each in fields if name in {each.name, each.attname})
+    return str(meta.pk.name)
 
 
 def _has_index(model: type[Model], wanted: list[str]) -> bool:

@@ -53,7 +53,7 @@ class ListCounts(ConnectionLoader):
         rows = self._fetch(keys)
         if self.key_type() is None:
             return {WHOLE: rows[0][1]} if rows else {}
-        return self._as_asked(keys, dict(rows))
+        return self._as_asked(keys, {row[0]: row[1] for row in rows})  # a size may stand behind
 
 
 class Facet:

@@ -9,7 +9,7 @@ import binascii
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
@@ -17,12 +17,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils.duration import duration_string
 from django.utils.timezone import is_naive
 
+from pcf.database.key_types import TextKey, key_type_of
 from pcf.errors import InvalidArgument
 from pcf.pagination.orders import Terms
 
-MAX_CURSOR = 4_000  # characters
+MAX_CURSOR = 16_000  # characters: three texts as long as an index of PostgreSQL holds them
 
 
 def order_text(terms: Terms, search: str | None) -> str:
@@ -44,8 +46,10 @@ def make_cursor(order: str, values: Sequence[Any]) -> str:
 
 def _plain(value: Any) -> Any:
     """Return a value as JSON can hold it."""
-    if isinstance(value, datetime | date):
+    if isinstance(value, datetime | date | time):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return duration_string(value)
     if isinstance(value, UUID | Decimal):
         return str(value)
     raise TypeError(f"a cursor cannot hold a value of the type {type(value).__name__}")
@@ -79,16 +83,17 @@ def parse_cursor(argument: str, cursor: str, order: str, fields: Sequence[Any]) 
 
 
 def _converted(value: Any, field: Any, wrong: InvalidArgument) -> Any:
-    if type(value) not in (str, int, float):
+    if type(value) not in (str, int, float, bool):
         raise wrong
     try:
         converted = field.to_python(value)
-        if isinstance(converted, int):
-            field.run_validators(converted)  # the range of the column
-    except (ValidationError, ValueError, TypeError, OverflowError):
+    except (ValidationError, ValueError, TypeError, ArithmeticError):
         raise wrong from None
-    if converted is None or (isinstance(converted, str) and "\0" in converted):
-        raise wrong
     if isinstance(converted, datetime) and is_naive(converted) and settings.USE_TZ:
+        raise wrong
+    key_type = TextKey(field) if isinstance(converted, str) else key_type_of(field)
+    if key_type is not None:  # the range of the column, and what PostgreSQL can hold
+        converted = key_type.parse(value)
+    if converted is None:
         raise wrong
     return converted

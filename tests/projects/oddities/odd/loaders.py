@@ -6,6 +6,16 @@ from typing import Any
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Length
 
+from odd.filters import (
+    LABEL_FILTERS,
+    LABEL_ORDERS,
+    OWNER_FILTERS,
+    OWNER_ORDERS,
+    STONE_FILTERS,
+    STONE_ORDERS,
+    WORD_FILTERS,
+    WORD_ORDERS,
+)
 from odd.models import (
     ITEMS,
     OWNERS,
@@ -31,6 +41,7 @@ from odd.models import (
 )  # fmt: skip
 from pcf.execution.loaders import ListLoader
 from pcf.execution.row_loaders import PageLoader, RootPageLoader, RowListLoader, RowLoader
+from pcf.pagination.loaders import ConnectionLoader, RootConnectionLoader
 from pcf.viewer import Viewer
 
 
@@ -57,6 +68,9 @@ for kind, owner in OWNERS.items():
     }  # fmt: skip
     define(f"{kind}Items", RowListLoader, **options)
     define(f"{kind}Pages", PageLoader, **options)
+    define(f"{kind}OwnerConnections", RootConnectionLoader, model=owner,
+           orders=OWNER_ORDERS[kind], filters=OWNER_FILTERS[kind],
+           dependency=f"{kind}-owners", row_dependency=f"{kind}-owner-row")  # fmt: skip
 
 
 class LooseBy(ListLoader):
@@ -175,3 +189,23 @@ define("CarsByKey", PageLoader, model=Car, key="key", dependency="cars-by-key")
 define("Leaves", RowListLoader, model=Leaf, key="set_id", dependency="leaves")
 define("EverythingById", RowLoader, model=Everything, dependency="everything")
 define("LooseByRatio", RowLoader, model=Loose, key="ratio", dependency="loose-ratio")
+
+# --- connections
+
+listed = {
+    "stone": {"model": Stone, "orders": STONE_ORDERS, "filters": STONE_FILTERS},
+    "label": {"model": Label, "orders": LABEL_ORDERS, "filters": LABEL_FILTERS},
+    "word": {"model": Word, "orders": WORD_ORDERS, "filters": WORD_FILTERS},
+}
+for name, options in listed.items():
+    define(f"{name.title()}Connections", RootConnectionLoader, dependency=f"{name}s",
+           row_dependency=name, **options)  # fmt: skip
+define("StonesOfSetConnections", ConnectionLoader, key="set_id", dependency="stones-of-set",
+       row_dependency="stone", **listed["stone"])  # fmt: skip
+define("StonesOfLabelConnections", ConnectionLoader, key="labels", dependency="stones-of-label",
+       row_dependency="stone", **listed["stone"])  # fmt: skip
+define("LabelsOfStoneConnections", ConnectionLoader, key="stones", dependency="labels-of-stone",
+       row_dependency="label", **listed["label"])  # fmt: skip
+define("WordsByLabelConnections", ConnectionLoader, key="label", dependency="words-by-label",
+       row_dependency="word", **listed["word"])  # fmt: skip
+define("LabelById", RowLoader, model=Label, dependency="label")

@@ -7,6 +7,7 @@ import graphene
 from graphene.types.generic import GenericScalar
 from graphene_django import DjangoObjectType
 
+from odd.filters import LABELS_OF_STONES, STONES_OF_LABELS
 from odd.models import (
     ITEMS,
     OWNERS,
@@ -32,6 +33,7 @@ from pcf.execution.dependencies import WHOLE
 from pcf.execution.edges import Edge, RootEdge, Route
 from pcf.execution.nodes import Node, NodeEdge, NodeId, NodesEdge
 from pcf.execution.paging import page_of
+from pcf.pagination.fields import ConnectionField, Facets, RowConnection
 
 fields: dict[str, Any] = {}
 
@@ -70,6 +72,19 @@ def page(type_: Any, loader: str) -> RootEdge:
     return RootEdge(type_, loaders=(loader,), route=route, many=True, first=2)
 
 
+def connection(node: Any, name: str, **members: Any) -> Any:
+    """Return the connection type ``{name}Connection`` of the type ``node``."""
+    meta = type("Meta", (), {"node": node, "name": f"{name}Connection"})
+    return type(f"{name}Connection", (RowConnection,), {"Meta": meta, **members})
+
+
+def facets(name: str, node: Any, loader: str, source: Any) -> Facets:
+    """Return a field with facets whose keys are those of the rows of ``node``."""
+    row = Edge(node, loader=loader, key="key", required=True)
+    facet = type(f"{name}Facet", (graphene.ObjectType,), {"row": row, "count": graphene.Int()})
+    return Facets(facet, source=source, first=3, description="Facets.")
+
+
 for name, owner in OWNERS.items():
     item_type = define(
         ITEMS[name], "id", "label",
@@ -82,6 +97,9 @@ for name, owner in OWNERS.items():
     )  # fmt: skip
     globals()[f"{name}OwnerType"] = owner_type
     fields[f"{name.lower()}_owner"] = by_key(owner_type, f"odd.{name}OwnerByKey")
+    fields[f"{name.lower()}_owners"] = ConnectionField(
+        connection(owner_type, f"{name}Owner"), loader=f"odd.{name}OwnerConnections", key=None
+    )
 
 
 def loose(column: str, convert: Any) -> graphene.Field:
@@ -95,7 +113,11 @@ def loose(column: str, convert: Any) -> graphene.Field:
 
 
 remark_type = define(Remark, "id", "text")
-label_type = define(Label, "code", length=graphene.Int())
+label_type = define(
+    Label, "id", "code",
+    length=graphene.Int(),
+    stones=ConnectionField("odd.schema.StoneConnection", loader="odd.StonesOfLabelConnections"),
+)  # fmt: skip
 stone_type = define(
     Stone, "id", "label",
     remarks=Edge(remark_type, loader="odd.Remarks", many=True),
@@ -103,9 +125,27 @@ stone_type = define(
     counted=Edge(label_type, loader="odd.LabelsCounted", many=True),
     label_pages=Edge(label_type, loader="odd.LabelPages", many=True, first=2),
     of_set=Edge("odd.schema.StoneType", loader="odd.StonesOfSet", key="set_id", many=True, first=2),
+    same_set=ConnectionField(
+        "odd.schema.StoneConnection", loader="odd.StonesOfSetConnections", key="set_id"
+    ),
+    labels_connection=ConnectionField(
+        "odd.schema.LabelConnection", loader="odd.LabelsOfStoneConnections"
+    ),
 )  # fmt: skip
 StoneType = stone_type
-word_type = define(Word, "id", "label")
+word_type = define(
+    Word, "id", "label",
+    same_label=ConnectionField(
+        "odd.schema.WordConnection", loader="odd.WordsByLabelConnections", key="label"
+    ),
+)  # fmt: skip
+StoneConnection = connection(
+    stone_type, "Stone", facets=facets("Label", label_type, "odd.LabelById", LABELS_OF_STONES)
+)
+LabelConnection = connection(
+    label_type, "Label", facets=facets("Stone", stone_type, "odd.StoneById", STONES_OF_LABELS)
+)
+WordConnection = connection(word_type, "Word")
 short_type = define(
     Short, "id", "label",
     remarks=Edge(remark_type, loader="odd.Remarks", many=True),
@@ -181,6 +221,9 @@ fields |= {
     "inns": page(InnType, "odd.AllInns"),
     "word": by_key(word_type, "odd.WordById"),
     "words": page(word_type, "odd.AllWords"),
+    "stones_connection": ConnectionField(StoneConnection, loader="odd.StoneConnections", key=None),
+    "labels_connection": ConnectionField(LabelConnection, loader="odd.LabelConnections", key=None),
+    "words_connection": ConnectionField(WordConnection, loader="odd.WordConnections", key=None),
     "short": by_key(short_type, "odd.ShortById"),
     "shorts": page(short_type, "odd.AllShorts"),
     "curio": by_key(CurioType, "odd.CurioById"),

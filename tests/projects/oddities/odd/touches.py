@@ -23,10 +23,13 @@ from odd.models import (
     Volume,
     Word,
 )  # fmt: skip
-from pcf.cache.triggers import Touch, declare
+from pcf.cache.triggers import Touch, declare, list_touches
 
 for name, owner in OWNERS.items():
     declare(owner, Touch(kind=f"{name}-owner", key="key"))
+    declare(owner, Touch(kind=f"{name}-owners", only=("id",)),
+            Touch(kind=f"{name}-owner-row", key="id"),
+            *list_touches(f"{name}-owners", "key"))  # fmt: skip
     declare(
         ITEMS[name],
         Touch(kind=f"{name}-item", key="id"),
@@ -56,3 +59,20 @@ declare(Shelf, Touch(kind="leaves", key="set_id", through=Leaf, only=("name",)))
 declare(Volume, Touch(kind="volumes", key="shelf"), Touch(kind="shelf", key="shelf"))
 declare(Member, Touch(kind="account", key="id", only=("is_active",)),
         Touch(kind="member", key="id"))  # fmt: skip
+
+# --- connections
+
+LINKS = {"through": Link, "only": ("label",)}
+declare(Stone, *list_touches("stones", "label", "set_id"),
+        *list_touches("stones-of-set", "label", "set_id", key="set_id"),
+        *list_touches("stones-of-label", "label", "set_id", key="label", through=Link),
+        Touch(kind="stone-label", key="label", only=("label",)))  # fmt: skip
+declare(Label, Touch(kind="label", key="id"), Touch(kind="labels", only=("id",)),
+        Touch(kind="label-code", key="code", only=("code",)), *list_touches("labels", "code"),
+        *list_touches("labels-of-stone", "code", key="stone", through=Link))  # fmt: skip
+declare(Link, Touch(kind="stones-of-label", key="label"), Touch(kind="stones.labels"),
+        Touch(kind="labels.stones"), Touch(kind="stones-of-label.labels"),
+        Touch(kind="stones-of-set.labels"), Touch(kind="labels-of-stone.stones"),
+        holding=("stone",))  # fmt: skip
+declare(Word, *list_touches("words", "label"), Touch(kind="words-by-label", key="label"),
+        *list_touches("words-by-label", "label", key="label"))  # fmt: skip
