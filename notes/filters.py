@@ -77,6 +77,7 @@ TRASH_ORDERS = OrderSet(
             "By the time at which the note was deleted.",
             columns=(),  # those of the list itself
             is_indexed=False,  # a partial index serves it, which no check finds
+            not_null=True,  # every note in the trash has the time
         )
     },
     default=(Term("DELETED_AT", descending=True),),

@@ -112,8 +112,8 @@ def check_orders(**_: Any) -> list[CheckMessage]:
 
 
 NULL_HINT = (
-    "Sort by a column that is never NULL, such as a generated column. No page continues behind a "
-    "NULL."
+    "No page continues behind a NULL. Sort by a column that is never NULL. Or say not_null=True, "
+    "when no loader with the order has rows with NULL."
 )
 
 

@@ -73,7 +73,7 @@ def orders_with_null(loader: type[ConnectionLoader]) -> Iterator[tuple[str, str]
     for name, order in loader.orders.all.items():
         path = loader.paths.get(name, order.by)
         field = field_of(loader.model, path) if isinstance(path, str) else None
-        if field is not None and field.null:
+        if field is not None and field.null and not order.not_null:
             yield name, str(path)
 
 

@@ -55,6 +55,7 @@ class Order:
             The default is the path of the field.
         field: The type of an expression.
         is_indexed: Whether an index has to serve the order; ``manage.py check`` looks for it.
+        not_null: Whether the conditions of the loaders exclude NULL, which the column allows.
     """
 
     by: str | Callable[[Viewer], Expression] | None
@@ -62,6 +63,7 @@ class Order:
     columns: tuple[str, ...] | None = None
     field: Any = None
     is_indexed: bool = True
+    not_null: bool = False
 
     @property
     def needs_search(self) -> bool:
