@@ -4,7 +4,7 @@ No input has a field for the author: a new note belongs to the viewer, and only 
 note another author (``notes.admin.NoteForm``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import graphene
@@ -12,123 +12,25 @@ from django.db.models import Q
 from django.utils import timezone
 from graphql import GraphQLResolveInfo
 
-from notes import trash
-from notes.models import MAX_CONTENT, MAX_TITLE, Note
+from notes import inputs, trash
+from notes.models import Note, NoteTag
 from notes.policy import may_write, restorable_notes, visible_notes
-from notes.schema import NoteType
+from notes.tagging import chosen_tags, names_tags
 from pcf.execution.mutations import (
+    MutationRefused,
+    assign,
     clean,
     mutation,
     mutation_field,
-    payload_errors,
     refusal,
     require_login,
 )
 from pcf.execution.paging import parse_id
 from pcf.viewer import Viewer
-from tags.models import Tag
 from users import audit
 
-MAX_TAGS = 100  # tags in one input
-
-_TITLE = f"The title, at most {MAX_TITLE} characters."
-_CONTENT = f"The text, at most {MAX_CONTENT} characters."
-_IS_PUBLIC = "Whether everybody may read the note."
-_EXPECTED_VERSION = (
-    "The version of the note that the client has read. With another version nothing is written: "
-    "the user error is CONFLICT, and 'note' is the note as it is now."
-)
 _FIELDS = {"title": "title", "content": "content", "is_public": "isPublic"}
-
-
-class CreateNoteInput(graphene.InputObjectType):
-    """A new note of the viewer."""
-
-    title = graphene.String(required=True, description=_TITLE)
-    content = graphene.String(default_value="", description=_CONTENT)
-    is_public = graphene.Boolean(default_value=False, description=_IS_PUBLIC)
-    tag_ids = graphene.List(
-        graphene.NonNull(graphene.ID),
-        default_value=[],
-        description=f"The ids of the tags, {MAX_TAGS} at most.",
-    )
-
-
-class UpdateNoteInput(graphene.InputObjectType):
-    """What to change of a note; what is left out stays."""
-
-    id = graphene.ID(required=True, description="The id of the note.")
-    title = graphene.String(description=_TITLE)
-    content = graphene.String(description=_CONTENT)
-    is_public = graphene.Boolean(description=_IS_PUBLIC)
-    tag_ids = graphene.List(
-        graphene.NonNull(graphene.ID),
-        description=f"The ids of the tags that replace all tags, {MAX_TAGS} at most.",
-    )
-    expected_version = graphene.Int(description=_EXPECTED_VERSION)
-
-
-class DeleteNoteInput(graphene.InputObjectType):
-    """The note to move to the trash."""
-
-    id = graphene.ID(required=True, description="The id of the note.")
-    expected_version = graphene.Int(description=_EXPECTED_VERSION)
-
-
-class RestoreNoteInput(graphene.InputObjectType):
-    """The note in the trash that becomes visible again."""
-
-    id = graphene.ID(required=True, description="The id of the note.")
-
-
-class PurgeNoteInput(graphene.InputObjectType):
-    """The note in the trash to delete for ever."""
-
-    id = graphene.ID(required=True, description="The id of the note.")
-
-
-class NoteTagsInput(graphene.InputObjectType):
-    """A note and the tags to put on it or to take off."""
-
-    note_id = graphene.ID(required=True, description="The id of the note.")
-    tag_ids = graphene.List(
-        graphene.NonNull(graphene.ID),
-        required=True,
-        description=f"The ids of the tags, {MAX_TAGS} at most.",
-    )
-    expected_version = graphene.Int(description=_EXPECTED_VERSION)
-
-
-class NotePayload(graphene.ObjectType):
-    """The note after the change, or as it is now after a conflict."""
-
-    note = graphene.Field(
-        NoteType,
-        description="The note after the change. After a CONFLICT it is the note as it is now. "
-        "After any other refusal it is null.",
-    )
-    user_errors = payload_errors()
-
-
-class DeleteNotePayload(graphene.ObjectType):
-    """The id of the note that is in the trash, null when the deletion was refused."""
-
-    deleted_id = graphene.ID(
-        description="The id of the note that is in the trash, null when the deletion was refused."
-    )
-    note = graphene.Field(
-        NoteType, description="The note as it is now after a CONFLICT, null otherwise."
-    )
-    user_errors = payload_errors()
-
-
-class PurgeNotePayload(graphene.ObjectType):
-    """The id of the note that is gone for ever, null when the deletion was refused."""
-
-    purged_id = graphene.ID(
-        description="The id of the note that is gone for ever, null when the deletion was refused."
-    )
-    user_errors = payload_errors()
+_NO_NOTE, _NOT_YOURS = "There is no such note", "Only its author may change this note"
 
 
 def _writable_note(viewer: Viewer, note_id: Any, field: str, expected: int | None = None) -> Note:
@@ -140,7 +42,7 @@ def _writable_note(viewer: Viewer, note_id: Any, field: str, expected: int | Non
     """
     note = _locked_note(viewer, visible_notes, note_id, field)
     if not may_write(viewer, note):
-        raise refusal("FORBIDDEN", "Only its author may change this note.", field)
+        raise refusal("FORBIDDEN", f"{_NOT_YOURS}.", field)
     if expected is not None and note.version != expected:
         message = f"The note has version {note.version} by now, not {expected}."
         raise refusal("CONFLICT", message, "expectedVersion", note=note)
@@ -153,25 +55,41 @@ def _locked_note(viewer: Viewer, rule: Callable[[Viewer], Q], note_id: Any, fiel
     notes = Note.objects.filter(rule(viewer), pk=parse_id(note_id) or 0)
     note: Note | None = notes.select_for_update(of=("self",)).first()
     if note is None:
-        raise refusal("NOT_FOUND", "There is no such note.", field)
+        raise refusal("NOT_FOUND", f"{_NO_NOTE}.", field)
     return note
 
 
-def _with_version(note: Note) -> Note:
-    """Return the note with the version that the triggers have given to it."""
-    note.refresh_from_db(fields=("version",))
-    return note
+def _writable_notes(viewer: Viewer, note_ids: Sequence[Any]) -> list[Note]:
+    """Return the notes by id, locked until the transaction ends; one statement fetches them.
+
+    Raises a refusal with an error for each id without a writable note, and for too many ids.
+    """
+    require_login(viewer)
+    if len(note_ids) > inputs.MAX_NOTES:
+        message = f"At most {inputs.MAX_NOTES} notes can be named at once."
+        raise refusal("TOO_LONG", message, "ids")
+    keys = [parse_id(note_id) or 0 for note_id in note_ids]
+    notes = Note.objects.filter(visible_notes(viewer), pk__in=keys).order_by("pk")
+    found = {note.pk: note for note in notes.select_for_update(of=("self",))}
+    errors: list[tuple[str | None, str, str]] = []
+    for position, key in enumerate(keys, 1):
+        place = f"item {position} of 'ids'"
+        if key not in found:
+            errors.append(("ids", "NOT_FOUND", f"{_NO_NOTE}: {place}."))
+        elif not may_write(viewer, found[key]):
+            errors.append(("ids", "FORBIDDEN", f"{_NOT_YOURS}: {place}."))
+    if errors:
+        raise MutationRefused(*errors)
+    return list(found.values())
 
 
-def _tags(tag_ids: list[Any]) -> list[Tag]:
-    """Return the tags with these ids. Raises a refusal for a missing tag or too many ids."""
-    if len(tag_ids) > MAX_TAGS:
-        raise refusal("TOO_LONG", f"At most {MAX_TAGS} tags can be named at once.", "tagIds")
-    keys = {parse_id(tag_id) or 0 for tag_id in tag_ids}
-    tags = list(Tag.objects.filter(pk__in=keys))
-    if len(tags) != len(keys):
-        raise refusal("NOT_FOUND", "One of the tags does not exist.", "tagIds")
-    return tags
+def _with_versions(*notes: Note) -> list[Note]:
+    """Return the notes with the versions that the triggers have given to them."""
+    keys = [note.pk for note in notes]
+    versions = dict(Note.objects.filter(pk__in=keys).values_list("pk", "version"))
+    for note in notes:
+        note.version = versions[note.pk]
+    return list(notes)
 
 
 def _record(viewer: Viewer, note: Note, changed: list[str]) -> None:
@@ -179,45 +97,41 @@ def _record(viewer: Viewer, note: Note, changed: list[str]) -> None:
     audit.record(viewer, note, note.author_id, audit.CHANGE, f"changed {', '.join(changed)}")
 
 
-@mutation(NotePayload)
+@mutation(inputs.NotePayload)
 def create_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
     """Create a note of the viewer."""
     del info
     require_login(viewer)
-    note = Note(
-        author_id=viewer.id or 0,
-        title=values.title,
-        content=values.content or "",
-        is_public=bool(values.is_public),
-    )
+    note = Note(author_id=viewer.id or 0)
+    assign(note, {name: values.get(name) for name in _FIELDS})
     clean(note, _FIELDS)
-    tags = _tags(values.tag_ids or [])
+    tags = chosen_tags(viewer, values)
     note.save(force_insert=True)
     if tags:
         note.tags.set(tags)
+        _with_versions(note)
     return {"note": note}
 
 
-@mutation(NotePayload)
+@mutation(inputs.NotePayload)
 def update_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
-    """Change a note."""
+    """Change a note. A null clears what may be empty, and is REQUIRED for what may not."""
     del info
     note = _writable_note(viewer, values.id, "id", values.get("expected_version"))
-    changed = [name for name in _FIELDS if values.get(name) is not None]
-    for name in changed:
-        setattr(note, name, values[name])
+    changed = {name: values[name] for name in _FIELDS if name in values}
+    assign(note, changed)
     clean(note, {name: _FIELDS[name] for name in changed})
-    tag_ids = values.get("tag_ids")
-    tags = None if tag_ids is None else _tags(tag_ids)
+    tags = chosen_tags(viewer, values) if names_tags(values) else None
     if changed or tags is not None:
         note.save(update_fields=[*changed, "updated_at"])
         _record(viewer, note, [_FIELDS[name] for name in changed] + ["tags"] * (tags is not None))
     if tags is not None:
         note.tags.set(tags)
-    return {"note": _with_version(note)}
+    _with_versions(note)
+    return {"note": note}
 
 
-@mutation(DeleteNotePayload)
+@mutation(inputs.DeleteNotePayload)
 def delete_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
     """Move a note to the trash. No other field than 'User.trash' shows it there."""
     del info
@@ -228,7 +142,18 @@ def delete_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[s
     return {"deleted_id": note.pk}
 
 
-@mutation(NotePayload)
+@mutation(inputs.DeleteNotesPayload)
+def delete_notes(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
+    """Move notes to the trash: all of them, or none when one is refused."""
+    del info
+    notes = _writable_notes(viewer, values.ids)
+    keys = [note.pk for note in notes]
+    audit.record_all(viewer, notes, "author_id", audit.DELETION, "moved to the trash")
+    Note.objects.filter(pk__in=keys).update(deleted_at=timezone.now())
+    return {"deleted_ids": keys}
+
+
+@mutation(inputs.NotePayload)
 def restore_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
     """Take a note out of the trash, with its tags."""
     del info
@@ -236,10 +161,11 @@ def restore_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[
     audit.record(viewer, note, note.author_id, audit.CHANGE, "restored")
     note.deleted_at = None
     note.save(update_fields=["deleted_at"])
-    return {"note": _with_version(note)}
+    _with_versions(note)
+    return {"note": note}
 
 
-@mutation(PurgeNotePayload)
+@mutation(inputs.PurgeNotePayload)
 def purge_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
     """Delete a note in the trash for ever."""
     del info
@@ -249,33 +175,49 @@ def purge_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[st
     return {"purged_id": note.pk}
 
 
-@mutation(NotePayload)
+@mutation(inputs.NotePayload)
 def tag_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
     """Add tags to a note. Tags that the note already has are no error."""
     del info
     note = _writable_note(viewer, values.note_id, "noteId", values.get("expected_version"))
-    note.tags.add(*_tags(values.tag_ids))
+    note.tags.add(*chosen_tags(viewer, values))
     _record(viewer, note, ["tags"])
-    return {"note": _with_version(note)}
+    _with_versions(note)
+    return {"note": note}
 
 
-@mutation(NotePayload)
+@mutation(inputs.TagNotesPayload)
+def tag_notes(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
+    """Add tags to notes: to all of them, or to none when one is refused."""
+    del info
+    notes = _writable_notes(viewer, values.ids)
+    tags = chosen_tags(viewer, values)
+    links = [NoteTag(note=note, tag=tag) for note in notes for tag in tags]
+    NoteTag.objects.bulk_create(links, ignore_conflicts=True)
+    audit.record_all(viewer, notes, "author_id", audit.CHANGE, "changed tags")
+    return {"notes": _with_versions(*notes)}
+
+
+@mutation(inputs.NotePayload)
 def untag_note(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
     """Remove tags from a note. Tags that the note does not have are no error."""
     del info
     note = _writable_note(viewer, values.note_id, "noteId", values.get("expected_version"))
-    note.tags.remove(*_tags(values.tag_ids))
+    note.tags.remove(*chosen_tags(viewer, values, create=False))
     _record(viewer, note, ["tags"])
-    return {"note": _with_version(note)}
+    _with_versions(note)
+    return {"note": note}
 
 
 class NoteMutation(graphene.ObjectType):
     """Mutations of notes."""
 
-    create_note = mutation_field(NotePayload, CreateNoteInput, create_note)
-    update_note = mutation_field(NotePayload, UpdateNoteInput, update_note)
-    delete_note = mutation_field(DeleteNotePayload, DeleteNoteInput, delete_note)
-    restore_note = mutation_field(NotePayload, RestoreNoteInput, restore_note)
-    purge_note = mutation_field(PurgeNotePayload, PurgeNoteInput, purge_note)
-    tag_note = mutation_field(NotePayload, NoteTagsInput, tag_note)
-    untag_note = mutation_field(NotePayload, NoteTagsInput, untag_note)
+    create_note = mutation_field(inputs.NotePayload, inputs.CreateNoteInput, create_note)
+    update_note = mutation_field(inputs.NotePayload, inputs.UpdateNoteInput, update_note)
+    delete_note = mutation_field(inputs.DeleteNotePayload, inputs.DeleteNoteInput, delete_note)
+    delete_notes = mutation_field(inputs.DeleteNotesPayload, inputs.DeleteNotesInput, delete_notes)
+    restore_note = mutation_field(inputs.NotePayload, inputs.RestoreNoteInput, restore_note)
+    purge_note = mutation_field(inputs.PurgeNotePayload, inputs.PurgeNoteInput, purge_note)
+    tag_note = mutation_field(inputs.NotePayload, inputs.NoteTagsInput, tag_note)
+    tag_notes = mutation_field(inputs.TagNotesPayload, inputs.TagNotesInput, tag_notes)
+    untag_note = mutation_field(inputs.NotePayload, inputs.NoteTagsInput, untag_note)

@@ -6,6 +6,7 @@ the history of a row. A command has no user, so it writes a line to the log ``pc
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
@@ -13,7 +14,7 @@ from django.db.models import Model
 
 from pcf.viewer import Viewer
 
-__all__ = ("ADDITION", "CHANGE", "DELETION", "log", "record")
+__all__ = ("ADDITION", "CHANGE", "DELETION", "log", "record", "record_all")
 
 logger = logging.getLogger("pcf.audit")
 
@@ -29,6 +30,18 @@ def record(viewer: Viewer, row: Model, owner_id: int, action: int, what: str) ->
     LogEntry.objects.log_actions(
         viewer.id, [row], action, change_message=f"Through the API: {what}", single_object=True
     )
+
+
+def record_all(viewer: Viewer, rows: Sequence[Model], owner: str, action: int, what: str) -> None:
+    """Record that ``viewer`` changed rows, in one SQL statement for those of other users.
+
+    ``owner`` is the attribute of a row with the id of its user. The rest is as in ``record``.
+    """
+    others = [row for row in rows if getattr(row, owner) != viewer.id]
+    if viewer.id is not None and others:
+        LogEntry.objects.log_actions(
+            viewer.id, others, action, change_message=f"Through the API: {what}"
+        )
 
 
 def log(what: str, **facts: Any) -> None:

@@ -12,6 +12,8 @@ index with ``gin_trgm_ops`` serves ``contains``.
 
     Book.objects.filter(title_folded=Fold(Value("resume")))  # finds "Résumé"
 
+**Names that are unique without regard to case**: ``UniqueConstraint(CaseFold("name"), name=...)``.
+
 **Full text search** (``search_vector``). A vector is a generated column. A configuration
 (``define_configuration``) is a copy of one that the database has, with the dictionary ``unaccent``
 in front of the dictionaries for words. ``ts_headline`` still marks the original text.
@@ -41,6 +43,17 @@ class Fold(Func):
     """
 
     function = "pcf_fold"
+    arity = 1
+    output_field = TextField(db_collation=COLLATION)
+
+
+class CaseFold(Func):
+    """The text in NFC and in lower case, for names that are unique without regard to case.
+
+    The function is immutable, and does not depend on the locale of the database.
+    """
+
+    function = "pcf_lower"
     arity = 1
     output_field = TextField(db_collation=COLLATION)
 

@@ -4,7 +4,7 @@ A mutation that the domain refuses is no GraphQL error. Its payload holds ``user
 transaction writes nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from inspect import getdoc
 from typing import Any
@@ -111,20 +111,51 @@ def is_storable(text: str) -> bool:
     return True
 
 
+def assign(instance: models.Model, values: Mapping[str, Any]) -> None:
+    """Set fields of ``instance``. A null clears a text that may be empty.
+
+    A null for any other field without NULL stays, and ``clean`` refuses it.
+    """
+    for name, value in values.items():
+        field = _field(instance, name)
+        clears = value is None and field.blank and field.empty_strings_allowed and not field.null
+        setattr(instance, name, "" if clears else value)
+
+
 def clean(instance: models.Model, fields: dict[str, str]) -> None:
     """Validate the ``fields`` of ``instance``: the names of model fields, each with the name of
     the input field.
 
-    Raises MutationRefused with an error for each invalid field.
+    A field that must have a value is REQUIRED when it is null, or a text of nothing but white
+    space. Raises MutationRefused with an error for each invalid field.
     """
     unstorable = [name for name in fields if not _is_storable_value(getattr(instance, name))]
     if unstorable:
         message = "The text has a character that cannot be stored."
         raise MutationRefused(*((fields[name], "INVALID", message) for name in unstorable))
+    missing = [name for name in fields if _is_missing(instance, name)]
+    errors: list[tuple[str | None, str, str]] = [
+        (fields[name], "REQUIRED", "This field must have a value.") for name in missing
+    ]
+    exclude = _other_fields(instance, fields) | set(missing)
     try:
-        instance.full_clean(exclude=_other_fields(instance, fields), validate_constraints=False)
+        instance.full_clean(exclude=exclude, validate_constraints=False)
     except ValidationError as invalid:
-        raise MutationRefused(*_user_errors(invalid, fields)) from invalid
+        errors += _user_errors(invalid, fields)
+    if errors:
+        raise MutationRefused(*errors)
+
+
+def _is_missing(instance: models.Model, name: str) -> bool:
+    """Return whether a field that must have a value has none."""
+    field, value = _field(instance, name), getattr(instance, name)
+    if isinstance(value, str):
+        return not field.blank and not value.strip()
+    return value is None and not field.null
+
+
+def _field(instance: models.Model, name: str) -> Any:
+    return instance._meta.get_field(name)  # noqa: SLF001 - Django's documented API
 
 
 def _is_storable_value(value: Any) -> bool:

@@ -4,6 +4,7 @@ from functools import cache
 
 from notes.mutations import NoteMutation
 from notes.schema import NoteQuery, NoteType
+from notes.tag_mutations import TagMutation
 from pcf.conf import config
 from pcf.execution.nodes import NodeEdge, NodesEdge
 from pcf.execution.schema import Schema
@@ -26,7 +27,7 @@ class Query(UserQuery, NoteQuery, TagQuery):
     nodes = NodesEdge(*NODES)
 
 
-class Mutation(NoteMutation, UserMutation, AccountMutation, SessionMutation):
+class Mutation(NoteMutation, TagMutation, UserMutation, AccountMutation, SessionMutation):
     """Everything that can be changed."""
 
 

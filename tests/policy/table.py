@@ -226,18 +226,22 @@ class Mutation:
     """A mutation: its input for the id of a note, and the field of its payload.
 
     A mutation ``of_note`` needs permission to write the note, outside of the trash or in it
-    (``in_trash``). Any other needs a login, and changes the viewer's own data.
+    (``in_trash``). One ``of_tag`` gets the id of a tag, and needs the rights of staff. Any other
+    needs a login, and changes the viewer's own data.
     """
 
     input: Callable[[str], dict[str, Any]]
     result: str
     of_note: bool = True
     in_trash: bool = False
+    of_tag: bool = False
 
 
 MUTATIONS = {
     "Mutation.createNote": Mutation(
-        lambda _: {"title": "new", "content": "text", "isPublic": True, "tagIds": []},
+        lambda _: {
+            "title": "new", "content": "text", "isPublic": True, "tagIds": [], "tagNames": ["new"],
+        },
         "note",
         of_note=False,
     ),
@@ -247,20 +251,40 @@ MUTATIONS = {
     "Mutation.updateNote": Mutation(
         lambda key: {
             "id": key, "title": "new", "content": "text", "isPublic": False, "tagIds": [],
-            "expectedVersion": None,
+            "tagNames": ["new"], "expectedVersion": None,
         },
         "note",
     ),
     "Mutation.deleteNote": Mutation(
         lambda key: {"id": key, "expectedVersion": None}, "deletedId"
     ),
+    "Mutation.deleteNotes": Mutation(lambda key: {"ids": [key]}, "deletedIds"),
+    "Mutation.tagNotes": Mutation(
+        lambda key: {"ids": [key], "tagIds": [], "tagNames": ["new"]}, "notes"
+    ),
+    "Mutation.createTag": Mutation(lambda _: {"name": "new"}, "tag", of_note=False),
+    "Mutation.renameTag": Mutation(
+        lambda key: {"id": key, "name": "new"}, "tag", of_note=False, of_tag=True
+    ),
+    "Mutation.mergeTags": Mutation(
+        lambda key: {"ids": [key], "intoId": key}, "tag", of_note=False, of_tag=True
+    ),
+    "Mutation.deleteTag": Mutation(
+        lambda key: {"id": key}, "deletedId", of_note=False, of_tag=True
+    ),
     "Mutation.restoreNote": Mutation(lambda key: {"id": key}, "note", in_trash=True),
     "Mutation.purgeNote": Mutation(lambda key: {"id": key}, "purgedId", in_trash=True),
     "Mutation.tagNote": Mutation(
-        lambda key: {"noteId": key, "tagIds": [], "expectedVersion": None}, "note"
+        lambda key: {
+            "noteId": key, "tagIds": [], "tagNames": ["new"], "expectedVersion": None,
+        },
+        "note",
     ),
     "Mutation.untagNote": Mutation(
-        lambda key: {"noteId": key, "tagIds": [], "expectedVersion": None}, "note"
+        lambda key: {
+            "noteId": key, "tagIds": [], "tagNames": ["new"], "expectedVersion": None,
+        },
+        "note",
     ),
 }  # fmt: skip
 
@@ -317,6 +341,14 @@ PAYLOADS = {
     "DeleteNotePayload.deletedId",
     "DeleteNotePayload.note",
     "DeleteNotePayload.userErrors",
+    "DeleteNotesPayload.deletedIds",
+    "DeleteNotesPayload.userErrors",
+    "TagNotesPayload.notes",
+    "TagNotesPayload.userErrors",
+    "TagPayload.tag",
+    "TagPayload.userErrors",
+    "DeleteTagPayload.deletedId",
+    "DeleteTagPayload.userErrors",
     "PurgeNotePayload.purgedId",
     "PurgeNotePayload.userErrors",
     "UpdateProfilePayload.user",
@@ -338,12 +370,26 @@ PAYLOADS = {
 
 # The fields that a mutation may set. No mutation sets an author, a time or the staff flag.
 INPUTS = {
-    "CreateNoteInput": {"title", "content", "isPublic", "tagIds"},
-    "UpdateNoteInput": {"id", "title", "content", "isPublic", "tagIds", "expectedVersion"},
+    "CreateNoteInput": {"title", "content", "isPublic", "tagIds", "tagNames"},
+    "UpdateNoteInput": {
+        "id",
+        "title",
+        "content",
+        "isPublic",
+        "tagIds",
+        "tagNames",
+        "expectedVersion",
+    },
     "DeleteNoteInput": {"id", "expectedVersion"},
     "RestoreNoteInput": {"id"},
     "PurgeNoteInput": {"id"},
-    "NoteTagsInput": {"noteId", "tagIds", "expectedVersion"},
+    "NoteTagsInput": {"noteId", "tagIds", "tagNames", "expectedVersion"},
+    "DeleteNotesInput": {"ids"},
+    "TagNotesInput": {"ids", "tagIds", "tagNames"},
+    "CreateTagInput": {"name"},
+    "RenameTagInput": {"id", "name"},
+    "MergeTagsInput": {"ids", "intoId"},
+    "DeleteTagInput": {"id"},
     "UpdateProfileInput": {"name", "email"},
     "SignUpInput": {"username", "email", "password", "name", "invitation"},
     "TokenInput": {"token"},

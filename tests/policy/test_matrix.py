@@ -6,12 +6,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from graphql import GraphQLArgument, GraphQLBoolean, extend_schema, parse
+from graphql import GraphQLArgument, GraphQLBoolean, extend_schema, get_named_type, parse
 
 from notes.models import Note, NoteTag
 from pcf.execution.nodes import make_node_id
 from pcf.project.schema import schema_with_diagnostics as schema
 from pcf.viewer import Scope
+from tags.models import Tag
 from tests.conftest import make_note
 from tests.policy.matrix import FIRST, KINDS, NAMES, expected, fields_of, make_kind, selection
 from tests.policy.table import (
@@ -156,6 +157,9 @@ def refusals(viewer, mutation, note):
     """Return the error codes of a mutation that the table demands."""
     if not viewer.is_authenticated:
         return ["UNAUTHENTICATED"]
+    if mutation.of_tag:
+        allowed = ["NOT_FOUND"] if note is None else []
+        return allowed if viewer.is_staff else ["FORBIDDEN"]
     if not mutation.of_note:
         return []
     if mutation.in_trash:
@@ -178,7 +182,7 @@ def test_mutations(world, trashed, ask, name, kind):
     mutation = MUTATIONS[name]
     kind = make_kind(kind, world)
     notes = [world.public, world.private, world.other, trashed]
-    targets = [*notes, None] if mutation.of_note else [None]
+    targets = [*notes, None] if mutation.of_note else [world.red, None][not mutation.of_tag :]
     for note in targets:
         before = stored()
         key = str(note.pk if note else ABSENT)
@@ -223,7 +227,17 @@ def test_mutations_of_accounts(world, ask, name, kind):
 
 def check_result(name, payload, content, viewer, note):
     """Check what the payload of a successful mutation shows."""
-    found = payload.fields[name].type
+    found = get_named_type(payload.fields[name].type)
+    if isinstance(note, Tag) and name == "deletedId":
+        assert content[name] == str(note.pk)
+        assert not Tag.objects.filter(pk=note.pk).exists()
+        return
+    if name == "deletedIds":
+        assert content[name] == [str(note.pk)]
+        assert Note.objects.get(pk=note.pk).deleted_at is not None
+        return
+    if name == "notes":
+        (content[name],) = content[name]
     if name == "deletedId":
         assert content[name] == str(note.pk)
         assert Note.objects.get(pk=note.pk).deleted_at is not None
