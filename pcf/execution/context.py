@@ -45,14 +45,19 @@ class RequestContext:
     ``max_age`` is the longest time in seconds for which a cache may keep the response. None means
     that nothing has limited it yet, 0 that no cache may keep the response. ``session_cookie`` is
     what the response to a mutation makes of the cookie; None leaves it as it is.
+    ``is_one_transaction`` says that the whole operation runs in one transaction.
     """
 
-    __slots__ = ("_client", "dependencies", "loaders", "max_age", "session_cookie", "viewer")
+    __slots__ = (
+        "_client", "dependencies", "is_one_transaction", "loaders", "max_age", "session_cookie",
+        "viewer",
+    )  # fmt: skip
 
     def __init__(self, viewer: Viewer = ANONYMOUS, client: Client | None = None) -> None:
         self.viewer = viewer
         self._client = client or Client()
         self.session_cookie: SessionCookie | None = None
+        self.is_one_transaction = False
         self.dependencies = Dependencies()
         self.loaders = Loaders(viewer, self.dependencies)
         self.max_age: int | None = None

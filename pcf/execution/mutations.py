@@ -11,7 +11,7 @@ from typing import Any
 
 import graphene
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, models
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, models
 from graphql import GraphQLResolveInfo
 
 from pcf.database.transactions import run_transaction
@@ -202,7 +202,8 @@ def mutation(
     So ``mutate`` must change nothing but the database, and must not change ``values``.
 
     Without ``atomic``, ``mutate`` calls ``run_transaction`` itself. So it may wait, or commit
-    something before it refuses. ``points`` is what the mutation costs at least
+    something before it refuses. The engine ignores the idempotency key of an operation with such a
+    mutation: nothing stores its answer. ``points`` is what the mutation costs at least
     (``pcf.documents.cost``).
     """
 
@@ -212,6 +213,8 @@ def mutation(
             values = arguments.get("input") or {}
             clear_loaders = info.context.loaders.clear
             run = partial(mutate, info.context.viewer, info, values)
+            if info.context.is_one_transaction:
+                run = partial(_checked, run)
             try:
                 changed = run_transaction(run, before_retry=clear_loaders) if atomic else run()
             except MutationRefused as refused:
@@ -225,9 +228,17 @@ def mutation(
             return payload(user_errors=[], **changed)
 
         resolve.points = points  # type: ignore[attr-defined]
+        resolve.atomic = atomic  # type: ignore[attr-defined]
         return resolve
 
     return decorate
+
+
+def _checked(run: Callable[[], Any]) -> Any:
+    """Call ``run``, and check the deferred constraints now: the COMMIT comes after other work."""
+    changed = run()
+    connections[DEFAULT_DB_ALIAS].check_constraints()
+    return changed
 
 
 def _as_user_error(field: str | None, code: str, message: str) -> UserError:

@@ -31,6 +31,7 @@ READ_HEADERS = (
     "Authorization",
     "Cache-Control",
     "Content-Type",
+    "Idempotency-Key",
     "If-None-Match",
     "traceparent",
     "X-Request-ID",
@@ -45,7 +46,6 @@ CLIENT_HEADERS = (
     "apollo-require-preflight",  # for servers that refuse requests without a preflight
     "GraphQL-Preflight",
     "GraphQL-Require-Preflight",
-    "Idempotency-Key",  # clients that repeat mutations; PCF does not recognise a repetition
     "X-Requested-With",
     "X-Apollo-Operation-Name",  # Apollo Kotlin before version 4
     "X-Apollo-Operation-ID",
@@ -91,6 +91,7 @@ def header_fields(
         "accepts_gzip": accepts_gzip(get("accept-encoding") or ""),
         "coding": best_coding(get("accept-encoding") or ""),
         "if_none_match": get("if-none-match") or "",
+        "idempotency_key": get("idempotency-key"),
         "media": media,
         "address": client_address(remote, get("x-forwarded-for") if trusted else None, trusted),
     }

@@ -1,6 +1,7 @@
 """The execution of an operation: on a replica or on the primary, with one repetition if need be."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from pcf.errors import ClientError
 from pcf.execution.context import Client, RequestContext
 from pcf.execution.executor import execute
 from pcf.http.error_responses import to_graphql_error
+from pcf.http.idempotency import IdempotentOperation
 from pcf.http.rate_limits import TooManyRequests
 from pcf.http.read_sources import PRIMARY_SOURCE, ReadSource, ReadSources
 from pcf.http.request_state import PreparedOperation
@@ -30,11 +32,15 @@ OnBytes = Callable[[int], object]
 
 
 class Execution(NamedTuple):
-    """One execution of an operation: its context, its result, and the database that it read."""
+    """One execution of an operation: its context, its result, and the database that it read.
+
+    ``body`` is the JSON of the response where it is stored for an idempotency key.
+    """
 
     context: RequestContext
     result: ExecutionResult
     source: ReadSource = PRIMARY_SOURCE
+    body: bytes | None = None
 
 
 def make_middleware() -> MiddlewareManager | None:
@@ -151,8 +157,16 @@ class OperationRunner:
         timeout: TimeoutContext,
         on_bytes: OnBytes | None,
     ) -> Execution:
+        operation = IdempotentOperation.of(prepared, viewer, self._schema)
+        run = partial(self._run_once, prepared, viewer, timeout, on_bytes)
         try:
-            return self._run_once(prepared, viewer, timeout, on_bytes)
+            if operation is None:
+                return run()
+            completed = operation.run(partial(run, is_one_transaction=True))
+            execution = completed.execution or Execution(
+                RequestContext(viewer), ExecutionResult({}, None)
+            )
+            return execution._replace(body=completed.body)
         finally:  # a mutation that ran out of time may have written
             self._sources.wrote(viewer, timeout)
 
@@ -163,6 +177,8 @@ class OperationRunner:
         timeout: TimeoutContext,
         on_bytes: OnBytes | None,
         source: ReadSource = PRIMARY_SOURCE,
+        *,
+        is_one_transaction: bool = False,
     ) -> Execution:
         """Execute the operation once, with a context and loaders of its own."""
         request = prepared.request
@@ -170,6 +186,7 @@ class OperationRunner:
         # what one viewer may see to another.
         client = Client(request.address, request.token, request.from_cookie, request.same_origin)
         context = RequestContext(ANONYMOUS if prepared.operation.hint.is_shared else viewer, client)
+        context.is_one_transaction = is_one_transaction
         try:
             with span("execution"), watch_reads() as watch:
                 result = execute(

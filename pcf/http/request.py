@@ -39,8 +39,8 @@ class GraphQLRequest(NamedTuple):
     Of the HTTP request: ``token`` is the text of the bearer token, or of the session cookie where
     ``from_cookie`` is set. ``same_origin`` says that no page of another origin sent the request.
     ``no_store`` forbids reading and writing the cache. ``queries_only`` is
-    set for GET and HEAD, which must not run mutations. ``address`` is the client's address, by
-    which anonymous requests are rate limited.
+    set for GET and HEAD, which must not run mutations. ``idempotency_key`` is the text of the
+    header. ``address`` is the client's address, by which anonymous requests are rate limited.
 
     Of the response: ``media`` is its media type. ``accepts_gzip`` and ``if_none_match`` (the text
     of the header) apply to responses in the cache. ``coding`` is the content coding of all other
@@ -60,6 +60,7 @@ class GraphQLRequest(NamedTuple):
     no_store: bool = False
     queries_only: bool = False
     wants_cost: bool = False
+    idempotency_key: str | None = None
     address: str = ""
     accepts_gzip: bool = False
     if_none_match: str = ""

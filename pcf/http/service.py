@@ -307,7 +307,7 @@ class GraphQLService:
         extensions = prepared.cost_extensions()
         limit = config().requests.max_response_bytes
         if not result.errors:
-            body = encode({"data": result.data, **extensions})
+            body = execution.body or encode({"data": result.data, **extensions})
             if len(body) <= limit:
                 if prepared.operation.type == "query":
                     return self._store(prepared, found, execution, body)

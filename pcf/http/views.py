@@ -21,6 +21,7 @@ from pcf.errors import ClientError
 from pcf.http.caching import BATCH
 from pcf.http.error_responses import error_response, internal_error_response
 from pcf.http.headers import finish_response, header_fields, preflight_headers
+from pcf.http.idempotency import part_key
 from pcf.http.request import (
     GRAPHQL_JSON,
     JSON,
@@ -138,7 +139,11 @@ def _read(request: HttpRequest, media: str) -> GraphQLRequest | list[GraphQLRequ
     parameters = parse_body(content_type, _read_body(request), encoding)
     if isinstance(parameters, list):
         fields |= {"accepts_gzip": False, "if_none_match": ""}  # the array is joined from bytes
-        return [make_request(part, **fields) for part in parameters]
+        requests = [make_request(part, **fields) for part in parameters]
+        return [
+            request._replace(idempotency_key=part_key(request.idempotency_key, number))
+            for number, request in enumerate(requests)
+        ]
     return make_request(parameters, **fields)
 
 

@@ -183,6 +183,10 @@ class RequestSettings:
     """Points of one client's requests that one process executes at the same time. One request alone
     may cost more."""
 
+    idempotency_ttl: float = 86_400.0
+    """Seconds for which the answer to a mutation with an `Idempotency-Key` is kept. The command
+    `purge_idempotency_keys` deletes older ones."""
+
     session_cookie: str = ""
     """Name of the cookie that may hold a token in place of the header `Authorization`. Browsers
     keep a cookie whose name begins with `__Host-` for HTTPS and for one host alone. Empty: the
@@ -212,6 +216,8 @@ class RequestSettings:
                 "limits of requests must be at least 1; max_batch, max_concurrent and cors_max_age "
                 "must be 0 or more"
             )
+        if self.idempotency_ttl <= 0:
+            raise ConfigError("requests.idempotency_ttl must be more than 0 seconds")
         if self.session_cookie and not TOKEN.fullmatch(self.session_cookie):
             raise ConfigError(
                 f"requests.session_cookie: {self.session_cookie!r} is no name of a cookie"
