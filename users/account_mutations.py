@@ -5,6 +5,7 @@ from typing import Any
 import graphene
 from graphql import GraphQLResolveInfo
 
+from pcf.database.transactions import run_transaction
 from pcf.execution.mutations import mutation, mutation_field, payload_errors, require_login
 from pcf.viewer import Viewer
 from users import accounts, logins, sessions
@@ -12,7 +13,7 @@ from users.accounts import SignUp
 from users.models import User
 from users.passwords import MAX_PASSWORD
 from users.schema import UserType
-from users.session_mutations import PASSWORD_POINTS
+from users.session_mutations import PASSWORD_POINTS, remove_cookie
 
 _NEW_PASSWORD = f"The new password, {MAX_PASSWORD} characters at most."
 
@@ -61,12 +62,25 @@ class ChangePasswordInput(graphene.InputObjectType):
     new_password = graphene.String(required=True, description=_NEW_PASSWORD)
 
 
+class PasswordInput(graphene.InputObjectType):
+    """The password of the viewer, once more."""
+
+    password = graphene.String(required=True, description="The password of the viewer.")
+
+
 class UserPayload(graphene.ObjectType):
     """The user after the change, null when it was refused."""
 
     user = graphene.Field(
         UserType, description="The user after the change, null when it was refused."
     )
+    user_errors = payload_errors()
+
+
+class DeactivateAccountPayload(graphene.ObjectType):
+    """The id of the account that is closed."""
+
+    deactivated_id = graphene.ID(description="The id of the user, null when it was refused.")
     user_errors = payload_errors()
 
 
@@ -123,6 +137,18 @@ def change_password(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> di
     return {"user": user}
 
 
+@mutation(DeactivateAccountPayload, atomic=False, points=PASSWORD_POINTS)
+def deactivate_account(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
+    """Close the account of the viewer: all sessions and tokens end, and nobody can log in.
+
+    The notes stay. Staff can open the account again.
+    """
+    user = authenticated(viewer, info, values.password)
+    run_transaction(lambda: accounts.deactivate(user))
+    remove_cookie(info.context)
+    return {"deactivated_id": user.pk}
+
+
 def authenticated(viewer: Viewer, info: GraphQLResolveInfo, password: str) -> User:
     """Return the viewer, who has to give the password again. Raises MutationRefused."""
     require_login(viewer)
@@ -140,3 +166,4 @@ class AccountMutation(graphene.ObjectType):
     )
     reset_password = mutation_field(UserPayload, ResetPasswordInput, reset_password)
     change_password = mutation_field(UserPayload, ChangePasswordInput, change_password)
+    deactivate_account = mutation_field(DeactivateAccountPayload, PasswordInput, deactivate_account)

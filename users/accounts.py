@@ -85,6 +85,14 @@ def send_confirmation(user: User) -> None:
         mail.send("account_exists", user.email, name=owner.name, username=owner.username)
 
 
+def announce_address(user: User) -> None:
+    """Send a link to the new address of ``user``, and tell the owner of the confirmed one."""
+    if user.email:
+        send_confirmation(user)
+    if user.confirmed_email and user.confirmed_email != user.email.lower():
+        mail.send("email_changed", user.confirmed_email, name=user.name, username=user.username)
+
+
 def confirm_email(token: str) -> User:
     """Confirm the address that a link was sent to. Raises MutationRefused."""
     wrong = refusal("INVALID", "The link is not valid, or no longer.", "token")

@@ -23,7 +23,7 @@ from django.utils.html import format_html
 
 from pcf.viewer import Viewer
 from users import policy
-from users.models import ApiToken, User
+from users.models import ApiToken, Session, User
 
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 PROFILE = ("name", "email")
@@ -55,6 +55,11 @@ class TokenInline(admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
     can_delete = False
     show_change_link = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        """Return the tokens of their own, without those of sessions."""
+        tokens: QuerySet[ApiToken] = super().get_queryset(request).filter(session=None)
+        return tokens
 
     def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         del request, obj
@@ -229,6 +234,11 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     actions = ("revoke",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        """Return the tokens of their own. Those of sessions come and go every 15 minutes."""
+        tokens: QuerySet[ApiToken] = super().get_queryset(request).filter(session=None)
+        return tokens
+
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         del request
         fields = ("user", "name", "scope", "expires_at")
@@ -285,3 +295,24 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         for token in tokens:
             self.log_change(request, token, "Revoked.")
         self.message_user(request, f"Revoked {len(tokens)} token(s).", messages.SUCCESS)
+
+
+@admin.register(Session)
+class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The sessions of users, which superusers and staff with the permission end."""
+
+    list_display = ("user", "device", "scope", "created_at", "last_used_at", "expires_at")
+    list_filter = ("scope", "created_at", "last_used_at")
+    list_select_related = ("user",)
+    search_fields = ("user__username", "user__name", "device")
+    fields = readonly_fields = list_display
+    ordering = ("-id",)
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        del request
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Session | None = None) -> bool:
+        del request, obj
+        return False

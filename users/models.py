@@ -24,6 +24,7 @@ SCOPES = (
 
 
 MAX_DEVICE = 200  # characters of the name of a device
+MAX_TOKEN_DAYS = 36_500  # a hundred years; a token without an end never expires
 
 
 class UserManager(DjangoUserManager["User"]):

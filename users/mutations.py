@@ -7,8 +7,12 @@ from graphql import GraphQLResolveInfo
 
 from pcf.execution.mutations import clean, mutation, mutation_field, payload_errors, require_login
 from pcf.viewer import Viewer
+from users import accounts
+from users.account_mutations import AccountMutation
 from users.models import User
 from users.schema import UserType
+from users.session_mutations import SessionMutation
+from users.token_mutations import TokenMutation
 
 
 class UpdateProfileInput(graphene.InputObjectType):
@@ -29,19 +33,22 @@ class UpdateProfilePayload(graphene.ObjectType):
 
 @mutation(UpdateProfilePayload)
 def update_profile(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
-    """Change name and e-mail address of the viewer."""
+    """Change name and e-mail address of the viewer. A new address gets a link that confirms it."""
     del info
     require_login(viewer)
     user = User.objects.select_for_update().get(pk=viewer.id or 0)
+    address = user.email
     for name in values:
         setattr(user, name, values[name] or "")
     if values:
         clean(user, {name: name for name in values})
         user.save(update_fields=list(values))
+    if user.email != address:
+        accounts.announce_address(user)
     return {"user": user}
 
 
-class UserMutation(graphene.ObjectType):
-    """Mutations of users."""
+class UserMutation(AccountMutation, SessionMutation, TokenMutation):
+    """Mutations of users, their accounts, sessions and tokens."""
 
     update_profile = mutation_field(UpdateProfilePayload, UpdateProfileInput, update_profile)

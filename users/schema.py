@@ -1,5 +1,7 @@
 """The part of the schema about users."""
 
+from typing import Any
+
 import graphene
 from graphene_django import DjangoObjectType
 from graphql import GraphQLResolveInfo
@@ -12,8 +14,9 @@ from pcf.execution.paging import page_of, parse_id
 from pcf.execution.rows import requires_columns
 from pcf.pagination.fields import ConnectionField, ListCount, RowConnection
 from pcf.viewer import Scope
-from users.models import User
+from users.models import ApiToken, Session, User
 from users.policy import may_see_email
+from users.tokens import digest_of
 
 SHARED = CacheHint(shared=True)  # all viewers see the same values
 
@@ -38,7 +41,78 @@ _SCOPES = {
 }
 
 
-@cache_hints(id=SHARED, node_id=SHARED, name=SHARED, created_at=SHARED)
+class SessionType(DjangoObjectType):
+    """A log-in on one device, until it ends."""
+
+    id = graphene.ID(required=True, description="The primary key: unique among sessions.")
+    device = graphene.String(
+        required=True, description="The name that the client gave at the log-in; may be empty."
+    )
+    scope = graphene.Field(TokenScope, required=True, description="What the session may do.")
+    created_at = graphene.DateTime(required=True, description="When the log-in was.")
+    last_used_at = graphene.DateTime(
+        required=True, description="When the session was last used, exact to five minutes."
+    )
+    expires_at = graphene.DateTime(
+        required=True, description="When the session ends, unless it is refreshed."
+    )
+    is_current = graphene.Boolean(
+        required=True, description="Whether the request belongs to this session."
+    )
+
+    class Meta:
+        """Only these fields of the model are public."""
+
+        name = "Session"
+        model = Session
+        fields = ("id", "device", "scope", "created_at", "last_used_at", "expires_at")
+        convert_choices_to_enum = False
+
+    @staticmethod
+    @requires_columns("id")
+    def resolve_is_current(session: Session, info: GraphQLResolveInfo) -> Any:
+        """Compare the session with that of the client's token."""
+        text = info.context.client.token
+        if text is None:
+            return False
+        found = info.context.loaders.get("users.SessionByToken").load(digest_of(text))
+        return found.then(lambda session_id: session_id == session.id)
+
+
+class TokenType(DjangoObjectType):
+    """A token for programs. Its text is shown once, when it is created."""
+
+    id = graphene.ID(required=True, description="The primary key: unique among tokens.")
+    name = graphene.String(required=True, description="The purpose of the token.")
+    scope = graphene.Field(TokenScope, required=True, description="What the token may do.")
+    created_at = graphene.DateTime(required=True, description="When the token was created.")
+    last_used_at = graphene.DateTime(
+        description="When the token was last used, exact to five minutes; null if it was not."
+    )
+    expires_at = graphene.DateTime(
+        description="When the token expires; null if it works until it is revoked."
+    )
+
+    class Meta:
+        """Only these fields of the model are public."""
+
+        name = "ApiToken"
+        model = ApiToken
+        fields = ("id", "name", "scope", "created_at", "last_used_at", "expires_at")
+        convert_choices_to_enum = False
+
+
+UNCACHED = CacheHint(max_age=0)
+
+
+@cache_hints(
+    id=SHARED,
+    node_id=SHARED,
+    name=SHARED,
+    created_at=SHARED,
+    sessions=UNCACHED,
+    tokens=UNCACHED,
+)
 class UserType(DjangoObjectType):
     """A person who writes notes."""
 
@@ -70,6 +144,19 @@ class UserType(DjangoObjectType):
         loader="notes.TrashByAuthor",
         description="The viewer's own notes in the trash, those deleted last first. The trash of "
         "another user is empty.",
+    )
+
+    sessions = Edge(
+        "users.schema.SessionType",
+        loader="users.SessionsByUser",
+        many=True,
+        description="The sessions of oneself, by id; empty for other users.",
+    )
+    tokens = Edge(
+        "users.schema.TokenType",
+        loader="users.TokensByUser",
+        many=True,
+        description="The API tokens of oneself that are not revoked, by id; empty for other users.",
     )
 
     class Meta:

@@ -20,6 +20,7 @@ from pcf.execution.paging import parse_id
 from pcf.viewer import Scope, Viewer
 from users import logins, sessions
 from users.models import MAX_DEVICE, Session, User
+from users.policy import own_access
 from users.schema import TokenScope, UserType
 from users.sessions import Access
 
@@ -153,7 +154,7 @@ def log_out(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, 
     if session_id is None:
         raise refusal("FORBIDDEN", "The token belongs to no session; revoke it instead.")
     run_transaction(lambda: sessions.end([session_id]))
-    _remove_cookie(info.context)
+    remove_cookie(info.context)
     return {}
 
 
@@ -163,7 +164,7 @@ def log_out_everywhere(viewer: Viewer, info: GraphQLResolveInfo, values: Any) ->
     del values
     require_login(viewer)
     count = run_transaction(lambda: sessions.end_all(viewer.id))
-    _remove_cookie(info.context)
+    remove_cookie(info.context)
     return {"count": count}
 
 
@@ -172,7 +173,7 @@ def end_session(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[s
     """End one session of the viewer."""
     del info
     require_login(viewer)
-    own = Session.objects.filter(user_id=viewer.id, pk=parse_id(values.id) or 0)
+    own = Session.objects.filter(own_access(viewer), pk=parse_id(values.id) or 0)
     key = own.values_list("pk", flat=True).first()
     if key is None or not sessions.end([key]):
         raise refusal("NOT_FOUND", "There is no such session.", "id")
@@ -201,7 +202,8 @@ def _payload(context: RequestContext, access: Access, user: User) -> dict[str, A
     return payload | {"access_token": access.access_token, "refresh_token": access.refresh_token}
 
 
-def _remove_cookie(context: RequestContext) -> None:
+def remove_cookie(context: RequestContext) -> None:
+    """Remove the session cookie of the client, if the request came with one."""
     if context.client.from_cookie:
         context.session_cookie = SessionCookie()
 

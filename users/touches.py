@@ -2,11 +2,12 @@
 
 ``user`` is a user's record, ``users`` the list of users, which also depends on each user that it
 shows. ``account`` is what a user may do: every response to that user depends on it. ``api-token``
-stands for the credentials that the cache remembers for a token.
+stands for the credentials that the cache remembers for a token. ``sessions-by-user`` and
+``tokens-by-user`` are lists of a user's own; no cache keeps a response that shows them.
 """
 
 from pcf.cache.triggers import Touch, declare, list_touches
-from users.models import ApiToken, User
+from users.models import ApiToken, Session, User
 
 # columns that no response shows and no policy reads
 _UNSEEN = (
@@ -25,4 +26,9 @@ declare(
 declare(
     ApiToken,
     Touch(kind="api-token", key="id", ignoring=("name", "last_used_at", "replaced_by")),
+    Touch(kind="tokens-by-user", key="user_id", ignoring=("last_used_at", "replaced_by")),
+)
+declare(
+    Session,
+    Touch(kind="sessions-by-user", key="user_id", ignoring=("last_used_at",)),
 )

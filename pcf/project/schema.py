@@ -11,11 +11,9 @@ from pcf.execution.schema import Schema
 from pcf.http.diagnostics import DiagnosticsQuery
 from pcf.http.service import GraphQLService, make_service
 from tags.schema import TagQuery, TagType
-from users.account_mutations import AccountMutation
 from users.authentication import find_credentials, find_viewers
 from users.mutations import UserMutation
 from users.schema import UserQuery, UserType
-from users.session_mutations import SessionMutation
 
 NODES = (NoteType, UserType, TagType)
 
@@ -27,7 +25,7 @@ class Query(UserQuery, NoteQuery, TagQuery):
     nodes = NodesEdge(*NODES)
 
 
-class Mutation(NoteMutation, TagMutation, UserMutation, AccountMutation, SessionMutation):
+class Mutation(NoteMutation, TagMutation, UserMutation):
     """Everything that can be changed."""
 
 

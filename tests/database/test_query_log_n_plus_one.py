@@ -90,6 +90,8 @@ EDGES = {
         """{ notesConnection(first: %d, filter: {search: "title"}) { edges { snippet } } }""",
         2,
     ),
+    "User.sessions": ("{ users(first: %d) { sessions { id } } }", 2),
+    "User.tokens": ("{ users(first: %d) { tokens { id } } }", 2),
     "User.email": ("{ users(first: %d) { email } }", 1),
     "back and forth": (
         """{ users(first: %d) { notes(first: 2) { author {

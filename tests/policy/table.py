@@ -14,7 +14,7 @@ from pcf.execution.nodes import make_node_id
 from pcf.viewer import Viewer
 from tags.models import Tag
 from tests.conftest import World
-from users.models import User
+from users.models import ApiToken, User
 
 Rule = Callable[[Viewer, Any], bool]  # whether this viewer may see the field of this row
 
@@ -61,10 +61,23 @@ def tags_of(note: Note) -> list[Tag]:
     return list(Tag.objects.filter(notes=note))
 
 
+def own(viewer: Viewer, row: Any) -> bool:
+    return viewer.id is not None and viewer.id == row.user_id
+
+
+def tokens_of(user: User) -> list[ApiToken]:
+    return list(ApiToken.objects.filter(user=user, session=None, revoked_at=None))
+
+
+def isoformat(moment: Any) -> str | None:
+    return moment and moment.isoformat()
+
+
 MODELS = {"User": User, "Tag": Tag, "Note": Note}
 
 # A row that a viewer may not see is missing in a list, and null in a single place.
 ROWS: dict[str, Rule] = {"User": everyone, "Tag": everyone, "Note": readers}
+ROWS |= {"Session": own, "ApiToken": own}
 
 # A connection with rules of its own shows rows that no other field shows.
 CONNECTED_ROWS: dict[str, Rule] = {"TrashConnection": own_trash}
@@ -106,7 +119,27 @@ FIELDS = {
     "Tag.notes": Field(everyone, notes_with),
     "Tag.notesConnection": Field(everyone, notes_with),
     "Tag.noteCount": Field(everyone, lambda tag: Count("Note", notes_with(tag))),
+    "User.sessions": Field(everyone, lambda user: list(user.sessions.all())),
+    "User.tokens": Field(everyone, tokens_of),
+    "Session.device": Field(everyone, lambda session: session.device),
+    "Session.isCurrent": Field(everyone, lambda session: session.device == CURRENT),
+    "ApiToken.name": Field(everyone, lambda token: token.name),
+    **{
+        f"{name}.{key}": field
+        for name in ("Session", "ApiToken")
+        for key, field in {
+            "id": Field(everyone, lambda row: str(row.pk)),
+            "scope": Field(everyone, lambda row: row.scope.upper()),
+            "createdAt": Field(everyone, lambda row: row.created_at.isoformat()),
+            "lastUsedAt": Field(everyone, lambda row: isoformat(row.last_used_at)),
+            "expiresAt": Field(everyone, lambda row: isoformat(row.expires_at)),
+        }.items()
+    },
 }
+
+# No cache keeps a response with these fields, so they have a test of their own.
+UNCACHED = {"User.sessions", "User.tokens"}
+CURRENT = "current"  # the device of the session that sends the requests
 
 CONNECTED = ("User", "Tag", "Note", "Trash")  # what connections list: types, and the trash
 
@@ -295,11 +328,14 @@ class AccountMutation:
 
     ``input`` is None for a mutation without arguments. ``refusal`` is the code of the refusal, None
     for a mutation that does its work. A mutation that ``needs_login`` refuses anonymous viewers.
+    One that ``depends_on_session`` answers the token of a session by ``refusal_in_session``.
     """
 
     input: dict[str, Any] | None
     refusal: str | None
     needs_login: bool = False
+    depends_on_session: bool = False
+    refusal_in_session: str | None = None
 
 
 _TEXT = "a text that is no token"
@@ -324,8 +360,18 @@ ACCOUNT_MUTATIONS = {
         "WRONG_CREDENTIALS",
     ),
     "Mutation.refreshAccess": AccountMutation({"refreshToken": _TEXT}, "WRONG_CREDENTIALS"),
-    "Mutation.logOut": AccountMutation(None, "FORBIDDEN", needs_login=True),
+    "Mutation.logOut": AccountMutation(
+        None, "FORBIDDEN", needs_login=True, depends_on_session=True
+    ),
     "Mutation.logOutEverywhere": AccountMutation(None, None, needs_login=True),
+    "Mutation.createToken": AccountMutation(
+        {"name": "", "scope": "READ", "expiresInDays": 0}, "FORBIDDEN", needs_login=True,
+        depends_on_session=True, refusal_in_session="INVALID",
+    ),
+    "Mutation.revokeToken": AccountMutation({"id": str(ABSENT)}, "NOT_FOUND", needs_login=True),
+    "Mutation.deactivateAccount": AccountMutation(
+        {"password": "wrong"}, "WRONG_CREDENTIALS", needs_login=True
+    ),
     "Mutation.endSession": AccountMutation(
         {"id": str(ABSENT)}, "NOT_FOUND", needs_login=True
     ),
@@ -361,6 +407,11 @@ PAYLOADS = {
     "LogOutPayload.userErrors",
     "LogOutEverywherePayload.count",
     "LogOutEverywherePayload.userErrors",
+    *(f"CreateTokenPayload.{name}" for name in ("token", "text", "userErrors")),
+    "RevokeTokenPayload.revokedId",
+    "RevokeTokenPayload.userErrors",
+    "DeactivateAccountPayload.deactivatedId",
+    "DeactivateAccountPayload.userErrors",
     "EndSessionPayload.endedId",
     "EndSessionPayload.userErrors",
     "UserError.field",
@@ -399,6 +450,9 @@ INPUTS = {
     "LogInInput": {"username", "password", "device", "scope", "cookie"},
     "RefreshAccessInput": {"refreshToken"},
     "EndSessionInput": {"id"},
+    "CreateTokenInput": {"name", "scope", "expiresInDays"},
+    "RevokeTokenInput": {"id"},
+    "PasswordInput": {"password"},
 }
 
 # What clients may sort and filter by: columns that the viewer sees.

@@ -19,14 +19,17 @@ from tests.policy.table import (
     ABSENT,
     ACCOUNT_MUTATIONS,
     DECLARED,
+    FIELDS,
     INPUTS,
     MODELS,
     MUTATIONS,
     QUERIES,
+    UNCACHED,
     readers,
     writers,
 )
-from users.models import Session
+from users import sessions
+from users.models import Session, User
 
 SCHEMA = schema.graphql_schema
 
@@ -53,7 +56,7 @@ def test_every_field_and_mutation_says_who_may_see_it():
     ("addition", "names"),
     [
         ("extend type Note { draft: String }", {"Note.draft"}),
-        ("extend type User { tokens: [Note!]! }", {"User.tokens"}),
+        ("extend type User { drafts: [Note!]! }", {"User.drafts"}),
         ("extend type Query { secrets: String }", {"Query.secrets"}),
         ("extend type Mutation { dropAll: Boolean }", {"Mutation.dropAll"}),
         ("extend input UpdateNoteInput { authorId: ID }", {"UpdateNoteInput.authorId"}),
@@ -207,6 +210,7 @@ def test_mutations(world, trashed, ask, name, kind):
 def test_mutations_of_accounts(world, ask, name, kind):
     """A wrong text, password or id is refused for every viewer, whatever its rights."""
     mutation = ACCOUNT_MUTATIONS[name]
+    has_session = kind.endswith("session")
     kind = make_kind(kind, world)
     before = stored()
     answer, _ = mutate(ask, kind.token, name, mutation.input)
@@ -217,12 +221,45 @@ def test_mutations_of_accounts(world, ask, name, kind):
     else:
         content = answer.data["answer"]
         refusal = mutation.refusal
+        if mutation.depends_on_session and has_session:
+            refusal = mutation.refusal_in_session
         if mutation.needs_login and not kind.viewer.is_authenticated:
             refusal = "UNAUTHENTICATED"
         assert [error["code"] for error in content["userErrors"]] == [refusal] * bool(refusal)
         if refusal:
             assert {value for key, value in content.items() if key != "userErrors"} <= {None}
+        else:
+            return
     assert stored() == before
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_sessions_and_tokens(world, ask, kind):
+    """Every viewer sees its own sessions and tokens, and nobody those of others."""
+    for user in (world.ann, world.bob, world.staff):
+        sessions.begin(user, device="phone", scope="write", has_cookie=False)
+    kind = make_kind(kind, world)
+    user_type = SCHEMA.type_map["User"]
+    fields = [name.partition(".")[2] for name in sorted(UNCACHED)]
+    parts = " ".join(f"{name} {selection(user_type.fields[name].type)}" for name in fields)
+    answer = ask(f"{{ users {{ {parts} }} me {{ {parts} }} }}", kind.token)
+    if kind.viewer is None:
+        assert (answer.status, answer.codes) == (401, ["UNAUTHENTICATED"])
+        return
+
+    def shown(user):
+        rules = {name: FIELDS[f"User.{name}"] for name in fields}
+        return {
+            name: expected(user_type.fields[name].type, rules[name].what(user), kind.viewer)
+            for name in fields
+        }
+
+    users = [shown(user) for user in User.objects.order_by("pk")]
+    me = kind.viewer.id and shown(User.objects.get(pk=kind.viewer.id))
+    assert answer.data == {"users": users, "me": me}
+    assert answer.cache_status == "pcf; fwd=bypass"
+    assert any(user["sessions"] for user in users) is kind.viewer.is_authenticated
+    assert answer.headers["Cache-Control"] == "no-store"
 
 
 def check_result(name, payload, content, viewer, note):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-MAX_DAYS = 36_500  # a hundred years; without the option a token never expires
+from users.models import MAX_TOKEN_DAYS
 
 
 def add_expiry_argument(parser: ArgumentParser, otherwise: str) -> None:
@@ -15,19 +15,19 @@ def add_expiry_argument(parser: ArgumentParser, otherwise: str) -> None:
         "--expires-in",
         type=int,
         metavar="DAYS",
-        help=f"days until the token expires, 1 to {MAX_DAYS:,}; {otherwise}",
+        help=f"days until the token expires, 1 to {MAX_TOKEN_DAYS:,}; {otherwise}",
     )
 
 
 def expiry(days: int | None) -> datetime | None:
     """Return the time after ``days``, and None for None.
 
-    Raises CommandError for a number that is not 1 to MAX_DAYS.
+    Raises CommandError for a number that is not 1 to MAX_TOKEN_DAYS.
     """
     if days is None:
         return None
-    if not 1 <= days <= MAX_DAYS:
-        message = f"--expires-in must be 1 to {MAX_DAYS:,} days, got {days}"
+    if not 1 <= days <= MAX_TOKEN_DAYS:
+        message = f"--expires-in must be 1 to {MAX_TOKEN_DAYS:,} days, got {days}"
         raise CommandError(message)
     return timezone.now() + timedelta(days=days)
 

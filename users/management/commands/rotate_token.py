@@ -58,7 +58,9 @@ class Command(BaseCommand):
     @staticmethod
     def _find(username: str, name: str | None, key: int | None) -> ApiToken:
         """Return the one valid token with this name or id. Raises CommandError otherwise."""
-        tokens = ApiToken.objects.valid().filter(user__username=username, replaced_by=None)
+        tokens = ApiToken.objects.valid().filter(
+            user__username=username, replaced_by=None, session=None
+        )
         found = list(tokens.filter(name=name) if key is None else tokens.filter(pk=key))
         which = f"named {name!r}" if key is None else f"with the id {key}"
         if not found:
