@@ -1,73 +1,52 @@
 """The admin of notes. The policy decides who may see and change which note."""
 
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.admin.widgets import AutocompleteSelectMultiple
-from django.core.paginator import Paginator
-from django.db import connections
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
 
 from notes import policy
 from notes.models import Note
+from pcf.admin.conflicts import StoredForm
+from pcf.admin.deletion import Work
+from pcf.admin.model_admin import ModelAdmin
+from pcf.admin.site import label_of
+from pcf.admin.widgets import CompletedSelectMultiple
+from pcf.database.deletion import change_in_steps
 from pcf.viewer import Viewer
 from tags.models import Tag
 from users.models import User
 
-EXACT_COUNT = 10_000  # rows that a list counts exactly
 TAGS_IN_FILTER = 30
+IN_TRASH = "yes"  # value of the parameter "trash"
 MAX_DIGITS = 19  # the largest bigint has 19 digits, so any number with fewer fits
 
 
-_ALL_LISTED = Note.objects.filter(policy.LISTED)
-
-
-class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """A paginator for a table with millions of rows, whose exact count would take seconds.
-
-    A list of all notes outside of the trash has PostgreSQL's estimate for the table as its length
-    if that is above EXACT_COUNT. A filtered list shows EXACT_COUNT rows at most.
-    """
-
-    @cached_property
-    def count(self) -> int:
-        """The number of rows, exact up to EXACT_COUNT."""
-        rows = self.object_list
-        if not isinstance(rows, QuerySet):
-            return len(rows)
-        if rows.query.where in (Note.objects.all().query.where, _ALL_LISTED.query.where):
-            estimate = self._estimate(rows.model, rows.db)
-            if estimate > EXACT_COUNT:
-                return estimate
-        return rows.order_by()[:EXACT_COUNT].count()
-
-    @staticmethod
-    def _estimate(model: type[Model], using: str) -> int:
-        """Return the number of rows at the last ANALYZE; -1 before the first one."""
-        with connections[using].cursor() as cursor:
-            cursor.execute(
-                "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass",
-                [model._meta.db_table],  # noqa: SLF001 (Django's documented name)
-            )
-            (estimate,) = cursor.fetchone()
-        return int(estimate)
-
-
-class NoteForm(forms.ModelForm):  # type: ignore[type-arg]
+class NoteForm(StoredForm):
     """The form of a note with its author and tags.
 
     The API cannot change the author. Django makes no field for tags with a through model.
+    ``may_add_tags`` offers a form of a new tag in a window of its own.
     """
+
+    may_add_tags = False
 
     tag_names = forms.ModelMultipleChoiceField(
         Tag.objects.all(),
         label="Tags",
         required=False,
-        widget=AutocompleteSelectMultiple(Note._meta.get_field("tags"), admin.site),  # noqa: SLF001
+        widget=CompletedSelectMultiple(Note._meta.get_field("tags"), admin.site),  # noqa: SLF001
     )
 
     class Meta:
@@ -80,6 +59,11 @@ class NoteForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         if self.instance.pk is not None:
             self.initial["tag_names"] = list(self.instance.tags.all())
+        tags = self.fields["tag_names"]
+        relation: Any = Note._meta.get_field("tags").remote_field  # noqa: SLF001
+        tags.widget = RelatedFieldWidgetWrapper(
+            tags.widget, relation, admin.site, can_add_related=self.may_add_tags
+        )
 
 
 def is_key(text: str) -> bool:
@@ -94,11 +78,14 @@ class ChosenFilter(admin.SimpleListFilter):
     lookup: str
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        del request, model_admin
+        del request
         key = self.value()
         if key is None or not is_key(key):
             return []
-        return [(key, str(row)) for row in self.model._base_manager.filter(pk=key)]  # noqa: SLF001
+        return [
+            (key, label_of(model_admin.admin_site.get_model_admin(self.model), row))
+            for row in self.model._base_manager.filter(pk=key)  # noqa: SLF001
+        ]
 
     def has_output(self) -> bool:
         # Django ignores a filter without output; an unknown row would then list every note
@@ -110,6 +97,26 @@ class ChosenFilter(admin.SimpleListFilter):
         if value is None:
             return queryset
         return queryset.filter(**{self.lookup: value}) if is_key(value) else queryset.none()
+
+
+class TrashFilter(admin.SimpleListFilter):
+    """A filter that shows either the trash, or all notes outside of it."""
+
+    title = "trash"
+    parameter_name = "trash"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        del request, model_admin
+        return [(IN_TRASH, "In the trash")]
+
+    def choices(self, changelist: Any) -> Any:
+        first, *others = super().choices(changelist)
+        return [{**first, "display": "Not in the trash"}, *others]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Note]) -> QuerySet[Note]:
+        del request
+        chosen = policy.IN_TRASH if self.value() == IN_TRASH else policy.LISTED
+        return queryset.filter(chosen)
 
 
 class AuthorFilter(ChosenFilter):
@@ -133,6 +140,54 @@ class TagFilter(ChosenFilter):
         return [*first, *(choice for choice in chosen if choice not in first)]
 
 
+def _move(pages: Any, request: HttpRequest, rows: QuerySet[Note]) -> Iterator[int]:
+    """Move notes to the trash in steps, with an entry in the history of each."""
+
+    def change(notes: Sequence[Note]) -> None:
+        _update(notes, deleted_at=timezone.now())
+        _log(request, notes, DELETION, "Moved to the trash.")
+
+    del pages
+    return change_in_steps(rows.filter(policy.LISTED), change)
+
+
+def _restore(pages: Any, request: HttpRequest, rows: QuerySet[Note]) -> Iterator[int]:
+    """Take notes out of the trash in steps, with an entry in the history of each."""
+
+    def change(notes: Sequence[Note]) -> None:
+        _update(notes, deleted_at=None)
+        _log(request, notes, CHANGE, "Restored.")
+
+    del pages
+    return change_in_steps(rows.filter(policy.IN_TRASH), change)
+
+
+def _update(notes: Sequence[Note], **values: Any) -> None:
+    Note.objects.filter(pk__in=[note.pk for note in notes]).update(**values)
+
+
+def _log(request: HttpRequest, notes: Sequence[Note], flag: int, message: str) -> None:
+    LogEntry.objects.log_actions(request.user.pk or 0, notes, flag, change_message=message)
+
+
+MOVE = Work(
+    _move,
+    title="Move to the trash",
+    question="Move the selected notes to the trash? They can be restored there.",
+    doing="Moved",
+    done="Moved to the trash:",
+    cascades=False,
+)
+RESTORATION = Work(
+    _restore,
+    title="Restore",
+    question="Take the selected notes out of the trash?",
+    doing="Restored",
+    done="Restored",
+    cascades=False,
+)
+
+
 class NoteChangeList(ChangeList):
     """A page of notes, loaded without their contents."""
 
@@ -144,31 +199,99 @@ class NoteChangeList(ChangeList):
 
 
 @admin.register(Note)
-class NoteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class NoteAdmin(ModelAdmin):
     form = NoteForm
     fields = (
-        "title", "content", "author", "is_public", "tag_names", "created_at", "updated_at"
+        "title", "content", "author", "is_public", "tag_names", "created_at", "updated_at",
+        "version",
     )  # fmt: skip
-    readonly_fields = ("created_at", "updated_at")
+    readonly_fields = ("created_at", "updated_at", "version", "deleted_at", "tag_list")
     autocomplete_fields = ("author",)
     list_display = ("id", "title", "author", "is_public", "tag_list", "created_at", "updated_at")
     list_display_links = ("id", "title")
-    list_filter = ("is_public", AuthorFilter, TagFilter, "created_at")
+    list_filter = (TrashFilter, "is_public", AuthorFilter, TagFilter, "created_at")
     list_select_related = ("author",)
     search_fields = ("title", "=author__username")
     search_help_text = "Words of the title, or an author's user name"
     ordering = ("-id",)
     sortable_by = ("id",)  # the column with an index
-    show_full_result_count = False
-    paginator = BoundedPaginator
+    deletion_columns = ("title",)
+    actions = ("move_to_trash", "restore", "delete_selected")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         del request, kwargs
         return NoteChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Note]:
-        visible = policy.visible_notes(_viewer(request))
-        return super().get_queryset(request).filter(visible)
+        """Return the notes that the viewer may read or restore; TrashFilter shows one kind."""
+        viewer = _viewer(request)
+        shown = policy.visible_notes(viewer) | policy.restorable_notes(viewer)
+        return super().get_queryset(request).filter(shown)
+
+    def whole_list(self, request: HttpRequest) -> QuerySet[Note]:
+        return self.get_queryset(request).filter(policy.LISTED)
+
+    def get_fields(self, request: HttpRequest, obj: Note | None = None) -> Any:
+        """Return the fields; a note in the trash cannot be edited, so it needs no choice of tags."""  # noqa: E501
+        fields = super().get_fields(request, obj)
+        if obj is None or obj.deleted_at is None:
+            return fields
+        return ["tag_list" if name == "tag_names" else name for name in (*fields, "deleted_at")]
+
+    def is_gone(self, row: Any) -> bool:
+        return row is None or row.deleted_at is not None
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        actions = super().get_actions(request)
+        absent = (
+            ("move_to_trash",)
+            if request.GET.get(TrashFilter.parameter_name) == IN_TRASH
+            else ("restore", "delete_selected")
+        )
+        return {name: action for name, action in actions.items() if name not in absent}
+
+    @admin.action(permissions=["delete"], description="Move selected notes to the trash")
+    def move_to_trash(self, request: HttpRequest, queryset: QuerySet[Note]) -> Any:
+        """Ask for confirmation, then move the selected notes to the trash in steps."""
+        return self.work_on(request, queryset.filter(policy.LISTED), "move_to_trash", MOVE)
+
+    @admin.action(permissions=["delete"], description="Restore selected notes")
+    def restore(self, request: HttpRequest, queryset: QuerySet[Note]) -> Any:
+        """Ask for confirmation, then take the selected notes out of the trash in steps."""
+        return self.work_on(request, queryset.filter(policy.IN_TRASH), "restore", RESTORATION)
+
+    @admin.action(permissions=["delete"], description="Delete selected notes for ever")
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Note]) -> Any:
+        """Ask for confirmation, then delete the selected notes of the trash in steps."""
+        return super().delete_selected(request, queryset.filter(policy.IN_TRASH))
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        """Move a note to the trash, or delete a note in the trash for ever, after a question."""
+        note: Any = self.get_object(request, unquote(object_id))
+        if note is None or note.deleted_at is not None:
+            return super().delete_view(request, object_id, extra_context)
+        if not self.has_delete_permission(request, note):
+            raise PermissionDenied
+        if request.method != "POST":
+            context = {
+                **self.admin_site.each_context(request),
+                "title": MOVE.title, "opts": self.opts, "object": note,
+            }  # fmt: skip
+            return TemplateResponse(request, "admin/notes/note/move_to_trash.html", context)
+        for _ in MOVE.steps(self, request, Note.objects.filter(policy.LISTED, pk=note.pk)):
+            pass
+        self.message_user(request, f"“{note}” is in the trash now.", messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:notes_note_changelist"))
+
+    def get_form(
+        self, request: HttpRequest, obj: Note | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        tags = self.admin_site.get_model_admin(Tag)
+        form.may_add_tags = tags.has_add_permission(request)
+        return form
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -184,7 +307,9 @@ class NoteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_view_permission(self, request: HttpRequest, obj: Note | None = None) -> bool:
         viewer = _viewer(request)
-        return viewer.is_staff if obj is None else policy.may_read(viewer, obj)
+        if obj is None:
+            return viewer.is_staff
+        return policy.may_read(viewer, obj) or policy.may_restore(viewer, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return _viewer(
@@ -193,10 +318,13 @@ class NoteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_change_permission(self, request: HttpRequest, obj: Note | None = None) -> bool:
         viewer = _viewer(request)
-        return viewer.is_staff if obj is None else policy.may_write(viewer, obj)
+        if obj is None:
+            return viewer.is_staff
+        return obj.deleted_at is None and policy.may_write(viewer, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Note | None = None) -> bool:
-        return self.has_change_permission(request, obj)
+        viewer = _viewer(request)
+        return viewer.is_staff if obj is None else policy.may_write(viewer, obj)
 
 
 def _viewer(request: HttpRequest) -> Viewer:

@@ -10,5 +10,5 @@ class NotesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
-        from notes import checks  # noqa: F401, PLC0415 - models are loaded now
+        """Register the system checks and the deletion of notes."""
+        from notes import checks, trash  # noqa: F401, PLC0415 - models are loaded now

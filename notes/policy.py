@@ -45,6 +45,11 @@ def may_read(viewer: Viewer, note: Note) -> bool:
     return viewer.is_staff or note.is_public or may_write(viewer, note)
 
 
+def may_restore(viewer: Viewer, note: Note) -> bool:
+    """Return whether the viewer may restore and purge ``note``: ``restorable_notes``."""
+    return note.deleted_at is not None and may_write(viewer, note)
+
+
 def may_write(viewer: Viewer, note: Note) -> bool:
     """Return whether the viewer may change ``note``: its author or staff.
 

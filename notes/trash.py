@@ -1,4 +1,4 @@
-"""The trash: the deletion of notes for ever, in one statement a batch.
+"""The deletion of notes for ever, in one statement a batch: in the trash, and with their authors.
 
 A statement deletes the notes before their tags. So no version of a note grows for it
 (``notes.versions``); the foreign keys are checked at the end of the transaction.
@@ -8,6 +8,18 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import connection
+
+from notes.models import Note
+from pcf.database.deletion import deletes
+
+_DELETE = """
+WITH gone AS (
+    DELETE FROM notes_note WHERE id = ANY (%s) RETURNING id
+), links AS (
+    DELETE FROM notes_notetag t USING gone WHERE t.note_id = gone.id RETURNING t.id
+)
+SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM links)
+"""
 
 _PURGE = """
 WITH gone AS (
@@ -29,6 +41,15 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 """
+
+
+@deletes(Note)
+def delete(note_ids: Sequence[int]) -> int:
+    """Delete notes and their tags for ever; return the number of notes and of tags on them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DELETE, [list(note_ids)])
+        (count,) = cursor.fetchone()
+    return int(count)
 
 
 def purge(note_ids: Sequence[int]) -> int:

@@ -1,12 +1,14 @@
-"""The Django app of the engine."""
+"""The Django app of the engine, and the admin with its site."""
 
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
 from django.db.backends.signals import connection_created
 
 
 class PcfConfig(AppConfig):
     """The engine: its permissions, templates, static files, commands and checks."""
 
+    default = True
     name = "pcf"
     verbose_name = "PCF engine"
     default_auto_field = "django.db.models.BigAutoField"
@@ -17,3 +19,10 @@ class PcfConfig(AppConfig):
         from pcf.database.query_log import note_reads_of_other_backend  # noqa: PLC0415
 
         connection_created.connect(note_reads_of_other_backend)
+
+
+class AdminConfig(admin_apps.AdminConfig):
+    """Django's admin with the engine's site, named ``pcf.apps.AdminConfig`` in INSTALLED_APPS."""
+
+    default = False
+    default_site = "pcf.admin.site.AdminSite"

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
+from pcf.admin.model_admin import ModelAdmin
 from pcf.viewer import Viewer
 from tags import policy
 from tags.models import Tag
@@ -34,11 +35,10 @@ class TagChangeList(ChangeList):
 
 
 @admin.register(Tag)
-class TagAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class TagAdmin(ModelAdmin):
     list_display = ("name", "notes_link")
     search_fields = ("name",)
     ordering = ("name",)
-    show_full_result_count = False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         del request, kwargs

@@ -12,6 +12,7 @@ from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import UserChangeForm
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -21,6 +22,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
+from pcf.admin.conflicts import StoredForm
+from pcf.admin.fields import ExactUsernameField
+from pcf.admin.model_admin import ModelAdmin
 from pcf.viewer import Viewer
 from users import policy
 from users.models import ApiToken, Session, User
@@ -87,8 +91,19 @@ class UserChangeList(ChangeList):
         return users.annotate(note_count=Coalesce(Subquery(counts), 0))
 
 
+class UserForm(StoredForm, UserChangeForm):  # type: ignore[type-arg]
+    """Django's form of a user, which keeps texts and finds conflicts."""
+
+    class Meta(UserChangeForm.Meta):
+        """Django's fields."""
+
+        model = User
+        field_classes = {"username": ExactUsernameField}
+
+
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
+class UserAdmin(ModelAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
+    form = UserForm
     list_display = (
         "id", "username", "name", "email", "is_staff", "is_active", "notes_link", "created_at"
     )  # fmt: skip
@@ -97,7 +112,6 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
     search_fields = ("username", "name", "email")
     ordering = ("id",)
     sortable_by = ("id", "username")  # columns with an index
-    show_full_result_count = False
     readonly_fields = ("created_at", "last_login", "date_joined")
     fieldsets = (
         (None, {"fields": ("username", "password")}),
@@ -119,6 +133,28 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         del request, kwargs
         return UserChangeList
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        # the model's clean() writes a user name in NFKC, also one that nobody has edited
+        if change and "username" in form.fields and "username" not in form.changed_data:
+            obj.username = form.initial["username"]
+        super().save_model(request, obj, form, change)
+
+    @staticmethod
+    def label_of(user: User) -> str:
+        """Return a text that no two users share: names repeat."""
+        known = [text for text in (user.username, user.email) if text]
+        return f"{user} ({', '.join(known)}, id {user.pk})"
+
+    def may_delete_rows(self, request: HttpRequest, rows: QuerySet[Any]) -> bool:
+        if not is_superuser(request) and rows.filter(is_superuser=True).exists():
+            return False
+        return self.has_delete_permission(request)
+
+    def begin_deletion(self, request: HttpRequest, rows: QuerySet[Any]) -> None:
+        """Deactivate the users, so that they write nothing while their rows are deleted."""
+        del request
+        rows.filter(is_active=True).update(is_active=False)
 
     @admin.display(description="notes")
     def notes_link(self, user: Any) -> str:
@@ -171,7 +207,7 @@ class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]
         return request.user.has_perm("users.change_user") and not (user and user.is_superuser)
 
 
-class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
+class TokenForm(StoredForm):
     """The form of a new token. Only superusers may create one for a superuser."""
 
     for_superusers = False
@@ -213,7 +249,7 @@ class ActiveFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ApiTokenAdmin(ModelAdmin):
     """The admin issues, renames, limits and revokes tokens. It shows a token's text once."""
 
     form = TokenForm
@@ -231,8 +267,7 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("name", "user__username", "user__name", "user__email")
     autocomplete_fields = ("user",)
     ordering = ("-id",)
-    show_full_result_count = False
-    actions = ("revoke",)
+    actions = ("revoke", *ModelAdmin.actions)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         """Return the tokens of their own. Those of sessions come and go every 15 minutes."""

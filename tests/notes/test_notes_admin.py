@@ -1,14 +1,17 @@
 """The admin of notes: constant numbers of statements, long tables, the policy."""
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from notes import admin as notes_admin
 from notes.models import Note
+from pcf.admin import paginator
 from tags.models import Tag
+from tests.admin.pages import form_of, send
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -151,18 +154,104 @@ def test_a_notes_page_takes_the_same_statements_for_1_tag_and_for_30(
     assert len(statements(client, change_url(note))) == one
 
 
-def test_staff_delete_notes(client: Client, note: Note) -> None:
+# the trash
+
+
+def trashed(note: Note) -> bool:
+    note.refresh_from_db()
+    return note.deleted_at is not None
+
+
+def test_a_deleted_note_lies_in_the_trash_until_it_is_deleted_again(
+    client: Client, note: Note
+) -> None:
     url = reverse("admin:notes_note_delete", args=[note.pk])
+    assert "It can be restored there" in client.get(url).content.decode()
+    assert not trashed(note)
+    assert client.post(url, {"post": "yes"}).status_code == 302
+    assert trashed(note)
+
+    html = client.get(url).content.decode()
+    assert "<li>Notes: 1</li><li>Note tags: 2</li>" in html
     assert client.post(url, {"post": "yes"}).status_code == 302
     assert not Note.objects.exists()
     assert Tag.objects.count() == 2
+
+
+def test_the_list_shows_the_trash_or_the_rest(client: Client, ann: User, note: Note) -> None:
+    Note.objects.create(author=ann, title="in the trash", deleted_at=timezone.now())
+    assert listed(client) == ["private of ann"]
+    assert listed(client, trash="yes") == ["in the trash"]
+    assert listed(client, trash="x") == ["private of ann"]
+    html = client.get(NOTES).content.decode()
+    assert "Not in the trash" in html
+
+
+def acted(client: Client, url: str, action: str, note: Note) -> str:
+    """Confirm an action; return the next list."""
+    data = {"action": action, "_selected_action": [note.pk]}
+    page = client.post(url, data)
+    assert page.status_code == 200
+    assert client.post(url, form_of(page)).status_code == 302
+    return client.get(url).content.decode()
+
+
+def test_notes_go_to_the_trash_and_come_back_by_actions(client: Client, note: Note) -> None:
+    trash = f"{NOTES}?trash=yes"
+    assert "Moved to the trash: 1 note." in acted(client, NOTES, "move_to_trash", note)
+    assert trashed(note)
+    assert "Restored 1 note." in acted(client, trash, "restore", note)
+    assert not trashed(note)
+    assert note.tags.count() == 2
+    messages = [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
+    assert messages == ["Moved to the trash.", "Restored."]
+
+
+def test_actions_of_the_trash_change_no_other_notes(client: Client, note: Note) -> None:
+    trash = f"{NOTES}?trash=yes"
+    for action in ("restore", "delete_selected"):
+        for url in (NOTES, trash):
+            data = {"action": action, "_selected_action": [note.pk], "post": "yes"}
+            client.post(url, data)
+    assert not trashed(note)
+
+
+def test_each_list_has_its_actions(client: Client, note: Note) -> None:
+    def offered(url: str) -> set[str]:
+        form = client.get(url).context["action_form"]
+        return {name for name, _ in form.fields["action"].choices if name}
+
+    assert offered(NOTES) == {"move_to_trash"}
+    note.deleted_at = timezone.now()
+    note.save()
+    assert offered(f"{NOTES}?trash=yes") == {"restore", "delete_selected"}
+
+
+def test_a_note_in_the_trash_is_shown_and_not_edited(client: Client, note: Note) -> None:
+    page = form_of(client.get(change_url(note)))
+    Note.objects.filter(pk=note.pk).update(deleted_at=timezone.now())
+    html = client.get(change_url(note)).content.decode()
+    assert "the whole text" in html
+    assert "red, blue" in html or "blue, red" in html
+    assert 'name="_save"' not in html
+
+    response = send(client, change_url(note), page, content="typed")
+    assert response.status_code == 404
+    assert "typed" in response.content.decode()
+    note.refresh_from_db()
+    assert note.content == "the whole text"
+
+
+# completions
 
 
 @pytest.mark.parametrize(("field", "words"), [("author", "ann"), ("tags", "re")])
 def test_authors_and_tags_are_completed(client: Client, note: Note, field: str, words: str) -> None:
     query = {"app_label": "notes", "model_name": "note", "field_name": field, "term": words}
     results = client.get(reverse("admin:autocomplete"), query).json()["results"]
-    assert [result["text"] for result in results] == [{"author": "Ann", "tags": "red"}[field]]
+    ann = note.author
+    expected = {"author": f"Ann (ann, id {ann.pk})", "tags": "red"}
+    assert [result["text"] for result in results] == [expected[field]]
 
 
 def test_other_users_are_sent_to_the_login(ann: User, note: Note) -> None:
@@ -176,7 +265,7 @@ def test_other_users_are_sent_to_the_login(ann: User, note: Note) -> None:
 
 @pytest.fixture
 def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notes_admin, "EXACT_COUNT", 10)
+    monkeypatch.setattr(paginator, "EXACT_COUNT", 10)
 
 
 def analyse() -> None:
