@@ -5,7 +5,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, OuterRef, Subquery
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
@@ -50,16 +50,13 @@ class TagAdmin(ModelAdmin):
         url = reverse("admin:notes_note_changelist", query={"tag": tag.pk})
         return format_html('<a href="{}">{}</a>', url, tag.note_count)
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return the numbers of notes that lose a tag. Django's page would list every note."""
-        tags = list(objs)
-        links = apps.get_model("notes", "NoteTag").objects.filter(tag__in=tags).count()
-        names = [f"{tag.name} (removed from {links:,} notes)" for tag in tags]
-        if len(tags) > 1:
-            names = [*(tag.name for tag in tags), f"(removed from notes {links:,} times)"]
-        counts = {"tags": len(tags), "tags on notes": links}
-        missing = set() if self.has_delete_permission(request) else {"tag"}
-        return names, counts, missing, []
+    def names_of(self, rows: QuerySet[Any]) -> list[str]:
+        """Return a few names, and how many notes lose a tag."""
+        names = super().names_of(rows)
+        links = apps.get_model("notes", "NoteTag").objects.filter(tag__in=rows.values("pk")).count()
+        if len(names) == 1:
+            return [f"{names[0]} (removed from {links:,} notes)"]
+        return [*names, f"(removed from notes {links:,} times)"]
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self._may_edit(request)

@@ -74,7 +74,7 @@ class StepwiseDeletion(admin.ModelAdmin):  # type: ignore[type-arg]
         rows = self._rows(objs)
         numbers = _shown(deletion.count_rows(rows))
         missing = self._missing(request, rows, DELETION)
-        return self._names(rows), numbers, missing, self._protected(rows)
+        return self.names_of(rows), numbers, missing, self._protected(rows)
 
     def may_delete_rows(self, request: HttpRequest, rows: QuerySet[Any]) -> bool:
         """Return whether the request may delete all of ``rows``."""
@@ -206,7 +206,7 @@ class StepwiseDeletion(admin.ModelAdmin):  # type: ignore[type-arg]
             "title": work.title,
             "work": work,
             "form": form,
-            "names": self._names(rows),
+            "names": self.names_of(rows),
             "model_count": _shown(work.reach(rows)).items(),
             "perms_lacking": self._missing(request, rows, work),
             "protected": self._protected(rows) if work.cascades else [],
@@ -214,7 +214,8 @@ class StepwiseDeletion(admin.ModelAdmin):  # type: ignore[type-arg]
         }
         return self._page(request, "delete_selected.html", context)
 
-    def _names(self, rows: QuerySet[Any]) -> list[str]:
+    def names_of(self, rows: QuerySet[Any]) -> list[str]:
+        """Return what the page of confirmation says about ``rows``: a few names."""
         names = [str(row) for row in rows[:NAMED]]
         more = rows.count() - len(names)
         return [*names, f"and {more:,} more"] if more > 0 else names

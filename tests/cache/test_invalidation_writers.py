@@ -88,7 +88,7 @@ def test_a_token_is_refused_after_an_admin_action_revokes_it(live_world, ask, ca
 def test_no_answer_shows_notes_that_an_admin_action_deleted(live_world, ask, cached, admin):
     note = live_world.public
     cached(NOTES), cached(tags_of(note)), cached(by_author(live_world.ann))
-    run_action(admin, "notes_note", "delete_selected", note, post="yes")
+    run_action(admin, "notes_note", "move_to_trash", note, post="yes")
     assert ask(NOTES).data == {"notes": []}
     assert ask(tags_of(note)).data == {"note": None}
     assert ask(by_author(live_world.ann)).data == {"notes": []}

@@ -5,6 +5,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
+from notes.models import Note
 from tests.conftest import token_for
 from users.models import ApiToken
 
@@ -32,6 +33,27 @@ def test_warm_cache_sends_queries_as_the_viewers(live_world, ask, capsys, tmp_pa
     assert warm.cache_status == "pcf; hit"
     assert warm.data == {"note": {"title": "private of ann"}}
     assert ask(by_id, None, private["variables"]).data == {"note": None}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        'mutation { createNote(input: {title: "x"}) { note { id } } }',
+        'query Q { tags { name } } mutation M { createNote(input: {title: "x"}) { note { id } } }',
+    ],
+)
+def test_warm_cache_executes_no_mutation(live_world, capsys, tmp_path, document):
+    before = Note.objects.count()
+    entry = {"query": document, "operationName": "M" if "query" in document else None}
+    file = tmp_path / "warm.json"
+    file.write_text(json.dumps([{**entry, "viewers": [live_world.ann.pk]}, {"query": TAGS}]))
+    token_for(live_world.ann)
+    with pytest.raises(CommandError, match="1 could not be answered"):
+        call_command("warm_cache", str(file))
+    refused, answered = capsys.readouterr().out.splitlines()
+    assert refused.endswith(": the operation is no query; warm_cache executes queries only")
+    assert answered == "2 for anonymous: pcf; fwd=miss; stored"
+    assert Note.objects.count() == before
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from notes.admin import NoteAdmin
 from notes.models import Note
 from pcf.admin import paginator
+from tags.admin import TagAdmin
 from tags.models import Tag
 from tests.admin.pages import form_of, send
 from users.models import User
@@ -254,6 +256,42 @@ def test_authors_and_tags_are_completed(client: Client, note: Note, field: str, 
     assert [result["text"] for result in results] == [expected[field]]
 
 
+def test_two_users_of_one_name_are_told_apart(client: Client, note: Note, ann: User) -> None:
+    other = User.objects.create(username="ann2", name="Ann", email="ann2@example.org")
+    query = {"app_label": "notes", "model_name": "note", "field_name": "author", "term": "ann"}
+    results = client.get(reverse("admin:autocomplete"), query).json()["results"]
+    assert [result["text"] for result in results] == [
+        f"Ann (ann, id {ann.pk})",
+        f"Ann (ann2, ann2@example.org, id {other.pk})",
+    ]
+    # the chosen author of a form and the filter of a list have the same text
+    assert f"Ann (ann, id {ann.pk})" in client.get(change_url(note)).content.decode()
+    assert f"Ann (ann, id {ann.pk})" in client.get(NOTES, {"author": ann.pk}).content.decode()
+
+
+def test_a_tag_is_made_from_the_form_of_a_note(client: Client, note: Note) -> None:
+    html = client.get(change_url(note)).content.decode()
+    url = reverse("admin:tags_tag_add")
+    assert 'id="add_id_tag_names"' in html
+    assert f'href="{url}?_to_field=id&amp;_popup=1"' in html
+
+    response = client.post(url, {"name": "green", "_popup": "1"})
+    assert response.status_code == 200  # the page that hands the tag to the form
+    green = Tag.objects.get(name="green")
+    assert f"&quot;value&quot;: &quot;{green.pk}&quot;" in response.content.decode()
+
+
+def test_the_form_of_a_note_offers_no_new_tags_without_the_right(
+    client: Client, note: Note, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TagAdmin, "has_add_permission", lambda *_: False)
+    assert "add_id_tag_names" not in client.get(change_url(note)).content.decode()
+
+
+def test_the_pages_link_to_no_page_that_does_not_exist(client: Client) -> None:
+    assert "View site" not in client.get(reverse("admin:index")).content.decode()
+
+
 def test_other_users_are_sent_to_the_login(ann: User, note: Note) -> None:
     client = Client()
     client.force_login(ann)
@@ -281,7 +319,9 @@ def test_a_long_table_is_estimated(client: Client, ann: User, short_limit: None)
     make_notes(ann, 25)
     analyse()
     make_notes(ann, 5)  # the planner has no estimate yet
-    assert client.get(NOTES).context["cl"].result_count == 25
+    response = client.get(NOTES)
+    assert response.context["cl"].result_count == 25
+    assert "about 25 notes" in response.content.decode()
     assert not any(sql.startswith("SELECT COUNT") for sql in statements(client, NOTES))
 
 
@@ -303,3 +343,27 @@ def test_a_filtered_list_is_counted_up_to_the_limit(
         return client.get(NOTES, {"author": author.pk}).context["cl"].result_count
 
     assert (count(ann), count(staff)) == (10, 4)
+
+    html = client.get(NOTES, {"author": ann.pk, "q": "note"}).content.decode()
+    assert "more than 10 results" in html
+    assert "more than 10 notes" in html
+    html = client.get(NOTES, {"author": staff.pk, "q": "note"}).content.decode()
+    assert "4 results" in html
+
+
+def test_a_filtered_list_with_as_many_rows_as_the_limit_is_exact(
+    client: Client, ann: User, short_limit: None
+) -> None:
+    make_notes(ann, 10)
+    html = client.get(NOTES, {"author": ann.pk}).content.decode()
+    assert "10 notes" in html
+    assert "more than" not in html
+
+
+def test_the_whole_of_a_list_is_said_honestly(
+    client: Client, ann: User, short_limit: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_notes(ann, 25)
+    monkeypatch.setattr(NoteAdmin, "list_per_page", 5)
+    html = client.get(NOTES, {"author": ann.pk}).content.decode()
+    assert "Select all more than 10 notes" in html

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -215,6 +216,36 @@ def test_every_tag_has_a_name_of_its_own_that_fits() -> None:
 
 
 # seed_load
+
+
+def without_demo_data(settings: Any) -> str:
+    """Use the feature of production; return the name of the database."""
+    settings.PCF = replace(settings.PCF, features=replace(settings.PCF.features, demo_data=False))
+    return str(connection.settings_dict["NAME"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["--replace"], ["--replace", "--no-input"]])
+def test_production_settings_need_the_name_of_the_database(
+    db: None, settings: Any, arguments: list[str]
+) -> None:
+    name = without_demo_data(settings)
+    seeded = User.objects.create(username="ann", name="Ann")
+    with pytest.raises(CommandError, match=f"--into {name}"):
+        seed_load(*arguments)
+    with pytest.raises(CommandError, match=f"the database is {name}, not other"):
+        seed_load("--into=other", *arguments)
+    assert list(User.objects.all()) == [seeded]
+    assert not Note.objects.exists()
+
+
+def test_the_name_of_the_database_allows_a_load(transactional_db: None, settings: Any) -> None:
+    assert "3 users" in seed_load(f"--into={without_demo_data(settings)}")
+    assert Note.objects.count() == 12
+
+
+def test_a_wrong_name_is_refused_under_all_settings(db: None) -> None:
+    with pytest.raises(CommandError, match="not other"):
+        seed_load("--into=other")
 
 
 def seed_load(*arguments: str) -> str:

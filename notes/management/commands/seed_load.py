@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
 from notes import seeding
+from pcf.conf import config
 
 BAR_WIDTH = 30  # characters
 REDRAW_INTERVAL = 0.1  # seconds
@@ -28,7 +30,8 @@ class Command(BaseCommand):
         "Add made-up users, notes and tags to the database by COPY, in one transaction. An "
         "interrupted load changes nothing. The users get unused names and no password. The notes "
         "reuse tags with the same names. --replace first deletes all notes, all tags and all users "
-        "but staff and superusers."
+        "but staff and superusers. Settings without the feature demo_data, such as those for "
+        "production, need --into with the name of the database."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -40,6 +43,12 @@ class Command(BaseCommand):
             type=float,
             default=0.2,
             help="share of every user's notes that is private, 0 to 1 (0.2)",
+        )
+        parser.add_argument(
+            "--into",
+            metavar="NAME",
+            help="name of the database, where the feature demo_data is off: a confirmation that "
+            "the made-up rows belong there",
         )
         parser.add_argument(
             "--replace",
@@ -62,6 +71,7 @@ class Command(BaseCommand):
             )
         except seeding.SeedingError as error:
             raise CommandError(str(error)) from error
+        _check_database(options["into"])
         if options["replace"] and options["interactive"]:
             self._confirm()
 
@@ -87,6 +97,18 @@ class Command(BaseCommand):
         question = "Delete all notes, all tags and all users who are not staff? [yes/no] "
         if input(question).strip().lower() != "yes":
             raise CommandError("nothing was changed")
+
+
+def _check_database(named: str | None) -> None:
+    """Raise CommandError unless the settings or the caller allow made-up rows in the database."""
+    name = str(connection.settings_dict["NAME"])
+    if named is None and not config().features.demo_data:
+        raise CommandError(
+            "these settings are not for made-up rows (features.demo_data is off); nothing was "
+            f"changed. To load them all the same, name the database: --into {name}"
+        )
+    if named is not None and named != name:
+        raise CommandError(f"the database is {name}, not {named}; nothing was changed")
 
 
 def progress_bar(stream: TextIO, total: int) -> Callable[[int], None] | None:

@@ -1,6 +1,7 @@
 """``manage.py warm_cache``: put responses into the cache before clients ask for them."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class Command(BaseCommand):
     help = (
         "Put responses into the cache. FILE is a JSON list of objects with query, variables and "
         "operationName as in a request, and viewers: a list of user ids and 'anonymous', which is "
-        "the default."
+        "the default. The operations must be queries; a mutation is refused and not executed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -46,6 +47,8 @@ def _ask(service: Any, request: GraphQLRequest, viewer: Viewer) -> str:
     timeout = open_timeout()
     with activate(timeout):
         response = service.answer(request, timeout, viewer=viewer)
+    if response.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return "the operation is no query; warm_cache executes queries only"
     errors = orjson.loads(response.body).get("errors")
     if errors:
         return "; ".join(error["message"] for error in errors)
@@ -70,7 +73,7 @@ def _read(file: Path) -> Iterator[tuple[int, GraphQLRequest, Any]]:
             told = f"{file}: viewers of {number} are user ids and '{ANONYMOUS.name}'"
             raise CommandError(told) from None
         try:
-            request = make_request(item)
+            request = make_request(item)._replace(queries_only=True)
         except ClientError as error:
             raise CommandError(f"{file}: {number}: {error}") from error
         read += [(number, request, viewer_id) for viewer_id in ids]
