@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from notes.models import MAX_CONTENT, MAX_TITLE, Note
 from tags.models import Tag
+from tags.names import normalized
 from tests.admin.pages import opened, send
 from users.models import User
 
@@ -19,6 +20,11 @@ pytestmark = [pytest.mark.django_db, pytest.mark.repeats]
 LETTERS = st.one_of(
     st.sampled_from(" \t\n\r\f\v\u00a0\u2028\u200b\ufeff\u202e\"'<>&;\\"),
     st.characters(codec="utf-8", exclude_characters="\x00"),
+)
+# of names of tags
+VISIBLE = st.characters(
+    exclude_categories=("Cc", "Zl", "Zp", "Cs"),
+    exclude_characters="\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
 )
 BOUNDED = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -82,7 +88,7 @@ def test_a_user_keeps_the_texts_that_nobody_edits(
 
 
 @BOUNDED
-@given(name=texts(30))
+@given(name=st.text(VISIBLE, min_size=1, max_size=30).map(normalized).filter(None))
 def test_a_tag_keeps_its_name(client: Client, name: str) -> None:
     Tag.objects.all().delete()
     tag = Tag.objects.create(name=name)
