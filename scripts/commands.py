@@ -94,6 +94,7 @@ def _check(project: Project, env: dict[str, str]) -> int:
         "DJANGO_SETTINGS_MODULE": "settings.production",
         "SECRET_KEY": secrets.token_urlsafe(48),
         "ALLOWED_HOSTS": "example.org",
+        "USERS_SITE": "https://example.org/",
     }
     commands: list[tuple[str, list[str | Path], dict[str, str]]] = [
         ("ruff check", ["ruff", "check", "."], env),

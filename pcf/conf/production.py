@@ -66,6 +66,12 @@ def check_production(settings: Mapping[str, Any]) -> None:
         raise ImproperlyConfigured("ALLOWED_HOSTS must name the hosts, not *")
     if env.bool("DEBUG", False):
         raise ImproperlyConfigured("DEBUG cannot be on in production")
+    cookie = settings["PCF"].requests.session_cookie
+    if cookie and not cookie.startswith("__Host-"):
+        raise ImproperlyConfigured(
+            "PCF_REQUESTS_SESSION_COOKIE must begin with __Host-, so that browsers keep the cookie "
+            "for HTTPS and for this host alone"
+        )
     features = settings["PCF"].features
     if features.slow_query or features.demo_data:
         raise ImproperlyConfigured(

@@ -58,6 +58,9 @@ def test_good_values_are_accepted():
         ({"DATABASE_URL": "mysql://root@db/pcf"}, "DATABASE_URL"),
         ({"REDIS_URL": None}, "REDIS_URL"),
         ({"DEBUG": "1"}, "DEBUG"),
+        ({"PCF_REQUESTS_SESSION_COOKIE": "session"}, "PCF_REQUESTS_SESSION_COOKIE"),
+        ({"PCF_REQUESTS_SESSION_COOKIE": "__Secure-session"}, "PCF_REQUESTS_SESSION_COOKIE"),
+        ({"PCF_REQUESTS_SESSION_COOKIE": "a b"}, "session_cookie"),
         ({"PCF_FEATURES_SLOW_QUERY": "1"}, "slow_query"),
         ({"PCF_FEATURES_DEMO_DATA": "1"}, "demo_data"),
         ({"PCF_TIMEOUTS_DATABASE": "25"}, "http > graphql > database"),
@@ -114,9 +117,11 @@ def test_cookies_are_for_https_and_this_host_alone():
     code = (
         "import settings.production as s; "
         "print([(s.SESSION_COOKIE_NAME, s.SESSION_COOKIE_SECURE, s.SESSION_COOKIE_AGE), "
-        "(s.CSRF_COOKIE_NAME, s.CSRF_COOKIE_SECURE), s.SECURE_HSTS_SECONDS >= 31536000])"
+        "(s.CSRF_COOKIE_NAME, s.CSRF_COOKIE_SECURE), s.PCF.requests.session_cookie, "
+        "s.SECURE_HSTS_SECONDS >= 31536000])"
     )
-    expected = [("__Host-sessionid", True, 43_200), ("__Host-csrftoken", True), True]
+    cookies = [("__Host-sessionid", True, 43_200), ("__Host-csrftoken", True), "__Host-session"]
+    expected = [*cookies, True]
     assert load(code=code) == (0, f"{expected}\n")
 
 

@@ -77,6 +77,8 @@ MODELS = {"User": User, "Tag": Tag, "Note": Note}
 
 # A row that a viewer may not see is missing in a list, and null in a single place.
 ROWS: dict[str, Rule] = {"User": everyone, "Tag": everyone, "Note": readers}
+
+# Sessions and tokens are for their owner alone.
 ROWS |= {"Session": own, "ApiToken": own}
 
 # A connection with rules of its own shows rows that no other field shows.
