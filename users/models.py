@@ -8,7 +8,7 @@ from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.contrib.postgres.indexes import GinIndex
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models.functions import Length
+from django.db.models.functions import Length, Upper
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
@@ -55,13 +55,15 @@ class User(AbstractUser):
     class Meta:
         """The constraint also holds for writers that bypass forms.
 
-        The indexes serve lists by time and by name, and parts of names.
+        The indexes serve lists by time and by name, parts of names, and the search for an address
+        without regard to case (``users.accounts``).
         """
 
         ordering = ("id",)
         indexes = [
             models.Index(fields=("created_at", "id"), name="users_user_created_id"),
             models.Index(fields=("name_folded", "id"), name="users_user_folded_id"),
+            models.Index(Upper("email"), name="users_user_email_upper"),
             GinIndex(
                 fields=("name_folded",), opclasses=("gin_trgm_ops",), name="users_user_folded_part"
             ),

@@ -1,11 +1,13 @@
 """The session cookie: set, used, prolonged and removed, and only for pages of the same origin."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from django.test import Client
 
 from pcf.errors import ConfigError
+from pcf.models import IdempotentAnswer
 from tests.conftest import token_for
 from tests.users.accounts import LOG_IN, LOG_OUT, ME, PASSWORD, REFRESH, Browser, codes, person
 from users.models import ApiToken, Session
@@ -263,3 +265,51 @@ def test_a_batch_sets_the_cookie(settings):
     response = client.post("/graphql", parts, content_type="application/json")
     assert response.json()[0]["data"]["answer"]["userErrors"] == []
     assert client.cookies[NAME].value.startswith("pcf_")
+
+
+# isolation
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cookies_and_tokens_never_get_each_others_answers(live_world, seed):
+    """Random requests of six clients: each answer equals the one that no cache has made."""
+    for user in (live_world.ann, live_world.bob, live_world.staff):
+        user.set_password(PASSWORD)
+        user.save()
+    ann, bob, staff = (Browser() for _ in range(3))
+    for browser, username, scope in ((ann, "ann", "WRITE"), (bob, "bob", "READ"),
+                                     (staff, "sue", "ADMIN")):  # fmt: skip
+        log_in(browser, username=username, scope=scope)
+    bearer = {"Authorization": f"Bearer {token_for(live_world.ann)}"}
+    clients = [
+        (Browser(), {}), (Browser(), bearer), (ann, {}), (bob, {}), (staff, {}), (bob, bearer),
+    ]  # fmt: skip
+    queries = [
+        ME, "{ me { id email } }", "{ notes { title } }", "{ users { email notes { title } } }",
+        "{ tags { name } }",
+    ]  # fmt: skip
+    chance = Random(seed)
+    hits = 0
+    for _ in range(60):
+        browser, headers = chance.choice(clients)
+        query = chance.choice(queries)
+        cached = browser.post(query, **headers)
+        fresh = browser.post(query, **headers, **{"Cache-Control": "no-store"})
+        assert fresh["Cache-Status"] == "pcf; fwd=bypass"
+        assert cached.json() == fresh.json()
+        hits += cached["Cache-Status"] == "pcf; hit"
+    assert hits > 10
+
+
+def test_no_answer_with_a_secret_is_stored_for_an_idempotency_key(browser):
+    key = {"Idempotency-Key": "the-same-key"}
+    values = {"username": "ann", "password": PASSWORD}
+    token = browser.post(LOG_IN, values).json()["data"]["answer"]["accessToken"]
+    own = {"Authorization": f"Bearer {token}", **key}
+    create = """mutation ($input: CreateTokenInput!) { answer: createToken(input: $input) {
+      text userErrors { code } } }"""
+    made = [browser.post(create, {"name": "ci"}, **own) for _ in range(2)]
+    texts = {each.json()["data"]["answer"]["text"] for each in made}
+    assert len(texts) == 2
+    browser.post(LOG_IN, values, **own)
+    assert not IdempotentAnswer.objects.exists()
