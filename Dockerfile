@@ -25,6 +25,7 @@ COPY settings settings
 COPY users users
 COPY tags tags
 COPY notes notes
+COPY web web
 COPY pcf pcf
 # Production settings need these variables; static files do not depend on their values.
 RUN SECRET_KEY=$(python -c "import secrets; print(secrets.token_urlsafe(48))") \

@@ -23,8 +23,8 @@ check: ## run all checks except the tests
 check-package: ## the engine from its wheel in an empty environment, with a bookstore on it
 	@$(DEV) exec -- .venv/bin/python scripts/check_package.py
 
-check-browser: ## test GraphiQL in headless Chromium, which must be installed
-	@$(DEV) exec -- .venv/bin/python tests/browser/graphiql.py
+check-browser: ## test GraphiQL and the notes application in headless Chromium, which must be installed
+	@$(DEV) exec -- sh -c 'for name in graphiql app; do .venv/bin/python tests/browser/$$name.py || exit; done'
 
 check-clients: ## test GraphQL clients of npm against a started service (Node 20 or later, npm)
 	@$(DEV) exec -- .venv/bin/python tests/clients/node.py

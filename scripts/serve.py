@@ -204,6 +204,7 @@ def _welcome(
     project.say("try it:")
     query = '{"query": "{ users(first: 3) { id name notes(first: 2) { title tags { name } } } }"}'
     project.say(f"  curl -s {url}/graphql -H 'Content-Type: application/json' -d '{query}'")
+    project.say(f"notes:      {url}/")
     if development:
         project.say(f"GraphiQL:   {url}/graphql")
         project.say(f"admin:      {url}/admin/ (user admin, password admin)")

@@ -11,7 +11,7 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 
 ROOT_URLCONF = "pcf.project.urls"
 AUTH_USER_MODEL = "users.User"
-INSTALLED_APPS = [*INSTALLED_APPS, "axes", "users", "tags", "notes"]
+INSTALLED_APPS = [*INSTALLED_APPS, "axes", "users", "tags", "notes", "web"]
 MIDDLEWARE = [*MIDDLEWARE, "axes.middleware.AxesMiddleware"]  # answers locked-out log-ins
 
 GRAPHQL_SERVICE = "pcf.project.schema.graphql_service"

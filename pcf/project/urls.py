@@ -1,14 +1,14 @@
-"""Addresses of the service: the engine's, and the admin."""
+"""Addresses of the service: the engine's, the admin, and the notes application."""
 
 from django.contrib import admin
 from django.urls import include, path
 
 from notes.export import export_view
-
-admin.site.site_url = None  # "View site" needs a page at /
+from web.views import page
 
 urlpatterns = [
     path("", include("pcf.urls")),
     path("account/export", export_view),
     path("admin/", admin.site.urls),
+    path("", page),
 ]

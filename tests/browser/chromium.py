@@ -149,6 +149,8 @@ class Page:
                 entry = params["entry"]
                 self.problems.append(f"{entry['text']} {entry.get('url', '')}".strip())
             case "Runtime.exceptionThrown":
-                self.problems.append(params["exceptionDetails"]["text"])
+                details = params["exceptionDetails"]
+                exception = details.get("exception", {}).get("description", "")
+                self.problems.append(f"{details['text']} {exception}".strip())
             case "Audits.issueAdded" if "contentSecurityPolicy" in json.dumps(params)[:400]:
                 self.problems.append(json.dumps(params)[:400])

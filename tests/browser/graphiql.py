@@ -5,85 +5,18 @@ staff do. pytest does not run it, because it needs Chromium. It leaves pictures 
 and .pcf/graphiql-staff.png.
 """
 
-import os
-import secrets
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.browser.chromium import PATIENCE, Failed, Page
+from tests.browser.chromium import Failed, Page
+from tests.browser.servers import PASSWORD, development, manage, production, service
 
 QUERY = "{ users(first: 2) { id name } }"
 RESULT = "document.querySelector('.result-window').innerText"
 EDITOR = ".graphiql-query-editor .CodeMirror, .graphiql-query-editor"
-
-
-PASSWORD = secrets.token_urlsafe()
-
-
-def development() -> dict[str, str]:
-    return os.environ | {"DJANGO_SETTINGS_MODULE": "settings.development"}
-
-
-def production() -> dict[str, str]:
-    """Return the environment of production, with a new database, because of the demo data check."""
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        server.execute("CREATE DATABASE graphiql_of_staff")
-    return os.environ | {
-        "DJANGO_SETTINGS_MODULE": "settings.production",
-        "DATABASE_URL": os.environ["DATABASE_URL"].rpartition("/")[0] + "/graphiql_of_staff",
-        "PCF_CACHE_PREFIX": "graphiql-of-staff",
-        "SECRET_KEY": secrets.token_urlsafe(64),
-        "ALLOWED_HOSTS": "localhost",
-        "SECURE_SSL_REDIRECT": "false",  # browsers treat 127.0.0.1 as secure over HTTP, too
-        "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
-    }
-
-
-def manage(env: dict[str, str], *command: str) -> str:
-    """Run a management command and return its output."""
-    run = [sys.executable, "manage.py", *command]
-    return subprocess.run(
-        run, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
-
-
-@contextmanager
-def service(env: dict[str, str]) -> Iterator[str]:
-    """Start a service and yield its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.asgi:application"]
-    with subprocess.Popen(gunicorn, cwd=ROOT, env={**env, "PORT": str(port)}) as process:
-        try:
-            url = f"http://localhost:{port}"
-            wait_until_ready(url)
-            yield url
-        finally:
-            process.terminate()
-
-
-def wait_until_ready(url: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            with urllib.request.urlopen(url + "/readyz", timeout=5):
-                return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
 
 
 def check(url: str) -> None:
@@ -172,7 +105,7 @@ def main() -> int:
         manage(env, "seed_demo")
         with service(env) as url:
             check(url)
-        env = production()
+        env = production("graphiql_of_staff")
         manage(env, "migrate", "--verbosity", "0")
         manage(env, "collectstatic", "--noinput", "--verbosity", "0")
         names = ("--username", "sue", "--email", "sue@example.org", "--name", "Sue")

@@ -288,8 +288,9 @@ def test_the_form_of_a_note_offers_no_new_tags_without_the_right(
     assert "add_id_tag_names" not in client.get(change_url(note)).content.decode()
 
 
-def test_the_pages_link_to_no_page_that_does_not_exist(client: Client) -> None:
-    assert "View site" not in client.get(reverse("admin:index")).content.decode()
+def test_the_pages_link_to_the_notes_application(client: Client) -> None:
+    assert '<a href="/">View site</a>' in client.get(reverse("admin:index")).content.decode()
+    assert client.get("/").status_code == 200
 
 
 def test_other_users_are_sent_to_the_login(ann: User, note: Note) -> None:
