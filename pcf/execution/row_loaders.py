@@ -17,13 +17,7 @@ from django.db import router
 from django.db.models import F, Model, QuerySet
 
 from pcf._compat.django_db import unusual_part
-from pcf.database.compiled_queries import (
-    AnyOf,
-    CompiledQuery,
-    Parameter,
-    PlannedRead,
-    array_of,
-)
+from pcf.database.compiled_queries import AnyOf, CompiledQuery, Parameter, PlannedRead, array_of
 from pcf.database.key_types import KeyType, ListKey, UnspelledKey, field_of, key_type_of, target_of
 from pcf.database.query_log import declared, declared_reads
 from pcf.execution.dependencies import WHOLE, blocks_between, has_blocks
@@ -146,8 +140,12 @@ class RowLoader(Loader):
         self.dependencies.statements.add((type(self), statement, self.kinds(), shown))
         if self.row_dependency is not None:
             primary_key = itemgetter(self._columns().index(primary_key_of(self.model)))
-            found = set(map(primary_key, rows))
+            found = set(map(primary_key, self._shown(rows)))
             self.dependencies.add(self.row_dependency, found, recorded_type(self.model, "pk"))
+        return rows
+
+    def _shown(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+        """Return the rows of a statement that a response may show."""
         return rows
 
     def _statement(self, using: str) -> CompiledQuery:

@@ -238,6 +238,15 @@ class ConnectionLoader(RowListLoader):
                     pages[key].has_others[bound] = True
         return pages
 
+    def _shown(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+        """Return the rows of the pages, without the row behind each page."""
+        if self.arguments["others"] is not None:
+            return ()
+        count = self.arguments["count"]
+        if len(rows) <= count:
+            return rows
+        return [row for group in self._groups(rows).values() for row in group[:count]]
+
     def _groups(self, rows: Sequence[tuple[Any, ...]]) -> dict[Any, list[tuple[Any, ...]]]:
         """Return the rows of each key."""
         by_key = groupby(rows, itemgetter(self._key_position()))

@@ -195,6 +195,30 @@ def test_a_page_depends_on_the_columns_that_it_reads(world):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("size", ["first: 2", "last: 2"])
+def test_a_page_does_not_depend_on_the_row_behind_it(world, size):
+    for title in "abc":
+        make_note(world.ann, title)
+        make_note(world.bob, title)
+    page = f"notesConnection({size}) {{ nodes {{ id }} pageInfo {{ hasNextPage }} }}"
+    data, found, _ = run(f"{{ {page} }}")
+    shown = {int(node["id"]) for node in data["notesConnection"]["nodes"]}
+    assert len(shown) == 2
+    assert dict(found.items())["note"] == shown
+    data, found, _ = run(f"{{ users {{ {page} }} }}")
+    shown = {int(node["id"]) for user in data["users"] for node in user["notesConnection"]["nodes"]}
+    assert len(shown) == 4
+    assert dict(found.items())["note"] == shown
+
+
+def test_an_empty_page_depends_on_no_row(world):
+    arguments = f'after: "{cursor("ID", 2**62)}", orderBy: [{{field: ID}}]'
+    page = "pageInfo { hasPreviousPage }"
+    data, found, _ = run(f"{{ notesConnection({arguments}) {{ {page} }} }}")
+    assert data["notesConnection"]["pageInfo"] == {"hasPreviousPage": True}
+    assert kinds(found) == {"notes"}
+
+
 @pytest.mark.usefixtures("fresh_service")
 def test_a_write_leaves_the_pages_that_do_not_show_it(live_world, ask):
     """By author, by column of the order, and by column of the filter."""

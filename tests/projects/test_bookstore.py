@@ -1,12 +1,13 @@
 """Another project on the engine's wheel: queries, edges, a mutation, invalidation, the admin."""
 
+import json
 import re
 import urllib.request
 from http.cookiejar import CookieJar
 from secrets import token_urlsafe
 from urllib.parse import urlencode
 
-from tests.projects.conftest import run
+from tests.projects.conftest import ROOT, run
 
 SHELF = """{ books { title author { name books { title } } genres { name books { title } }
              reviews { rating text } } }"""
@@ -100,6 +101,36 @@ def test_a_published_book_appears_in_every_list(bookstore):
 
     assert publish(published=False) == [False] * 3
     assert publish(published=True) == [True] * 3
+
+
+def test_connections_answer_as_the_guide_says(bookstore):
+    guide = (ROOT / "docs" / "guide" / "add-a-connection.md").read_text()
+    (query,) = re.findall(r"```graphql\n(.*?)```", guide, re.DOTALL)
+    (expected,) = re.findall(r"```json\n(.*?)```", guide, re.DOTALL)
+    for _ in range(2):
+        answer, status = bookstore.ask(query)
+        assert answer == {"data": json.loads(expected)}
+    assert status == HIT
+
+
+def test_a_new_title_moves_a_book_in_its_connections(bookstore):
+    def page(order):
+        connection = (
+            f"booksConnection(first: 2, orderBy: [{{field: {order}}}]) {{ nodes {{ title }} }}"
+        )
+        answer, status = bookstore.ask(f"{{ book(id: 1) {{ author {{ {connection} }} }} }}")
+        nodes = answer["data"]["book"]["author"]["booksConnection"]["nodes"]
+        return [node["title"] for node in nodes], status
+
+    def rename(title):
+        update = f"Book.objects.filter(pk=3).update(title={title!r})"
+        bookstore.manage("shell", text=f"from books.models import Book\n{update}\n")
+        return page("TITLE")[0]
+
+    assert page("ID")[0] == page("TITLE")[0] == ["Book 1", "Book 2"]
+    assert rename("An Étude") == ["An Étude", "Book 1"]
+    assert page("ID")[1] == HIT  # this page neither shows the book nor sorts by titles
+    assert rename("Book 3") == ["Book 1", "Book 2"]
 
 
 def test_check_finds_nothing_wrong(bookstore):

@@ -2,9 +2,11 @@
 
 from django.db.models import QuerySet
 
+from books.filters import BOOK_FILTERS, BOOK_ORDERS
 from books.models import Author, Book, Genre, Review
 from books.policy import visible_books, visible_reviews
 from pcf.execution.row_loaders import PageLoader, RootPageLoader, RowListLoader, RowLoader
+from pcf.pagination.loaders import ConnectionLoader, RootConnectionLoader
 from pcf.viewer import Viewer
 
 
@@ -57,6 +59,26 @@ class BooksByGenre(_Books, PageLoader):
     dependency = "books-by-genre"
     row_dependency = "book"
     key = "bookgenre__genre_id"
+
+
+class BookConnections(_Books, RootConnectionLoader):
+    """A page of all books, filtered and sorted."""
+
+    dependency = "books"
+    row_dependency = "book"
+    orders = BOOK_ORDERS
+    filters = BOOK_FILTERS
+
+
+class BookConnectionsByAuthor(_Books, ConnectionLoader):
+    """A page of each author's books, filtered and sorted."""
+
+    dependency = "books-by-author"
+    row_dependency = "book"
+    key = "author_id"
+    orders = BOOK_ORDERS
+    filters = BOOK_FILTERS
+    unindexed = frozenset({"ID", "TITLE"})  # an author has few books
 
 
 class GenresByBook(RowListLoader):

@@ -4,6 +4,8 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from pcf.database.fields import folded
+
 
 class Author(models.Model):
     """A person who writes books."""
@@ -27,9 +29,13 @@ class Book(models.Model):
     """A book of one author, in any number of genres."""
 
     title = models.CharField(max_length=200)
+    title_folded = folded("title")
     author = models.ForeignKey(Author, on_delete=models.CASCADE, related_name="books")
     genres = models.ManyToManyField(Genre, through="BookGenre", related_name="books")
     is_published = models.BooleanField(default=True)
+
+    class Meta:
+        indexes = [models.Index(fields=("title_folded", "id"), name="book_title")]
 
     def __str__(self) -> str:
         return self.title

@@ -7,12 +7,16 @@ from books.models import Author, Book, Genre, Review
 from pcf.execution.dependencies import WHOLE
 from pcf.execution.edges import Edge, RootEdge, Route
 from pcf.execution.paging import page_of, parse_id
+from pcf.pagination.fields import ConnectionField, RowConnection
 
 
 class AuthorType(DjangoObjectType):
     """A person who writes books."""
 
     books = Edge("books.schema.BookType", loader="books.BooksByAuthor", many=True, first=20)
+    books_connection = ConnectionField(
+        "books.schema.BookConnection", loader="books.BookConnectionsByAuthor"
+    )
 
     class Meta:
         name = "Author"
@@ -53,6 +57,13 @@ class BookType(DjangoObjectType):
         fields = ("id", "title")
 
 
+class BookConnection(RowConnection):
+    """Books, page by page."""
+
+    class Meta:
+        node = BookType
+
+
 class BookQuery(graphene.ObjectType):
     """Queries for books."""
 
@@ -63,6 +74,7 @@ class BookQuery(graphene.ObjectType):
         many=True,
         first=20,
     )
+    books_connection = ConnectionField(BookConnection, loader="books.BookConnections", key=None)
     book = RootEdge(
         BookType,
         loaders=("books.BookById",),

@@ -3,7 +3,7 @@
 from django.contrib.auth.models import User
 
 from books.models import Author, Book, BookGenre, Genre, Review
-from pcf.cache.triggers import Touch, declare
+from pcf.cache.triggers import Touch, declare, list_touches
 
 declare(Author, Touch(kind="author", key="id"), Touch(kind="authors", only=("id",)))
 declare(Genre, Touch(kind="genre", key="id"), Touch(kind="genres", only=("id",)))
@@ -13,6 +13,8 @@ declare(
     Touch(kind="books", only=("is_published",)),
     Touch(kind="books-by-author", key="author", only=("author", "is_published")),
     Touch(kind="books-by-genre", key="genre", through=BookGenre, only=("is_published",)),
+    *list_touches("books", "title_folded"),
+    *list_touches("books-by-author", "title_folded", key="author"),
 )
 declare(
     BookGenre,
