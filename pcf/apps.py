@@ -26,3 +26,13 @@ class AdminConfig(admin_apps.AdminConfig):
 
     default = False
     default_site = "pcf.admin.site.AdminSite"
+
+    def ready(self) -> None:
+        """Register the engine's pages, then those of the apps.
+
+        Django makes the site at its first use, by an import of ``pcf.admin.site``. When that import
+        is the first of ``pcf.admin``, the pages register at a site that Django then replaces.
+        """
+        import pcf.admin  # noqa: F401, PLC0415 (models come first)
+
+        super().ready()
