@@ -84,6 +84,13 @@ class DeactivateAccountPayload(graphene.ObjectType):
     user_errors = payload_errors()
 
 
+class DeleteAccountPayload(graphene.ObjectType):
+    """The id of the account that is gone."""
+
+    deleted_id = graphene.ID(description="The id of the user, null when it was refused.")
+    user_errors = payload_errors()
+
+
 class RequestPasswordResetPayload(graphene.ObjectType):
     """The same for every account, and for none."""
 
@@ -149,6 +156,19 @@ def deactivate_account(viewer: Viewer, info: GraphQLResolveInfo, values: Any) ->
     return {"deactivated_id": user.pk}
 
 
+@mutation(DeleteAccountPayload, atomic=False, points=PASSWORD_POINTS)
+def delete_account(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, Any]:
+    """Delete the account of the viewer for ever, with all notes, sessions and tokens.
+
+    Access ends at once. The rows of an account with very many notes go a little later.
+    """
+    user = authenticated(viewer, info, values.password)
+    key = user.pk
+    accounts.delete(user)
+    remove_cookie(info.context)
+    return {"deleted_id": key}
+
+
 def authenticated(viewer: Viewer, info: GraphQLResolveInfo, password: str) -> User:
     """Return the viewer, who has to give the password again. Raises MutationRefused."""
     require_login(viewer)
@@ -166,4 +186,5 @@ class AccountMutation(graphene.ObjectType):
     )
     reset_password = mutation_field(UserPayload, ResetPasswordInput, reset_password)
     change_password = mutation_field(UserPayload, ChangePasswordInput, change_password)
+    delete_account = mutation_field(DeleteAccountPayload, PasswordInput, delete_account)
     deactivate_account = mutation_field(DeactivateAccountPayload, PasswordInput, deactivate_account)

@@ -19,14 +19,17 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.http import base36_to_int, int_to_base36
 
+from pcf.database.deletion import delete_in_steps
 from pcf.database.transactions import run_transaction
 from pcf.execution.mutations import clean, is_storable, refusal
+from pcf.timeouts import current_timeout
 from users import mail, passwords, sessions
 from users.models import User
 
 SIGN_UP_MODES = ("open", "invited", "closed")
 CONFIRMATION_LIFETIME = timedelta(days=3)
 INVITATION_LIFETIME = timedelta(days=14)
+RESERVE = 5.0  # seconds of a request that a deletion leaves: a step takes less
 
 _CONFIRMATION = "users.confirm-email"
 _INVITATION = "users.invitation"
@@ -186,6 +189,29 @@ def deactivate(user: User) -> None:
     user.save(update_fields=["is_active"])
     sessions.end_all(user.pk)
     user.api_tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+
+def delete(user: User) -> None:
+    """Close the account, and delete it with all that belongs to it, in steps.
+
+    The time of a request may not be enough for many rows. Then ``manage.py purge_accounts`` deletes
+    the rest. Raises MutationRefused for staff: the admin deletes them, with the history of their
+    changes.
+    """
+    if user.is_staff:
+        raise refusal("FORBIDDEN", "The accounts of staff are deleted in the admin.")
+
+    def close() -> None:
+        locked = User.objects.select_for_update().get(pk=user.pk)
+        locked.deletion_requested_at = timezone.now()
+        locked.save(update_fields=["deletion_requested_at"])
+        deactivate(locked)
+
+    run_transaction(close)
+    timeout = current_timeout()
+    for _ in delete_in_steps(User.objects.filter(pk=user.pk)):
+        if timeout is not None and timeout.remaining() < RESERVE:
+            break
 
 
 def _check_mode(given: SignUp, email: str) -> bool:

@@ -47,6 +47,12 @@ class User(AbstractUser):
         help_text="The address that the user has confirmed, in lower case. It is good for log-ins.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    deletion_requested_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When the user asked to delete the account; manage.py purge_accounts does it.",
+    )
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -72,7 +78,7 @@ class User(AbstractUser):
             models.CheckConstraint(condition=~models.Q(name=""), name="users_user_name_not_empty"),
             *(
                 time_in_range(field, f"users_user_{field}_range")
-                for field in ("created_at", "date_joined", "last_login")
+                for field in ("created_at", "date_joined", "last_login", "deletion_requested_at")
             ),
         ]
 

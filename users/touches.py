@@ -12,7 +12,7 @@ from users.models import ApiToken, Session, User
 # columns that no response shows and no policy reads
 _UNSEEN = (
     "username", "password", "last_login", "first_name", "last_name", "is_superuser", "date_joined",
-    "name_folded", "confirmed_email",
+    "name_folded", "confirmed_email", "deletion_requested_at",
 )  # fmt: skip
 _RIGHTS = ("is_active", "is_staff")
 

@@ -371,6 +371,9 @@ ACCOUNT_MUTATIONS = {
         depends_on_session=True, refusal_in_session="INVALID",
     ),
     "Mutation.revokeToken": AccountMutation({"id": str(ABSENT)}, "NOT_FOUND", needs_login=True),
+    "Mutation.deleteAccount": AccountMutation(
+        {"password": "wrong"}, "WRONG_CREDENTIALS", needs_login=True
+    ),
     "Mutation.deactivateAccount": AccountMutation(
         {"password": "wrong"}, "WRONG_CREDENTIALS", needs_login=True
     ),
@@ -412,6 +415,8 @@ PAYLOADS = {
     *(f"CreateTokenPayload.{name}" for name in ("token", "text", "userErrors")),
     "RevokeTokenPayload.revokedId",
     "RevokeTokenPayload.userErrors",
+    "DeleteAccountPayload.deletedId",
+    "DeleteAccountPayload.userErrors",
     "DeactivateAccountPayload.deactivatedId",
     "DeactivateAccountPayload.userErrors",
     "EndSessionPayload.endedId",
