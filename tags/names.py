@@ -45,3 +45,8 @@ class IsNormal(Func):
         r"|^[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]"
         r"|[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]$')"
     )
+
+    def as_sql(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the SQL, which has the expression twice, so its parameters stand twice."""
+        sql, params = super().as_sql(*args, **kwargs)
+        return sql, [*params, *params]

@@ -146,3 +146,9 @@ def test_a_name_is_normal_after_every_save(world: World) -> None:
     world.red.name = " Crimson"
     world.red.save()
     assert Tag.objects.get(pk=world.red.pk).name == world.red.name == "Crimson"
+
+
+@pytest.mark.django_db
+def test_the_constraints_of_names_can_be_checked_before_the_write(caplog) -> None:
+    Tag(name="red").full_clean()
+    assert "Got a database error" not in caplog.text
