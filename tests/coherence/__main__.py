@@ -304,9 +304,12 @@ class _Fuzz:
                 continue
             if self._faults is not None and self._faults.crashes != crashes:
                 continue  # commits are lost, so versions may be older
-            old = self.world.delivered_versions(before.body)
-            for note, version in self.world.versions(answer.body).items():
-                if version < old.get(note, 0):
+            world = self.world
+            for old, new in (
+                (world.delivered_versions(before.body), world.versions(answer.body)),
+                (world.counters(before.body), world.counters(answer.body)),
+            ):
+                if any(version < old.get(note, 0) for note, version in new.items()):
                     self._fail(f"{viewer} {query}\n  seen {before}\n  then {answer}")
 
     def _check_privacy(self, viewer, query, answer) -> None:  # type: ignore[no-untyped-def]

@@ -104,9 +104,10 @@ class Client:
             return False
 
     def ask(
-        self, query: str, viewer: Viewer | None, *, fresh: bool = False, style: QueryStyle = PLAIN
-    ) -> Answer:
-        headers = {}
+        self, query: str, viewer: Viewer | None, *, fresh: bool = False,
+        style: QueryStyle = PLAIN, key: str | None = None,
+    ) -> Answer:  # fmt: skip
+        headers = {} if key is None else {"Idempotency-Key": f'"{key}"'}
         if viewer is not None:
             headers["Authorization"] = f"Bearer {viewer.token}"
         if fresh:

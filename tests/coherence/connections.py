@@ -5,7 +5,7 @@ import random
 from pcf.execution.nodes import make_node_id
 from tests.coherence.world import World
 
-_NOTE = "id title content isPublic"
+_NOTE = "id title content isPublic version"
 _ORDERS = ("ID", "CREATED_AT", "UPDATED_AT", "TITLE")
 _WORDS = ("alpha", "beta", "public", "private")
 

@@ -6,7 +6,8 @@ from tests.coherence.client import Viewer
 from tests.coherence.connections import ConnectionQueries
 from tests.coherence.world import World
 
-_NOTE = "id title content isPublic"
+_NOTE = "id title content isPublic version"
+_TRASH = f"trash(first: 4) {{ totalCount nodes {{ {_NOTE} deletedAt tags {{ name }} }} }}"
 
 
 class Queries:
@@ -42,8 +43,10 @@ class Queries:
             f'{{ tag(id: "{tag}") {{ id name notes {{ {_NOTE} author {{ name }} }} }} }}',
             f"{{ tags(first: 3) {{ name notes(first: 3) {{ {_NOTE} }} }} }}",
             f"{{ users(first: 100) {{ name notes {{ {_NOTE} tags {{ id }} }} }} }}",
+            f"{{ me {{ id {_TRASH} }} }}",
+            f'{{ user(id: "{user}") {{ id {_TRASH} }} }}',
         ]
-        weights = [4, 4, 2, 3, 3, 3, 2, 2, 3, 1, 2, 1, 2, 3, 1, 1]
+        weights = [4, 4, 2, 3, 3, 3, 2, 2, 3, 1, 2, 1, 2, 3, 1, 1, 3, 1]
         return viewer, rng.choices(shapes, weights)[0]
 
     def _id(self, newest: int) -> int:

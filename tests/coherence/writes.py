@@ -19,8 +19,11 @@ from django.utils import timezone
 
 from notes.models import Note, NoteTag
 from tags.models import Tag
-from tests.coherence.client import Client, Viewer
+from tests.coherence.client import Client
+from tests.coherence.mutations import Mutations, Unavailable
 from tests.coherence.world import World, content, next_version, next_version_of_another
+
+__all__ = ("Unavailable", "Writes")
 from users.models import ApiToken, User
 
 KEPT = 60  # notes; the run deletes what is more
@@ -28,17 +31,11 @@ _NO_WRITES = {"one", "forget_connections"}  # public methods
 LOADED = 5  # users that seed_load made; the run deletes what is more
 
 
-class Unavailable(Exception):
-    """The service cannot write now."""
-
-
-class Writes:
+class Writes(Mutations):
     """Runs random writes, one at a time: the caller holds the exclusive lock."""
 
     def __init__(self, world: World, client: Client, rng: random.Random) -> None:
-        self._world = world
-        self._client = client
-        self._rng = rng
+        super().__init__(world, client, rng)
         self._psql: Any = None
         self._browser: Browser | None = None
 
@@ -46,7 +43,7 @@ class Writes:
         """Run one write; return its kind."""
         kinds: list[Callable[[], None]] = [
             value
-            for name in sorted(vars(type(self)))
+            for name in dir(type(self))
             if not name.startswith("_")
             and name not in _NO_WRITES
             and (value := getattr(self, name))
@@ -94,6 +91,15 @@ class Writes:
         note.content = content(note.author_id, note.is_public)
         note.title = f"m #{next_version()}"
         note.save()
+
+    def trash_by_update(self) -> None:
+        """Move notes to the trash and back, past the API."""
+        notes = Note.objects.filter(pk=self._note().pk)
+        notes.update(deleted_at=timezone.now() if self._rng.random() < 0.5 else None)
+
+    def purge_trash(self) -> None:
+        if Note.objects.filter(deleted_at=None).count() > 12:
+            call_command("purge_trash", "--days=0", stdout=StringIO())
 
     def toggle(self) -> None:
         note = self._note()
@@ -286,38 +292,6 @@ class Writes:
             note.save()
             self.flush_cache()
 
-    # --- GraphQL
-
-    def mutation_create(self) -> None:
-        self._mutate(
-            f'createNote(input: {{title: "g #{next_version()}", content: "public.", '
-            "isPublic: true}) { note { id } }"
-        )
-        self._created(Note.objects.order_by("-pk")[0])
-
-    def mutation_update(self) -> None:
-        note = self._note()
-        self._mutate(
-            f'updateNote(input: {{id: "{note.pk}", title: "g #{next_version()}"}}) '
-            "{ note { id title } }",
-            note.author_id,
-        )
-
-    def mutation_delete(self) -> None:
-        note = self._note()
-        self._mutate(f'deleteNote(input: {{id: "{note.pk}"}}) {{ deletedId }}', note.author_id)
-
-    def mutation_tag(self) -> None:
-        note, tag = self._note(), self._tags()[0]
-        field = self._rng.choice(["tagNote", "untagNote"])
-        self._mutate(
-            f'{field}(input: {{noteId: "{note.pk}", tagIds: ["{tag.pk}"]}}) {{ note {{ id }} }}',
-            note.author_id,
-        )
-
-    def mutation_profile(self) -> None:
-        self._mutate(f'updateProfile(input: {{name: "P {next_version()}"}}) {{ user {{ id }} }}')
-
     # --- SQL, past Django's models
 
     def sql(self) -> None:
@@ -352,46 +326,6 @@ class Writes:
 
     # --- helpers
 
-    def _note(self, *, lock: bool = False) -> Note:
-        notes = Note.objects.select_for_update() if lock else Note.objects.all()
-        rng = self._rng
-        note = notes.filter(pk=rng.randint(1, 12)).first() if rng.random() < 0.5 else None
-        return note or notes.filter(pk=Note.objects.order_by("?").values("pk")[:1]).get()
-
-    def _new_note(self) -> Note:
-        note = Note(title=f"n #{next_version()}", author_id=self._user())
-        note.is_public = self._rng.random() < 0.5
-        note.content = content(note.author_id, note.is_public)
-        return note
-
-    def _created(self, note: Note) -> None:
-        if note.pk is None:
-            note.save()
-        self._world.newest_note = note.pk
-
-    def _tags(self) -> list[Tag]:
-        return list(Tag.objects.order_by("?")[: self._rng.randint(1, 3)])
-
-    def _name(self) -> str:
-        names = self._world.names
-        unused = set(names[-10:]) - set(Tag.objects.values_list("name", flat=True))
-        if unused and self._rng.random() < 0.5:
-            return min(unused)  # a name of another tag before, or of none
-        names.append(f"tag{next_version()}")
-        return names[-1]
-
-    def _user(self) -> int:
-        return self._rng.choice(self._world.users)
-
-    def _passing_users(self) -> Any:
-        return User.objects.exclude(pk__in=self._world.users).filter(is_staff=False)
-
-    def _passing_user(self) -> User:
-        if not self._passing_users().exists():
-            self.create_user()
-        user: User = self._passing_users().order_by("?")[0]
-        return user
-
     def _post(self, address: str, form: dict[str, Any]) -> None:
         if self._browser is None:
             root, _ = User.objects.get_or_create(
@@ -401,12 +335,3 @@ class Writes:
             self._browser.force_login(root)
         answer = self._browser.post(address, form)
         assert answer.status_code == 302, (address, form, answer.content[-2000:])
-
-    def _mutate(self, text: str, user: int | None = None) -> None:
-        viewers = [it for it in self._world.viewers if user in {None, it.user}]
-        viewer: Viewer = self._rng.choice(viewers or self._world.viewers)
-        answer = self._client.ask(f"mutation {{ {text} }}", viewer)
-        if answer.status >= 500:
-            raise Unavailable(answer)
-        # the token may be revoked, the user inactive, the note gone
-        assert answer.status in {200, 401}, answer

@@ -1,6 +1,7 @@
 """Names of tags: one rule in the model, the admin, the constraints and the migration."""
 
 import unicodedata
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -44,6 +45,13 @@ def test_a_name_is_unique_without_regard_to_case(db: None, other: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Tag(name=other).full_clean()
     assert "this name" in str(refused.value) or "this Name" in str(refused.value)
+
+
+def test_django_checks_the_constraint_as_postgresql_does(db: None, caplog: Any) -> None:
+    Tag(name="red").validate_constraints()
+    with pytest.raises(ValidationError, match="tags_tag_name_normal"):
+        Tag(name="a\u202eb").validate_constraints()
+    assert caplog.messages == []
 
 
 def test_accents_and_letters_of_other_scripts_count(db: None) -> None:
