@@ -252,20 +252,27 @@ class _Loader:
 
 
 def _find_or_add_tags(cursor: Any, volume: Volume) -> list[int]:
-    """Return the ids of the first ``volume.tags`` tag names, in order. Add missing tags."""
+    """Return the ids of the first ``volume.tags`` tag names, in order. Add missing tags.
+
+    Names are compared without regard to case, as the constraint of tags does.
+    """
     ids: list[int] = []
     for indexes in _chunks(range(volume.tags), volume.batch_size):
         names = [seed_text.tag(index) for index in indexes]
         cursor.execute(
             "INSERT INTO tags_tag (name) "
             "SELECT name FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (name, position) "
-            "WHERE NOT EXISTS (SELECT FROM tags_tag WHERE tags_tag.name = wanted.name) "
-            "ORDER BY position ON CONFLICT DO NOTHING",
+            "WHERE NOT EXISTS ("
+            "SELECT FROM tags_tag t WHERE pcf_lower(t.name) = pcf_lower(wanted.name)"
+            ") ORDER BY position ON CONFLICT DO NOTHING",
             [names],
         )
-        cursor.execute("SELECT name, id FROM tags_tag WHERE name = ANY(%s)", [names])
-        found = dict(cursor.fetchall())
-        ids.extend(found[name] for name in names)
+        cursor.execute(
+            "SELECT t.id FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (name, position) "
+            "JOIN tags_tag t ON pcf_lower(t.name) = pcf_lower(wanted.name) ORDER BY position",
+            [names],
+        )
+        ids.extend(key for (key,) in cursor.fetchall())
     return ids
 
 

@@ -87,6 +87,15 @@ def test_a_second_load_adds_users_and_shares_tags(db: None) -> None:
     assert NoteTag.objects.count() == 300
 
 
+def test_a_load_uses_a_tag_whose_name_differs_in_case(db: None) -> None:
+    seeding.load(volume())
+    tag = Tag.objects.earliest("pk")
+    Tag.objects.filter(pk=tag.pk).update(name=tag.name.upper())
+    links = NoteTag.objects.filter(tag=tag).count()
+    seeding.load(volume())
+    assert NoteTag.objects.filter(tag=tag).count() == 2 * links > 0
+
+
 def test_rows_of_other_sessions_do_not_collide(db: None) -> None:
     ann = User.objects.create(username="ann", name="Ann")
 
