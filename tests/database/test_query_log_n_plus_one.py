@@ -90,6 +90,8 @@ EDGES = {
         """{ notesConnection(first: %d, filter: {search: "title"}) { edges { snippet } } }""",
         2,
     ),
+    "User.trash": ("{ users(first: %d) { trash(first: 2) { nodes { id } } } }", 2),
+    "TrashConnection.total_count": ("{ users(first: %d) { trash { totalCount } } }", 2),
     "User.sessions": ("{ users(first: %d) { sessions { id } } }", 2),
     "User.tokens": ("{ users(first: %d) { tokens { id } } }", 2),
     "User.email": ("{ users(first: %d) { email } }", 1),
