@@ -19,7 +19,7 @@ STEP = re.compile(
 )
 COPIED = (
     "manage.py", "Makefile", "pyproject.toml", "schema.graphql", "requirements.in",
-    "pcf", "users", "tags", "notes", "settings", "tests", "docs", "scripts",
+    "pcf", "users", "tags", "notes", "web", "settings", "tests", "docs", "scripts",
 )  # fmt: skip
 # tests of the suite that see the new app, too
 SEE_EVERY_APP = (
