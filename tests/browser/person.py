@@ -28,7 +28,7 @@ class Person(Page):
         self, url: str, size: tuple[int, int] = DESKTOP, *, dark: bool = False, touch: bool = False
     ) -> None:
         super().__init__("about:blank")
-        self.url = url
+        self.url, self.size, self.dark, self.touch = url, size, dark, touch
         self.send("Network.enable")
         self.resize(size, dark=dark, touch=touch)
         self.go("")
@@ -101,21 +101,24 @@ class Person(Page):
             "fetch('/graphql', {method: 'POST', headers: {'Content-Type': 'application/json'},"
             f" body: {json.dumps(body)}}}).then((response) => response.json())"
         )
-        return self._promised(code)["data"]
+        return self.promised(code)["data"]
 
     def check_accessibility(self, name: str) -> None:
-        """Fail if axe-core finds anything."""
+        """Fail if axe-core finds anything, in light or in dark colours."""
         if not self.evaluate("Boolean(window.axe)"):
             self.send("Runtime.evaluate", expression=AXE.read_text())
         code = (
             "axe.run().then(({violations}) => violations.flatMap(({id, nodes}) =>"
             " nodes.map(({html, failureSummary}) => [id, html.slice(0, 160), failureSummary])))"
         )
-        found = self._promised(code)
-        if found:
-            raise Failed(f"{name}: axe-core finds {json.dumps(found, indent=1)}")
+        for dark in (not self.dark, self.dark):
+            self.resize(self.size, dark=dark, touch=self.touch)
+            found = self.promised(code)
+            if found:
+                raise Failed(f"{name}: axe-core finds {json.dumps(found, indent=1)}")
 
-    def _promised(self, expression: str) -> Any:
+    def promised(self, expression: str) -> Any:
+        """Return what the promise of a JavaScript expression resolves to."""
         result = self.send(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )

@@ -266,6 +266,7 @@ class Walk:
         p.press("Save the profile")
         p.sees("The profile is saved")
         self.look("settings")
+        self._export()
         p.fill("Current password", "wrong")
         p.fill("New password", PASSWORD + "!")
         p.press("Change the password")
@@ -364,6 +365,13 @@ class Walk:
             p.press("Log in", "main")
             p.wait_for("!document.querySelector('main form button').disabled")
         p.sees("Too many log-ins failed", "main")
+
+    def _export(self) -> None:
+        """Read the file that the settings offer, with the cookie."""
+        address = "document.querySelector('a[download]').href"
+        code = f"fetch({address}).then((response) => response.json())"
+        if "Bread" not in json.dumps(self.person.promised(code)):
+            raise Failed("the exported file lacks a note")
 
     def _elsewhere(self, values: dict[str, Any]) -> None:
         """Change the open note as another tab would."""

@@ -11,9 +11,9 @@ const NEW_PASSWORD = { ...PASSWORD, autocomplete: "new-password" };
 
 /** A name for this browser in the list of sessions. */
 const device = () => {
-  const browser = ["Edg", "Firefox", "Chrome", "Safari"].find((name) => navigator.userAgent.includes(`${name}/`)) ?? "Browser";
-  const system = ["Android", "iPhone", "iPad", "Windows", "Mac", "Linux"].find((name) => navigator.userAgent.includes(name));
-  return [browser.replace("Edg", "Edge"), system && `on ${system}`].filter(Boolean).join(" ");
+  const [browser = "Browser"] = /Edg|Firefox|Chrome|Safari/.exec(navigator.userAgent) ?? [];
+  const [system = "a device"] = /Android|iPhone|iPad|Windows|Mac|Linux/.exec(navigator.userAgent) ?? [];
+  return `${browser} on ${system}`;
 };
 const logIn = ({ username, password }) => mutate(LOG_IN, { username, password, device: device(), cookie: true });
 

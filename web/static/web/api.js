@@ -1,8 +1,8 @@
 /**
  * The API: one client for the page, and what its errors mean for a person.
  *
- * The browser adds the session cookie to each request, so no script sees a credential. The page keeps no cache: the server
- * answers a repeated query from its own, which is never stale.
+ * The browser adds the session cookie to each request, so no script sees a credential. The page keeps no cache: the
+ * server answers a repeated query from its own, which is never stale.
  */
 import { useEffect, useState } from "./vendor/preact.js";
 import { Client, fetchExchange, mapExchange } from "./vendor/urql.js";
@@ -10,14 +10,15 @@ import { Client, fetchExchange, mapExchange } from "./vendor/urql.js";
 const PATIENCE = 35_000; // ms; the server answers within 30 seconds
 
 /** @typedef {{kind: "offline"|"expired"|"busy"|"failed"|"refused", message: string}} Problem */
-/** @typedef {{field: ?string, code: string, message: string}} UserError */
 
 const client = new Client({
   url: "/graphql",
   preferGetMethod: false,
   exchanges: [mapExchange({ onError: (error) => problemOf(error).kind === "expired" && onExpired() }), fetchExchange],
-  fetch: (url, options) => fetch(url, { ...options, signal: AbortSignal.any([options.signal, AbortSignal.timeout(PATIENCE)]) }),
+  fetch: (url, options) =>
+    fetch(url, { ...options, signal: AbortSignal.any([options.signal, AbortSignal.timeout(PATIENCE)]) }),
 });
+const EXPIRED = { kind: "expired", message: "Your session has ended. Log in again to go on." };
 const writes = new EventTarget();
 let onExpired = () => {};
 
@@ -72,8 +73,13 @@ export async function mutate(document, input, key = newKey()) {
   const headers = { "Idempotency-Key": `"${key}"` };
   const { data, error } = await client.mutation(document, input ? { input } : {}, { fetchOptions: { headers } });
   if (error) return { problem: problemOf(error) };
+  const payload = Object.values(data).find((it) => it?.userErrors);
+  if (payload.userErrors.some(({ code }) => code === "UNAUTHENTICATED")) {
+    onExpired();
+    return { problem: EXPIRED };
+  }
   refresh();
-  return { payload: Object.values(data).find((it) => it?.userErrors) };
+  return { payload };
 }
 
 /** Return a text that nobody else has: 128 random bits. */
@@ -88,11 +94,11 @@ export function newKey() {
  */
 function problemOf(error) {
   const status = error.response?.status;
-  if (!status) return { kind: "offline", message: "The service cannot be reached. What you have typed stays on this device." };
-  if (status === 401) return { kind: "expired", message: "Your session has ended. Log in again to go on." };
+  if (!status) return { kind: "offline", message: "The service cannot be reached. This device keeps what you type." };
+  if (status === 401) return EXPIRED;
   if (status === 429 || status === 503 || status === 409) {
-    const seconds = Number(error.response.headers.get("Retry-After")) || 1;
-    return { kind: "busy", message: `The service is busy. Try again in ${seconds} ${seconds === 1 ? "second" : "seconds"}.` };
+    const seconds = error.response.headers.get("Retry-After") ?? 1;
+    return { kind: "busy", message: `The service is busy. Try again after ${seconds} s.` };
   }
   const kind = status >= 500 ? "failed" : "refused"; // of a refused request nothing was written
   return { kind, message: error.graphQLErrors[0]?.message ?? "The service failed. Try again." };

@@ -9,12 +9,12 @@ import { LOG_OUT, ME, REFRESH_ACCESS } from "./queries.js";
 import { go, href, useRoute } from "./route.js";
 import { SettingsPage } from "./settings.js";
 import { TrashPage } from "./trash.js";
-import { Dialog, Icon, Notice, Toasts, notify } from "./ui.js";
+import { Dialog, Icon, Notice, Toasts, notify, useEvents } from "./ui.js";
 
 const PUBLIC_PAGES = {
   "log-in": LogInPage, "sign-up": SignUpPage, "reset-password": ResetPasswordPage, "confirm-email": ConfirmEmailPage,
 };
-
+const PHONE = matchMedia("(max-width: 799px)"); // as in app.css
 const DAY = 24 * 60 * 60 * 1000; // ms
 
 /** Let the session of a person who comes back expire later, once a day. */
@@ -29,12 +29,13 @@ function Root() {
   const [{ me, problem }, setState] = useState({});
   const [expired, setExpired] = useState(false);
   const mine = useRef(null);
-  async function load() {
+  async function load(retries = 1) {
     const { data, problem } = await query(ME);
-    if (problem?.kind === "expired") return load(); // the answer has removed the cookie
-    if (!problem) mine.current = data.me;
-    if (data?.me) prolong();
-    setState(problem ? { problem } : { me: data.me });
+    if (problem?.kind === "expired" && retries) return load(0); // the answer has removed the cookie
+    if (problem) return setState((before) => ({ ...before, problem }));
+    mine.current = data.me;
+    if (data.me) prolong();
+    setState({ me: data.me });
   }
   const logOut = (said) => {
     if (me) removeDrafts(me);
@@ -51,12 +52,11 @@ function Root() {
     whenExpired(() => mine.current && setExpired(true));
     load();
   }, []);
-  if (problem) return html`<main class="card"><${Notice} problem=${problem} retry=${load} /></main>`;
-  if (me === undefined) return null;
+  if (me === undefined) return problem && html`<main class="card"><${Notice} problem=${problem} retry=${load} /></main>`;
   return html`<${App} key=${me?.id} me=${me} reload=${load} logIn=${() => logIn("#/")} logOut=${logOut} />
     <${Toasts} />
     ${expired && html`<${Dialog} title="Log in again" onClose=${() => setExpired(false)}>
-      <p>Your session has ended. What you have typed stays on this device.</p><${LogIn} done=${() => logIn()} />
+      <p>Your session has ended. This device keeps what you type.</p><${LogIn} done=${() => logIn()} />
     <//>`}`;
 }
 
@@ -67,10 +67,10 @@ function App({ me, reload, logIn, logOut }) {
   const variables = listVariables(shown.current, me);
   const list = useNotes(variables);
   const main = useRef();
-  const online = useOnline();
+  const online = useEvents(window, ["online", "offline"], () => navigator.onLine);
   const Public = PUBLIC_PAGES[view];
   const open = view === "notes" ? id : "";
-  const covered = useMedia("(max-width: 799px)") && Boolean(open); // by the note, on a phone
+  const covered = useEvents(PHONE, ["change"], () => PHONE.matches) && Boolean(open); // by the note
   useReturnOfFocus(open);
   useLayoutEffect(() => {
     document.title = view === "notes" ? "Notes" : `${view[0].toUpperCase()}${view.slice(1).replace("-", " ")} – Notes`;
@@ -83,7 +83,7 @@ function App({ me, reload, logIn, logOut }) {
   }
   return html`
     <${Header} skip=${() => main.current.focus()} covered=${covered} me=${me} params=${shown.current} logOut=${end} />
-    ${!online && html`<p class="banner" role="status">There is no network. You can go on typing: this device keeps your text.</p>`}
+    ${!online && html`<p class="banner" role="status">There is no network. This device keeps what you type.</p>`}
     <main ref=${main} tabindex="-1">
       ${Public && html`<${Public} id=${id} done=${logIn} />`}
       ${view === "trash" && me && html`<${TrashPage} list=${list} />`}
@@ -113,39 +113,18 @@ function Header({ skip, covered, me, params, logOut }) {
         ? html`<a class="button primary" href=${href("notes", "new", params)}><${Icon} name="plus" /><span>New note</span></a>
           <a href="#/trash" title="Trash"><${Icon} name="trash" /><span>Trash</span></a>
           <a href="#/settings" title="Settings"><${Icon} name="settings" /><span>Settings</span></a>
-          <button type="button" class="plain" title=${me.name} onClick=${logOut}><${Icon} name="leave" /><span>Log out</span></button>`
+          <button type="button" class="plain" title=${me.name} onClick=${logOut}>
+            <${Icon} name="leave" /><span>Log out</span></button>`
         : html`<a href="#/log-in">Log in</a><a class="button primary" href="#/sign-up">Sign up</a>`}
     </nav>
   </header>`;
-}
-
-function useOnline() {
-  const [online, setOnline] = useState(navigator.onLine);
-  useEffect(() => {
-    const listen = () => setOnline(navigator.onLine);
-    addEventListener("online", listen);
-    addEventListener("offline", listen);
-    return () => (removeEventListener("online", listen), removeEventListener("offline", listen));
-  }, []);
-  return online;
-}
-
-function useMedia(text) {
-  const media = matchMedia(text);
-  const [matches, setMatches] = useState(media.matches);
-  useEffect(() => {
-    const listen = () => setMatches(media.matches);
-    media.addEventListener("change", listen);
-    return () => media.removeEventListener("change", listen);
-  }, []);
-  return matches;
 }
 
 /** A note that closes gives the focus back to its row. */
 function useReturnOfFocus(id) {
   const before = useRef(id);
   useEffect(() => {
-    if (!id && before.current) document.querySelector(`.notes a[href^="#/notes/${CSS.escape(before.current)}"]`)?.focus();
+    if (!id && before.current) document.querySelector(`.notes [data-id="${CSS.escape(before.current)}"]`)?.focus();
     before.current = id;
   }, [id]);
 }

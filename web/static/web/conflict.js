@@ -1,10 +1,11 @@
 /** The dialog for a note that somebody else, or another tab, has saved meanwhile. */
 import { html, useId } from "./vendor/preact.js";
-import { Dialog } from "./ui.js";
+import { Dialog, Tags } from "./ui.js";
 
 /**
  * Show both versions. `resolve` gets `mine`, `theirs` or `both`, or nothing when the person goes on typing.
- * @param {{mine: import("./drafts.js").Draft, theirs: import("./drafts.js").Draft, resolve: (choice?: string) => void}} props
+ * @typedef {import("./drafts.js").Draft} Draft
+ * @param {{mine: Draft, theirs: Draft, resolve: (choice?: "mine"|"theirs"|"both") => void}} props
  */
 export function Conflict({ mine, theirs, resolve }) {
   return html`<${Dialog} title="The note was changed meanwhile" wide onClose=${() => resolve()}>
@@ -26,7 +27,7 @@ function Version({ heading, draft }) {
   return html`<section aria-labelledby=${id}>
     <h3 id=${id}>${heading}</h3>
     <p class="title">${draft.title}</p>
-    <p class="tags">${draft.tags.map((name) => html`<span class="tag">${name}</span>`)}${draft.isPublic && html`<span>Everybody may read it</span>`}</p>
+    <${Tags} names=${draft.tags}>${draft.isPublic && "Everybody may read it"}<//>
     <div class="content" tabindex="0" role="group" aria-label=${heading}>${draft.content}</div>
   </section>`;
 }

@@ -1,6 +1,6 @@
 /**
- * Drafts: what a person has typed and the server has not confirmed. The browser keeps them, so neither a lost connection nor a
- * closed tab loses a text.
+ * Drafts: what a person has typed and the server has not confirmed. The browser keeps them, so neither a lost connection
+ * nor a closed tab loses a text.
  */
 import { mutate, newKey } from "./api.js";
 import { CREATE_NOTE, UPDATE_NOTE } from "./queries.js";
@@ -45,14 +45,15 @@ export function storeDraft(me, id, draft) {
 
 /** Remove all drafts of a person who logs out. */
 export function removeDrafts(me) {
-  Object.keys(localStorage).filter((key) => key.startsWith(place(me, ""))).forEach((key) => localStorage.removeItem(key));
+  const keys = Object.keys(localStorage).filter((key) => key.startsWith(place(me, "")));
+  keys.forEach((key) => localStorage.removeItem(key));
 }
 
 /**
  * Write a draft to the server.
  *
- * While the outcome of an earlier request is not known, the same request goes again with its key: the server then answers
- * what it has done, and does it once. What was typed since follows as a second request.
+ * While the outcome of an earlier request is not known, the same request goes again with its key: the server then
+ * answers what it has done, and does it once. What was typed since follows as a second request.
  * @param {Draft} draft
  * @param {(draft: Draft) => void} keep is called with the request before it is sent
  * @returns {Promise<{draft: Draft, note?: object, conflict?: object, userErrors?: object[], problem?: object}>}

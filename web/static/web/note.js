@@ -5,7 +5,7 @@ import { Conflict } from "./conflict.js";
 import { BLANK, draftOf, same, storeDraft, storedDraft, writeDraft } from "./drafts.js";
 import { DELETE_NOTE, NOTE, RESTORE_NOTE, TAGS } from "./queries.js";
 import { go, href, leave } from "./route.js";
-import { Icon, Notice, Time, notify } from "./ui.js";
+import { Icon, IconButton, Notice, Tags, Time, notify } from "./ui.js";
 
 /** The note of an address; `new` is one that does not exist yet. */
 export function NotePane({ id, params, me, list }) {
@@ -23,7 +23,8 @@ export function NotePane({ id, params, me, list }) {
     <a class="back" href=${close}><${Icon} name="back" />All notes</a>
     <${Notice} problem=${problem} retry=${load} />
     ${missing && html`<p class="empty">There is no such note, or you may not read it.</p>`}
-    ${id === "new" && html`<${Editor} saved=${null} ...${{ me, list, params }} />`}
+    ${id === "new" && !me && html`<p class="empty"><a href="#/log-in">Log in</a> to write a note.</p>`}
+    ${id === "new" && me && html`<${Editor} saved=${null} ...${{ me, list, params }} />`}
     ${note && (note.author.id === me?.id
       ? html`<${Editor} saved=${note} ...${{ me, list, params }} />`
       : html`<${Reader} note=${note} />`)}
@@ -34,10 +35,12 @@ function Reader({ note }) {
   return html`<article>
     <h2>${note.title}</h2>
     <p class="about"><span>${note.author.name}</span><${Time} value=${note.createdAt} /></p>
-    <p class="tags">${note.tags.map(({ name }) => html`<span class="tag">${name}</span>`)}</p>
+    <${Tags} names=${note.tags.map(({ name }) => name)} />
     <div class="content">${note.content}</div>
   </article>`;
 }
+
+const FIELDS = ["title", "content", "tagNames"]; // each shows its own errors
 
 function Editor({ saved, me, list, params }) {
   const [base, setBase] = useState(saved ? draftOf(saved) : BLANK);
@@ -109,22 +112,23 @@ function Editor({ saved, me, list, params }) {
   };
   const text = (name, element, label, rest) => html`
     <label for=${`${field}-${name}`} class="hidden">${label}</label>
-    <${element} id=${`${field}-${name}`} class=${name} value=${draft[name]} onInput=${(event) => change({ [name]: event.target.value })}
-      placeholder=${label} aria-invalid=${wrong(name) ? "true" : undefined} aria-describedby=${wrong(name) && `${field}-${name}-error`} ...${rest} />
+    <${element} id=${`${field}-${name}`} class=${name} placeholder=${label} ...${rest}
+      value=${draft[name]} onInput=${(event) => change({ [name]: event.target.value })}
+      aria-invalid=${wrong(name) ? "true" : undefined} aria-describedby=${wrong(name) && `${field}-${name}-error`} />
     ${wrong(name) && html`<p id=${`${field}-${name}-error`} class="error" role="alert">${wrong(name).message}</p>`}`;
   const status = busy ? "Saving …" : dirty ? "Not saved yet" : saved ? "Saved" : "";
   return html`<form class="editor" onKeyDown=${onKeyDown} onSubmit=${(event) => (event.preventDefault(), save())} novalidate>
     ${text("title", "input", "Title", { maxlength: 200, autocomplete: "off" })}
     <${TagsField} tags=${draft.tags} onChange=${(tags) => change({ tags })} error=${wrong("tagNames")} />
     ${text("content", "textarea", "Text", { maxlength: 100_000 })}
-    ${userErrors.filter(({ field }) => !["title", "content", "tagNames"].includes(field)).map(({ message }) => html`<p class="error" role="alert">${message}</p>`)}
+    ${userErrors.map(({ field, message }) => !FIELDS.includes(field) && html`<p class="error" role="alert">${message}</p>`)}
     <${Notice} problem=${problem} retry=${problem?.kind !== "refused" && (() => save())} />
     <div class="bar">
-      <label class="switch"><input type="checkbox" role="switch" checked=${draft.isPublic} onChange=${(event) => change({ isPublic: event.target.checked })} />
-        Everybody may read it</label>
+      <label class="switch"><input type="checkbox" role="switch" checked=${draft.isPublic}
+        onChange=${(event) => change({ isPublic: event.target.checked })} />Everybody may read it</label>
       ${saved && base.isPublic && html`<button type="button" onClick=${() => copyLink(saved.id)}>Copy link</button>`}
       <span class="status" role="status">${status}</span>
-      ${saved && html`<button type="button" class="plain" aria-label="Move to the trash" onClick=${moveToTrash}><${Icon} name="trash" /></button>`}
+      ${saved && html`<${IconButton} icon="trash" label="Move to the trash" onClick=${moveToTrash} />`}
       <button class="primary" disabled=${busy || !(dirty || draft.sent)} aria-keyshortcuts="Control+S">Save</button>
     </div>
     ${conflict && html`<${Conflict} mine=${draft} theirs=${draftOf(conflict)} resolve=${resolve} />`}
@@ -156,7 +160,7 @@ function TagsField({ tags, onChange, error }) {
       onClick=${() => onChange(tags.filter((each) => each !== name))}>${name}<${Icon} name="close" /></button>`)}
     <input list=${`${id}-known`} aria-label="Add a tag" placeholder="Add a tag" maxlength="50" autocomplete="off"
       aria-invalid=${error ? "true" : undefined} onKeyDown=${onKeyDown} onChange=${(event) => add(event.target)} />
-    <datalist id=${`${id}-known`}>${known.filter(({ name }) => !tags.includes(name)).map(({ name }) => html`<option value=${name} />`)}</datalist>
+    <datalist id=${`${id}-known`}>${known.map(({ name }) => !tags.includes(name) && html`<option value=${name} />`)}</datalist>
     ${error && html`<p class="error" role="alert">${error.message}</p>`}
   </div>`;
 }

@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from "./vendor/preact.js";
 import { query, useQuery } from "./api.js";
 import { FACETS, NOTES } from "./queries.js";
 import { changed, go, href } from "./route.js";
-import { Icon, Notice, Snippet, Time } from "./ui.js";
+import { Icon, Notice, Snippet, Tags, Time } from "./ui.js";
 
 /**
  * Return the variables of the list that an address names.
@@ -17,7 +17,7 @@ export function listVariables(params, me) {
   if (me && params.get("scope") !== "all") filter.authorId = { eq: me.id };
   if (tags.length) filter.tags = { all: { names: tags } };
   if (text) filter.searchPrefix = text;
-  return { filter, orderBy: text ? [{ field: "RELEVANCE", direction: "DESC" }] : [{ field: "CREATED_AT", direction: "DESC" }] };
+  return { filter, orderBy: [{ field: text ? "RELEVANCE" : "CREATED_AT", direction: "DESC" }] };
 }
 
 const EMPTY = { rows: [], after: null, more: true, busy: false, problem: null };
@@ -69,13 +69,14 @@ export function NoteList({ list, params, selected, me, empty }) {
   const { rows, more, busy, problem } = list;
   useEffect(() => {
     if (!button.current) return undefined;
-    const observer = new IntersectionObserver(([entry]) => entry.isIntersecting && list.loadMore(), { scrollMargin: "400px" });
+    const look = ([entry]) => entry.isIntersecting && list.loadMore();
+    const observer = new IntersectionObserver(look, { scrollMargin: "400px" });
     observer.observe(button.current);
     return () => observer.disconnect();
   }, [rows, more, busy]);
   return html`<div aria-busy=${busy}>
     <ol class="notes">${rows.map((note) => html`<li key=${note.id}>
-      <a href=${href("notes", note.id, params)} aria-current=${note.id === selected ? "true" : undefined}>
+      <a href=${href("notes", note.id, params)} data-id=${note.id} aria-current=${note.id === selected ? "true" : undefined}>
         <h2>${note.title}</h2>
         ${note.snippet && html`<${Snippet} value=${note.snippet} />`}
         <p class="about">
@@ -83,7 +84,7 @@ export function NoteList({ list, params, selected, me, empty }) {
           ${note.author.id !== me?.id && html`<span>${note.author.name}</span>`}
           ${note.author.id === me?.id && note.isPublic && html`<span class="shared"><${Icon} name="globe" />shared</span>`}
         </p>
-        <p class="tags">${note.tags.map(({ name }) => html`<span class="tag">${name}</span>`)}</p>
+        <${Tags} names=${note.tags.map(({ name }) => name)} />
       </a>
     </li>`)}</ol>
     <${Notice} problem=${problem} retry=${list.retry} />
@@ -105,7 +106,7 @@ export function Filters({ params, variables, me }) {
     ${me && html`<ul class="scopes">${[["mine", "My notes"], ["all", "Everybody's"]].map(([value, label]) => html`<li>
       <a href=${href("notes", "", changed(params, { scope: value === "all" ? "all" : null }))}
         aria-current=${scope === value ? "true" : undefined}>${label}</a></li>`)}</ul>`}
-    <p class="count" role="status">${totalCount === undefined ? "" : `${totalCount.toLocaleString()} ${totalCount === 1 ? "note" : "notes"}`}</p>
+    <p class="count" role="status">${totalCount?.toLocaleString()} ${totalCount === 1 ? "note" : "notes"}</p>
     ${(chosen.length || rest.length) > 0 && html`<h2>Tags</h2>`}
     <ul class="facets">
       ${chosen.map((name) => html`<li key=${name}><a class="tag chosen" href=${link(chosen.filter((each) => each !== name))}
@@ -140,6 +141,7 @@ export function Search({ params }) {
   };
   return html`<form class="search" role="search" onSubmit=${(event) => (event.preventDefault(), search())}>
     <${Icon} name="search" />
-    <input ref=${input} type="search" defaultValue=${text} onInput=${later} aria-label="Search notes" placeholder="Search notes" aria-keyshortcuts="/" />
+    <input ref=${input} type="search" aria-label="Search notes" placeholder="Search notes" aria-keyshortcuts="/"
+      defaultValue=${text} onInput=${later} />
   </form>`;
 }

@@ -24,7 +24,9 @@ export const FACETS = gql`
     notesConnection(first: 1, filter: $filter) { totalCount tagFacets(first: 40) { tag { id name } count } }
   }
 `;
-export const TAGS = gql`{ tagsConnection(first: 100, orderBy: [{ field: NOTE_COUNT, direction: DESC }]) { nodes { id name } } }`;
+export const TAGS = gql`
+  query Tags { tagsConnection(first: 100, orderBy: [{ field: NOTE_COUNT, direction: DESC }]) { nodes { id name } } }
+`;
 export const NOTE = gql`
   query Note($id: ID!) { note(id: $id) { ...Row content version } }
   ${ROW}
@@ -46,10 +48,8 @@ export const UPDATE_NOTE = gql`
   ${ROW} ${ERRORS}
 `;
 export const DELETE_NOTE = gql`
-  mutation DeleteNote($input: DeleteNoteInput!) {
-    deleteNote(input: $input) { deletedId note { ...Row content version } userErrors { ...Errors } }
-  }
-  ${ROW} ${ERRORS}
+  mutation DeleteNote($input: DeleteNoteInput!) { deleteNote(input: $input) { userErrors { ...Errors } } }
+  ${ERRORS}
 `;
 export const RESTORE_NOTE = gql`
   mutation RestoreNote($input: RestoreNoteInput!) {
@@ -99,7 +99,7 @@ export const ACCOUNT = gql`
   }
 `;
 export const UPDATE_PROFILE = gql`
-  mutation UpdateProfile($input: UpdateProfileInput!) { updateProfile(input: $input) { user { id name email } userErrors { ...Errors } } }
+  mutation UpdateProfile($input: UpdateProfileInput!) { updateProfile(input: $input) { userErrors { ...Errors } } }
   ${ERRORS}
 `;
 export const CHANGE_PASSWORD = gql`

@@ -1,5 +1,5 @@
 /** The address of a view, which the browser keeps in its history: `#/notes/12?q=lisbon&tag=travel`. */
-import { useEffect, useState } from "./vendor/preact.js";
+import { useEvents } from "./ui.js";
 
 /** @typedef {{view: string, id: string, params: URLSearchParams}} Route */
 
@@ -30,13 +30,7 @@ export function leave(id, address, replace) {
 
 /** @returns {Route} */
 export function useRoute() {
-  const [hash, setHash] = useState(location.hash);
-  useEffect(() => {
-    const listen = () => setHash(location.hash);
-    addEventListener("hashchange", listen);
-    return () => removeEventListener("hashchange", listen);
-  }, []);
-  return parse(hash);
+  return parse(useEvents(window, ["hashchange"], () => location.hash));
 }
 
 /** Return the parameters with other values: a text, a list of texts, or null for none. */

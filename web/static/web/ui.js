@@ -14,8 +14,17 @@ const PATHS = {
   trash: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5",
 };
 
-/** An icon beside a text, or in a button that has a label. */
-export const Icon = ({ name }) => html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d=${PATHS[name]} /></svg>`;
+/** An icon beside a text. */
+export const Icon = ({ name }) => html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true">
+  <path d=${PATHS[name]} /></svg>`;
+
+/** A button that is nothing but an icon. */
+export const IconButton = ({ icon, label, onClick }) => html`<button type="button" class="plain" aria-label=${label}
+  onClick=${onClick}><${Icon} name=${icon} /></button>`;
+
+/** The names of tags, to be read. */
+export const Tags = ({ names, children }) => html`<p class="tags">
+  ${names.map((name) => html`<span key=${name} class="tag">${name}</span>`)}${children}</p>`;
 
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const MINUTE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
@@ -36,6 +45,17 @@ export function Snippet({ value }) {
     node.nodeName === "MARK" ? html`<mark>${node.textContent}</mark>` : node.textContent)}</p>`;
 }
 
+/** Return what `read` returns, now and after each of the events. */
+export function useEvents(target, types, read) {
+  const [value, setValue] = useState(read);
+  useEffect(() => {
+    const listen = () => setValue(read());
+    types.forEach((type) => target.addEventListener(type, listen));
+    return () => types.forEach((type) => target.removeEventListener(type, listen));
+  }, []);
+  return value;
+}
+
 /** What went wrong, and how to go on. */
 export const Notice = ({ problem, retry }) =>
   problem && html`<div class="notice" role="alert">
@@ -53,16 +73,14 @@ export function Dialog({ title, onClose, wide, children }) {
     return () => before?.focus?.();
   }, []);
   return html`<dialog ref=${ref} class=${wide ? "wide" : ""} aria-labelledby=${id} onClose=${onClose}>
-    <header><h2 id=${id}>${title}</h2><button type="button" class="plain" aria-label="Close" onClick=${() => ref.current.close()}>
-      <${Icon} name="close" /></button></header>
+    <header><h2 id=${id}>${title}</h2><${IconButton} icon="close" label="Close" onClick=${() => ref.current.close()} /></header>
     ${children}
   </dialog>`;
 }
 
 /**
- * A form. `send(values, key)` resolves to what `mutate` returns, and errors stand at their fields. A repetition of the same
- * values has the same key.
- * @param {{fields: {name: string, label: string, type?: string, hint?: string, value?: string, options?: string[][]}[]}} props
+ * A form. `send(values, key)` resolves to what `mutate` returns, and errors stand at their fields. The same values have the
+ * same key. A field has a name, a label and attributes of an input; `hint` and `options` (of a select) are its own.
  */
 export function Form({ fields, label, tone = "primary", send, done, children }) {
   const [{ busy, problem, userErrors = [] }, setState] = useState({});
@@ -97,7 +115,7 @@ function Field({ id, name, label, hint, error, value = "", options, type = "text
   return html`<div class="field">
     <label for=${id}>${label}</label>
     ${options
-      ? html`<select ...${shared}>${options.map(([key, text]) => html`<option value=${key} selected=${key === value}>${text}</option>`)}</select>`
+      ? html`<select ...${shared}>${options.map(([key, text]) => html`<option value=${key}>${text}</option>`)}</select>`
       : html`<input type=${type} defaultValue=${value} ...${shared} />`}
     ${about && html`<p id=${about} class=${error ? "error" : "hint"}>${(error ?? { message: hint }).message}</p>`}
   </div>`;
@@ -127,6 +145,6 @@ export function Toasts() {
   return html`<div class="toasts" role="status">${toast && html`<div class="toast">
     <span>${toast.text}</span>
     ${toast.action && html`<button type="button" onClick=${act}>${toast.label}</button>`}
-    <button type="button" class="plain" aria-label="Dismiss" onClick=${() => setToast(null)}><${Icon} name="close" /></button>
+    <${IconButton} icon="close" label="Dismiss" onClick=${() => setToast(null)} />
   </div>`}</div>`;
 }
