@@ -83,7 +83,7 @@ def run_in(folder: Path, *arguments: str) -> str:
     environment |= {"DJANGO_SETTINGS_MODULE": "settings.test", "PCF_TEST_RUN_ID": f"g{os.getpid()}"}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment,
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
