@@ -3,7 +3,8 @@
 ``user`` is a user's record, ``users`` the list of users, which also depends on each user that it
 shows. ``account`` is what a user may do: every response to that user depends on it. ``api-token``
 stands for the credentials that the cache remembers for a token. ``sessions-by-user`` and
-``tokens-by-user`` are lists of a user's own; no cache keeps a response that shows them.
+``tokens-by-user`` are lists of a user's own. No cache keeps a response that shows them. So these
+declare only what the check of declarations demands, and no log-in and no refresh pays for them.
 """
 
 from pcf.cache.triggers import Touch, declare, list_touches
@@ -26,9 +27,14 @@ declare(
 declare(
     ApiToken,
     Touch(kind="api-token", key="id", ignoring=("name", "last_used_at", "replaced_by")),
-    Touch(kind="tokens-by-user", key="user_id", ignoring=("last_used_at", "replaced_by")),
+    Touch(
+        kind="tokens-by-user",
+        key="user_id",
+        only=("user", "session", "revoked_at"),
+        updates_only=True,
+    ),
 )
 declare(
     Session,
-    Touch(kind="sessions-by-user", key="user_id", ignoring=("last_used_at",)),
+    Touch(kind="sessions-by-user", key="user_id", only=("user",), updates_only=True),
 )

@@ -206,7 +206,10 @@ def test_users_and_tokens(live_world, delivered):
     token = ApiToken.objects.get()
     ApiToken.objects.filter(pk=token.pk).update(revoked_at="2026-01-01T00:00:00Z")
     User.objects.filter(pk=live_world.bob.pk).update(is_active=False)
-    assert everything(delivered) == {f"api-token:{token.pk}", f"account:{live_world.bob.pk}"}
+    assert everything(delivered) == {
+        f"api-token:{token.pk}", f"tokens-by-user:{live_world.ann.pk}",
+        f"account:{live_world.bob.pk}",
+    }  # fmt: skip
     delivered.clear()
 
     User.objects.filter(pk=live_world.bob.pk).update(name="Bo")
