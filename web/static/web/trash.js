@@ -21,7 +21,7 @@ export function TrashPage({ list }) {
   const notes = data?.me?.trash.nodes;
   return html`<section class="page">
     <h2>Trash</h2>
-    <p class="hint">Notes stay here for 30 days. Nobody else sees them.</p>
+    <p class="hint">Nobody else sees the trash. Old notes in it are deleted by themselves.</p>
     <${Notice} problem=${problem} retry=${refresh} />
     ${notes && !notes.length && html`<p class="empty">The trash is empty.</p>`}
     <ul class="rows">${notes?.map(({ id, title, deletedAt }) => html`<li key=${id}>
