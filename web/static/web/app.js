@@ -72,10 +72,9 @@ function App({ me, reload, logIn, logOut }) {
   const open = view === "notes" ? id : "";
   const covered = useEvents(PHONE, ["change"], () => PHONE.matches) && Boolean(open); // by the note
   useReturnOfFocus(open);
-  useLayoutEffect(() => {
-    document.title = view === "notes" ? "Notes" : `${view[0].toUpperCase()}${view.slice(1).replace("-", " ")} – Notes`;
-    if (view !== "notes") main.current.focus();
-  }, [view]);
+  const name = view === "notes" ? list.rows.find((row) => row.id === open)?.title : view.replace("-", " ");
+  useLayoutEffect(() => void (document.title = name ? `${name} – Notes` : "Notes"), [name]);
+  useLayoutEffect(() => void (view === "notes" || main.current.focus()), [view]);
   async function end() {
     const { payload, problem } = await mutate(LOG_OUT);
     if (problem || payload.userErrors.length) return notify((problem ?? payload.userErrors[0]).message);
@@ -120,11 +119,12 @@ function Header({ skip, covered, me, params, logOut }) {
   </header>`;
 }
 
-/** A note that closes gives the focus back to its row. */
+/** A note that closes gives the focus back to its row, or to the content when the row is gone. */
 function useReturnOfFocus(id) {
   const before = useRef(id);
   useEffect(() => {
-    if (!id && before.current) document.querySelector(`.notes [data-id="${CSS.escape(before.current)}"]`)?.focus();
+    const row = before.current && !id && document.querySelector(`.notes [data-id="${CSS.escape(before.current)}"]`);
+    if (before.current && !id) (row ?? document.querySelector("main")).focus();
     before.current = id;
   }, [id]);
 }

@@ -106,7 +106,7 @@ export function Filters({ params, variables, me }) {
     ${me && html`<ul class="scopes">${[["mine", "My notes"], ["all", "Everybody's"]].map(([value, label]) => html`<li>
       <a href=${href("notes", "", changed(params, { scope: value === "all" ? "all" : null }))}
         aria-current=${scope === value ? "true" : undefined}>${label}</a></li>`)}</ul>`}
-    <p class="count" role="status">${totalCount?.toLocaleString()} ${totalCount === 1 ? "note" : "notes"}</p>
+    <p class="count" role="status">${data && `${totalCount.toLocaleString()} ${totalCount === 1 ? "note" : "notes"}`}</p>
     ${(chosen.length || rest.length) > 0 && html`<h2>Tags</h2>`}
     <ul class="facets">
       ${chosen.map((name) => html`<li key=${name}><a class="tag chosen" href=${link(chosen.filter((each) => each !== name))}
