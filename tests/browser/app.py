@@ -15,7 +15,8 @@ sys.path.insert(0, str(ROOT))
 from tests.browser.chromium import Failed
 from tests.browser.person import DESKTOP, PHONE, Person
 from tests.browser.servers import development, manage, production, service
-from tests.browser.walk import PASSWORD, ROWS, TITLES, Walk
+from tests.browser.steps import PASSWORD
+from tests.browser.walk import ROWS, TITLES, Walk
 
 
 def keyboard(url: str) -> None:
@@ -73,7 +74,8 @@ def walk(url: str, name: str, size: tuple[int, int], mails: Path, *, dark: bool)
         steps = Walk(person, name, small=small, mails=mails)
         for step in (
             steps.read, steps.sign_up, steps.write, steps.conflict, steps.trash, steps.offline,
-            steps.expired, steps.settings, steps.mail, steps.close_account, steps.throttled,
+            steps.slow, steps.expired, steps.settings, steps.mail, steps.close_account,
+            steps.throttled,
         ):  # fmt: skip
             try:
                 step()

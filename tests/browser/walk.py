@@ -1,21 +1,15 @@
 """The functions of the notes application, one after the other, as a person uses them."""
 
 import json
-import re
-import time
-import urllib.request
-from pathlib import Path
 from typing import Any
 
-from tests.browser.chromium import PATIENCE, Failed
-from tests.browser.person import Person
-from tests.browser.servers import ROOT
+from tests.browser.account_steps import AccountSteps
+from tests.browser.chromium import Failed
+from tests.browser.steps import SAVED
 
-PASSWORD = "correct horse battery"
 ROWS = "document.querySelectorAll('.notes li').length"
 COUNT = "Number((document.querySelector('.count')?.innerText ?? '').replace(/\\D/g, ''))"
 TITLES = "[...document.querySelectorAll('.notes h2')].map((title) => title.innerText)"
-SAVED = "document.querySelector('.status')?.innerText === 'Saved'"
 _CHANGE = "mutation($input: {0}Input!) {{ {1}(input: $input) {{ note {{ id }} }} }}"
 UPDATE, CREATE = (
     _CHANGE.format("UpdateNote", "updateNote"),
@@ -23,27 +17,8 @@ UPDATE, CREATE = (
 )
 
 
-class Walk:
-    """The functions of the application, one after the other, for one person."""
-
-    def __init__(self, person: Person, name: str, *, small: bool, mails: Path) -> None:
-        self.person = person
-        self.mails = mails  # a file that grows
-        self.name = name
-        self.small = small  # the window shows either the list or a note
-
-    def look(self, view: str, *, picture: bool = True) -> None:
-        """Let axe-core look at the view, and keep a picture."""
-        self.person.check_accessibility(f"{self.name}, {view}")
-        if picture:
-            self.person.screenshot(ROOT / ".pcf" / f"app-{self.name}-{view}.png")
-
-    def close(self) -> None:
-        """Go back to the list, where it is covered."""
-        if self.small:
-            self.person.press("All notes")
-
-    # --- nobody has logged in
+class Walk(AccountSteps):
+    """All functions, for one person."""
 
     def read(self) -> None:
         """Scroll, open a note, go back to the same place; search; choose tags."""
@@ -82,37 +57,6 @@ class Walk:
         p.sees("No note matches.")
         p.press("Notes")
         p.wait_for(f"{COUNT} >= 8000")
-
-    # --- accounts
-
-    def sign_up(self) -> None:
-        """See what a form refuses; sign up, log out, log in."""
-        p = self.person
-        p.press("Sign up", "header")
-        p.press("Sign up", "main")
-        p.sees("The address is missing", "main")
-        self.look("sign-up")
-        p.fill("Your name", "Ada Lovelace")
-        p.fill("Username", self.name)
-        p.fill("E-mail address", f"{self.name}@example.org")
-        p.fill("Password", PASSWORD)
-        p.press("Sign up", "main")
-        p.sees("No notes yet")
-        p.press("Log out")
-        p.sees("You are logged out")
-        p.press("Log in")
-        p.fill("Username or e-mail address", self.name)
-        p.fill("Password", "wrong")
-        p.press("Log in", "main")
-        p.sees("The account or the password is wrong", "main")
-        self.look("log-in", picture=False)
-        p.fill("Password", PASSWORD)
-        p.press("Log in", "main")
-        p.sees("No notes yet")
-        p.go("")  # the session outlives the page
-        p.sees("No notes yet")
-
-    # --- writing
 
     def write(self) -> None:
         """Create a note, see what is refused, change it, share it."""
@@ -202,8 +146,6 @@ class Walk:
         p.sees("The trash is empty")
         p.press("Notes")
 
-    # --- what goes wrong
-
     def offline(self) -> None:
         """Lose the network, and answers; no text is lost, and no note is made twice."""
         p = self.person
@@ -240,138 +182,25 @@ class Walk:
             raise Failed(f"a text is lost: {found}")
         p.problems = [it for it in p.problems if "INTERNET_DISCONNECTED" not in it]
 
-    def expired(self) -> None:
-        """Lose the session while typing; log in, and save."""
+    def slow(self) -> None:
+        """Type while a note is saved; the text stays, and is not taken for saved."""
         p = self.person
         p.go("#/notes/new")
-        p.fill("Title", "After the session")
-        end_sessions(p.url, self.name)
+        p.fill("Title", "Slow")
+        p.evaluate(
+            "window.real = fetch; window.fetch = (...request) => real(...request).then("
+            "(response) => new Promise((done) => setTimeout(done, 2000, response)))"
+        )
         p.press("Save")
-        p.sees("Log in again", "dialog")
-        self.look("expired")
-        p.fill("Username or e-mail address", self.name, "dialog")
-        p.fill("Password", PASSWORD, "dialog")
-        p.press("Log in", "dialog")
-        p.wait_for("!document.querySelector('dialog')")
+        p.fill("Text", "typed while it was saved")
+        p.wait_for(r"/notes\/\d+/.test(location.hash)")
+        p.wait_for("document.querySelector('textarea')?.value === 'typed while it was saved'")
+        p.sees("Not saved yet", ".status")
         p.press("Save")
         p.wait_for(SAVED)
-        p.problems = [it for it in p.problems if "status of 401" not in it]
-
-    def settings(self) -> None:
-        """Change the profile and the password; end a session; make and revoke a token."""
-        p = self.person
-        p.go("")
-        p.press("Settings")
-        p.fill("Your name", "Ada King")
-        p.press("Save the profile")
-        p.sees("The profile is saved")
-        self.look("settings")
-        self._export()
-        p.fill("Current password", "wrong")
-        p.fill("New password", PASSWORD + "!")
-        p.press("Change the password")
-        p.sees("password is wrong", "main")
-        p.fill("Current password", PASSWORD)
-        p.press("Change the password")
-        p.sees("The password is changed")
-        log_in(p.url, self.name, PASSWORD + "!", device="an old phone")
-        p.go("#/settings")
-        p.press("End the session of an old phone")
-        p.sees("The session has ended")
-        p.misses("an old phone")
-        p.fill("Name of the token", "backup")
-        p.fill("Days until it expires", "0")
-        p.press("Make a token")
-        p.wait_for("document.querySelector('[name=expiresInDays][aria-invalid]') && true")
-        p.fill("Days until it expires", "30")
-        p.press("Make a token")
-        self.look("token", picture=False)
-        token = p.wait_for("document.querySelector('dialog input')?.value")
-        if _post(p.url, "{ me { name } }", {}, f"Bearer {token}")["me"]["name"] != "Ada King":
-            raise Failed("the new token does not work")
-        p.press("Close", "dialog")
-        p.press("Revoke the token backup")
-        p.sees("The token is revoked")
-        p.misses("backup")
-        p.press("Log out everywhere")
-        p.sees("All sessions have ended")
-        p.press("Log in")
-        p.fill("Username or e-mail address", self.name)
-        p.fill("Password", PASSWORD + "!")
-        p.press("Log in", "main")
-        p.sees("New note", "header")
-
-    def mail(self) -> None:
-        """Follow the links of mails: confirm the address, set another password."""
-        p = self.person
-        p.go(self._link("confirm-email"))
-        p.sees("Your e-mail address is confirmed")
-        p.go("#/confirm-email/wrong")
-        p.sees("The link is not valid")
-        self.look("confirm", picture=False)
-        p.press("Log out")
-        p.press("Log in")
-        p.press("Forgot the password?")
-        p.fill("Username or e-mail address", f"{self.name}@example.org")
-        p.press("Send me a link")
-        p.sees("If there is such an account")
-        self.look("forgot", picture=False)
-        p.go(self._link("reset-password"))
-        p.fill("Password", "x" * 1_001)
-        p.press("Set the password")
-        p.wait_for("document.querySelector('[name=password][aria-invalid]') && true")
-        p.fill("Password", PASSWORD + "?")
-        p.press("Set the password")
-        p.sees("The password is set")
-        p.fill("Username or e-mail address", f"{self.name}@example.org")
-        p.fill("Password", PASSWORD + "?")
-        p.press("Log in", "main")
-        p.sees("New note", "header")
-
-    def _link(self, kind: str) -> str:
-        """Wait for the link of a mail to this person; return its newest one."""
-        address, end = f"To: {self.name}@example.org", time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            mails = self.mails.read_text().split("-" * 79)
-            links = [
-                link
-                for mail in mails
-                if address in mail
-                for link in re.findall(rf"#/{kind}/\S+", mail)
-            ]
-            if links:
-                return links[-1]
-            time.sleep(0.1)
-        raise Failed(f"no mail has the link {kind}")
-
-    def close_account(self) -> None:
-        """Close the account; its password works no more."""
-        p = self.person
-        p.press("Settings")
-        p.fill("Your password", PASSWORD, ".closing")
-        p.press("Close the account")
-        p.sees("password is wrong", ".closing")
-        p.fill("Your password", PASSWORD + "?", ".closing")
-        p.press("Close the account")
-        p.sees("Your account is closed")
-
-    def throttled(self) -> None:
-        """Try too many passwords."""
-        p = self.person
-        p.press("Log in")
-        p.fill("Username or e-mail address", self.name)
-        for attempt in range(6):
-            p.fill("Password", f"guess {attempt}")
-            p.press("Log in", "main")
-            p.wait_for("!document.querySelector('main form button').disabled")
-        p.sees("Too many log-ins failed", "main")
-
-    def _export(self) -> None:
-        """Read the file that the settings offer, with the cookie."""
-        address = "document.querySelector('a[download]').href"
-        code = f"fetch({address}).then((response) => response.json())"
-        if "Bread" not in json.dumps(self.person.promised(code)):
-            raise Failed("the exported file lacks a note")
+        texts = [note["content"] for note in self._own_notes("Slow")]
+        if texts != ["typed while it was saved"]:
+            raise Failed(f"a text is lost: {texts}")
 
     def _elsewhere(self, values: dict[str, Any]) -> None:
         """Change the open note as another tab would."""
@@ -382,27 +211,3 @@ class Walk:
         query = "{ me { notes(first: 100) { title content } } }"
         notes = self.person.api(query)["me"]["notes"]
         return [note for note in notes if note["title"].startswith(beginning)]
-
-
-def end_sessions(url: str, username: str) -> None:
-    """End all sessions of a person, as the person would on another device."""
-    token = log_in(url, username, PASSWORD)
-    _post(url, "mutation { logOutEverywhere { count } }", {}, f"Bearer {token}")
-
-
-def log_in(url: str, username: str, password: str, device: str = "") -> str:
-    """Log in on another device; return its access token."""
-    given = {"username": username, "password": password, "device": device}
-    query = "mutation($input: LogInInput!) { logIn(input: $input) { accessToken } }"
-    token: str = _post(url, query, {"input": given})["logIn"]["accessToken"]
-    return token
-
-
-def _post(url: str, query: str, variables: dict[str, Any], authorization: str = "") -> Any:
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    headers = {"Content-Type": "application/json"}
-    if authorization:
-        headers["Authorization"] = authorization
-    request = urllib.request.Request(url + "/graphql", body, headers)
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)["data"]

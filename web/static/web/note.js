@@ -46,27 +46,32 @@ function Editor({ saved, me, list, params }) {
   const [base, setBase] = useState(saved ? draftOf(saved) : BLANK);
   const [draft, setDraft] = useState(() => storedDraft(me, saved?.id) ?? base);
   const [{ busy, problem, conflict, userErrors = [] }, setState] = useState({});
+  const latest = useRef();
+  latest.current = draft; // also while a request is on its way
   const field = useId();
   const dirty = !same(draft, base);
   const change = (values) => setDraft((before) => ({ ...before, ...values }));
   const wrong = (name) => userErrors.find((error) => error.field === name);
   const keep = (value) => storeDraft(me, saved?.id, value);
 
-  useEffect(() => keep(dirty || draft.sent ? draft : null), [draft, base]);
+  useEffect(() => void (draft.id === saved?.id && keep(dirty || draft.sent ? draft : null)), [draft, base]);
 
   async function save(what = draft) {
+    if (busy) return;
     setState({ busy: true });
-    const { draft: answered, note, ...rest } = await writeDraft(what, (sent) => {
-      setDraft((before) => ({ ...before, sent: sent.sent }));
-      keep(sent);
+    const { draft: { id, version, sent }, note, ...rest } = await writeDraft(what, (request) => {
+      setDraft((before) => ({ ...before, sent: request.sent }));
+      keep(request);
     });
     setState(rest);
-    const { id, version, sent } = answered;
-    setDraft((now) => (note && same(now, what) ? draftOf(note) : { ...now, id, version, sent }));
+    const typedSince = !same(latest.current, what);
+    const next = note && !typedSince ? draftOf(note) : { ...latest.current, id, version, sent };
+    setDraft(next);
     if (!note) return;
-    setBase(draftOf(note));
-    if (id === saved?.id) return list.replace(note);
     keep(null);
+    storeDraft(me, id, typedSince ? next : null);
+    setBase(draftOf(note));
+    if (id === saved?.id) return void list.replace(note);
     list.insert(note);
     notify("The note is saved.");
     leave(saved?.id ?? "new", href("notes", note.id, params), true);
@@ -85,7 +90,8 @@ function Editor({ saved, me, list, params }) {
 
   async function moveToTrash() {
     const { payload, problem } = await mutate(DELETE_NOTE, { id: saved.id });
-    if (problem || payload.userErrors.length) return setState({ problem: problem ?? payload.userErrors[0] });
+    const error = problem ?? payload.userErrors[0];
+    if (error) return void notify(error.message);
     const index = list.remove(saved.id);
     leave(saved.id, href("notes", "", params));
     notify("The note is in the trash.", async () => {
@@ -105,11 +111,11 @@ function Editor({ saved, me, list, params }) {
     else if (choice === "both") save({ ...draft, id: undefined, version: undefined });
   }
 
-  const onKeyDown = (event) => {
+  function onKeyDown(event) {
     if (event.key !== "s" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
     if (dirty || draft.sent) save();
-  };
+  }
   const text = (name, element, label, rest) => html`
     <label for=${`${field}-${name}`} class="hidden">${label}</label>
     <${element} id=${`${field}-${name}`} class=${name} placeholder=${label} ...${rest}

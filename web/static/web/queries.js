@@ -52,9 +52,7 @@ export const DELETE_NOTE = gql`
   ${ERRORS}
 `;
 export const RESTORE_NOTE = gql`
-  mutation RestoreNote($input: RestoreNoteInput!) {
-    restoreNote(input: $input) { note { ...Row } userErrors { ...Errors } }
-  }
+  mutation RestoreNote($input: RestoreNoteInput!) { restoreNote(input: $input) { note { ...Row } userErrors { ...Errors } } }
   ${ROW} ${ERRORS}
 `;
 export const PURGE_NOTE = gql`
@@ -83,9 +81,7 @@ export const CONFIRM_EMAIL = gql`
   ${ERRORS}
 `;
 export const REQUEST_RESET = gql`
-  mutation RequestPasswordReset($input: RequestPasswordResetInput!) {
-    requestPasswordReset(input: $input) { userErrors { ...Errors } }
-  }
+  mutation RequestReset($input: RequestPasswordResetInput!) { requestPasswordReset(input: $input) { userErrors { ...Errors } } }
   ${ERRORS}
 `;
 export const RESET_PASSWORD = gql`
@@ -94,9 +90,7 @@ export const RESET_PASSWORD = gql`
 `;
 
 export const ACCOUNT = gql`
-  query Account {
-    me { id sessions { id device lastUsedAt isCurrent } tokens { id name scope expiresAt } }
-  }
+  query Account { me { id sessions { id device lastUsedAt isCurrent } tokens { id name scope expiresAt } } }
 `;
 export const UPDATE_PROFILE = gql`
   mutation UpdateProfile($input: UpdateProfileInput!) { updateProfile(input: $input) { userErrors { ...Errors } } }
