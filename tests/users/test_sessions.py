@@ -2,9 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from time import sleep
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from tests.users.accounts import (
@@ -190,7 +191,23 @@ def test_the_use_of_an_old_refresh_token_ends_the_session(transactional_db, ask)
     assert refresh(ask, other["refreshToken"])["userErrors"] == []
 
 
-def test_of_ten_racing_clients_one_gets_tokens(transactional_db, ask):
+def wait_for_waiting(count):
+    """Wait until ``count`` connections to the database of the test wait for a lock."""
+    with connection.cursor() as cursor:
+        for _ in range(3_000):
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            if cursor.fetchone()[0] == count:
+                return
+            sleep(0.01)
+    raise AssertionError("the requests do not meet")
+
+
+def test_of_eight_racing_clients_one_gets_tokens(transactional_db, ask):
+    """All have found the session before the first of them writes."""
     person()
     text = log_in(ask)["refreshToken"]
 
@@ -200,8 +217,12 @@ def test_of_ten_racing_clients_one_gets_tokens(transactional_db, ask):
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(10) as pool:
-        payloads = list(pool.map(race, range(10)))
+    with ThreadPoolExecutor(8) as pool:
+        with transaction.atomic():
+            Session.objects.select_for_update().get()
+            racing = [pool.submit(race, number) for number in range(8)]
+            wait_for_waiting(8)
+        payloads = [each.result() for each in racing]
     won = [payload for payload in payloads if not payload["userErrors"]]
     assert len(won) == 1
     assert all(codes(payload) == ENDED for payload in payloads if payload not in won)
