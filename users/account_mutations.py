@@ -6,7 +6,13 @@ import graphene
 from graphql import GraphQLResolveInfo
 
 from pcf.database.transactions import run_transaction
-from pcf.execution.mutations import mutation, mutation_field, payload_errors, require_login
+from pcf.execution.mutations import (
+    mutation,
+    mutation_field,
+    payload_errors,
+    refusal,
+    require_login,
+)
 from pcf.viewer import Viewer
 from users import accounts, logins, sessions
 from users.accounts import SignUp
@@ -91,6 +97,12 @@ class DeleteAccountPayload(graphene.ObjectType):
     user_errors = payload_errors()
 
 
+class RequestEmailConfirmationPayload(graphene.ObjectType):
+    """Whether a mail goes to the address."""
+
+    user_errors = payload_errors()
+
+
 class RequestPasswordResetPayload(graphene.ObjectType):
     """The same for every account, and for none."""
 
@@ -115,6 +127,20 @@ def confirm_email(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict
     """Confirm the address of an account by the link of a mail."""
     del viewer, info
     return {"user": accounts.confirm_email(values.token)}
+
+
+@mutation(RequestEmailConfirmationPayload, points=PASSWORD_POINTS)
+def request_email_confirmation(
+    viewer: Viewer, info: GraphQLResolveInfo, values: Any
+) -> dict[str, Any]:
+    """Send the viewer another link that confirms the e-mail address."""
+    del info, values
+    require_login(viewer)
+    user = User.objects.get(pk=viewer.id)
+    if not user.email:
+        raise refusal("REQUIRED", "The account has no address.")
+    accounts.send_confirmation(user)
+    return {}
 
 
 @mutation(RequestPasswordResetPayload, points=PASSWORD_POINTS)
@@ -181,6 +207,9 @@ class AccountMutation(graphene.ObjectType):
 
     sign_up = mutation_field(UserPayload, SignUpInput, sign_up)
     confirm_email = mutation_field(UserPayload, TokenInput, confirm_email)
+    request_email_confirmation = mutation_field(
+        RequestEmailConfirmationPayload, None, request_email_confirmation
+    )
     request_password_reset = mutation_field(
         RequestPasswordResetPayload, RequestPasswordResetInput, request_password_reset
     )

@@ -121,6 +121,10 @@ class UserType(DjangoObjectType):
     name = graphene.String(required=True, description="The name, which everybody sees.")
     created_at = graphene.DateTime(required=True, description="When the user joined.")
     email = graphene.String(description="Only for oneself and for staff; otherwise null.")
+    confirmed_email = graphene.String(
+        description="The address that is good for log-ins, in lower case. Only for oneself and for "
+        "staff; otherwise null."
+    )
     notes = Edge(
         "notes.schema.NoteType",
         loader="notes.NotesByAuthor",
@@ -172,6 +176,12 @@ class UserType(DjangoObjectType):
     def resolve_email(user: User, info: GraphQLResolveInfo) -> str | None:
         """Return the address if the policy allows it, else None."""
         return user.email if may_see_email(info.context.viewer, user.id) else None
+
+    @staticmethod
+    @requires_columns("id", "confirmed_email")
+    def resolve_confirmed_email(user: User, info: GraphQLResolveInfo) -> str | None:
+        """Return the confirmed address if the policy allows it, else None."""
+        return user.confirmed_email if may_see_email(info.context.viewer, user.id) else None
 
 
 class UserConnection(RowConnection):

@@ -13,7 +13,7 @@ from users.models import ApiToken, Session, User
 # columns that no response shows and no policy reads
 _UNSEEN = (
     "username", "password", "last_login", "first_name", "last_name", "is_superuser", "date_joined",
-    "name_folded", "confirmed_email", "deletion_requested_at",
+    "name_folded", "deletion_requested_at",
 )  # fmt: skip
 _RIGHTS = ("is_active", "is_staff")
 
@@ -22,7 +22,11 @@ declare(
     Touch(kind="user", key="id", ignoring=(*_UNSEEN, *_RIGHTS)),
     Touch(kind="users", only=("id",)),
     *list_touches("users", "name_folded", "created_at"),
-    Touch(kind="account", key="id", ignoring=(*_UNSEEN, "name", "email", "created_at")),
+    Touch(
+        kind="account",
+        key="id",
+        ignoring=(*_UNSEEN, "name", "email", "confirmed_email", "created_at"),
+    ),
 )
 declare(
     ApiToken,

@@ -99,6 +99,7 @@ FIELDS = {
     "User.name": Field(everyone, lambda user: user.name),
     "User.createdAt": Field(everyone, lambda user: user.created_at.isoformat()),
     "User.email": Field(oneself_and_staff, lambda user: user.email),
+    "User.confirmedEmail": Field(oneself_and_staff, lambda user: user.confirmed_email),
     "User.notes": Field(everyone, notes_of),
     "User.notesConnection": Field(everyone, notes_of),
     "User.noteCount": Field(everyone, lambda user: Count("Note", notes_of(user))),
@@ -349,6 +350,7 @@ ACCOUNT_MUTATIONS = {
         "TAKEN",
     ),
     "Mutation.confirmEmail": AccountMutation({"token": _TEXT}, "INVALID"),
+    "Mutation.requestEmailConfirmation": AccountMutation(None, None, needs_login=True),
     "Mutation.requestPasswordReset": AccountMutation({"username": "ann"}, None),
     "Mutation.resetPassword": AccountMutation(
         {"token": _TEXT, "password": "correct horse"}, "INVALID"
@@ -407,6 +409,7 @@ PAYLOADS = {
     "UserPayload.user",
     "UserPayload.userErrors",
     "RequestPasswordResetPayload.userErrors",
+    "RequestEmailConfirmationPayload.userErrors",
     *(f"SessionPayload.{name}"
       for name in ("accessToken", "refreshToken", "expiresAt", "user", "userErrors")),
     "LogOutPayload.userErrors",

@@ -149,6 +149,45 @@ def test_a_link_does_not_confirm_another_address(ask):
         assert codes(run(ask, CONFIRM, token=token)) == [("token", "INVALID")]
 
 
+UPDATE = """mutation ($input: UpdateProfileInput!) { answer: updateProfile(input: $input) {
+  user { email confirmedEmail } userErrors { field code } } }"""
+AGAIN = "mutation { answer: requestEmailConfirmation { userErrors { field code } } }"
+
+
+def test_a_new_address_is_confirmed_before_it_is_good_for_log_ins(ask):
+    token = token_for(person(confirmed_email="ann@example.org"))
+    payload = run(ask, UPDATE, token, email="new@example.org")
+    assert payload["user"] == {"email": "new@example.org", "confirmedEmail": "ann@example.org"}
+    confirms, told = sorted(mails(), key=lambda message: message.subject)
+    assert (confirms.to, told.to) == (["new@example.org"], ["ann@example.org"])
+    assert told.subject == "Your e-mail address was changed"
+    assert codes(log_in(ask, "new@example.org")) == [(None, "WRONG_CREDENTIALS")]
+    assert log_in(ask, "ann@example.org")["userErrors"] == []
+    me = "{ me { confirmedEmail } }"
+    for _ in range(2):
+        assert ask(me, token).data == {"me": {"confirmedEmail": "ann@example.org"}}
+    assert run(ask, CONFIRM, token=link(confirms))["userErrors"] == []
+    assert ask(me, token).data == {"me": {"confirmedEmail": "new@example.org"}}
+    assert log_in(ask, "new@example.org")["userErrors"] == []
+    assert codes(log_in(ask, "ann@example.org")) == [(None, "WRONG_CREDENTIALS")]
+
+
+def test_another_name_sends_no_mail(ask):
+    run(ask, UPDATE, token_for(person()), name="Anna")
+    assert mails() == []
+
+
+def test_a_user_gets_another_link(ask):
+    token = token_for(person())
+    assert run(ask, AGAIN, token) == {"userErrors": []}
+    assert run(ask, CONFIRM, token=link(mails()[0]))["userErrors"] == []
+    assert run(ask, AGAIN, token) == {"userErrors": []}
+    assert len(mails()) == 1  # there is nothing to confirm
+    User.objects.update(email="")
+    assert codes(run(ask, AGAIN, token)) == [(None, "REQUIRED")]
+    assert codes(run(ask, AGAIN)) == [(None, "UNAUTHENTICATED")]
+
+
 # forgotten passwords
 
 

@@ -14,6 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from notes.models import Note
+from tests.conftest import make_user
+from users import sessions
 from users.models import ApiToken, User
 
 pytestmark = pytest.mark.django_db
@@ -317,3 +319,16 @@ def test_other_users_are_sent_to_the_login(ann: User, url: str) -> None:
     response = logged_in(ann).get(url)
     assert response.status_code == 302
     assert response.headers["Location"].startswith(reverse("admin:login"))
+
+
+def test_sessions_are_shown_and_ended_and_their_tokens_are_not_listed(client):
+    access = sessions.begin(make_user("Nora"), device="phone", scope="write", has_cookie=False)
+    tokens = client.get(reverse("admin:users_apitoken_changelist"))
+    assert tokens.context["cl"].result_count == 0
+    listed = client.get(reverse("admin:users_session_changelist"))
+    assert "phone" in listed.content.decode()
+    assert client.get(reverse("admin:users_session_add")).status_code == 403
+    path = reverse("admin:users_session_delete", args=[access.session.pk])
+    assert client.post(path, {"post": "yes"}).status_code == 302
+    assert not sessions.Session.objects.exists()
+    assert not ApiToken.objects.exists()
