@@ -3,7 +3,7 @@
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -315,13 +315,31 @@ class Writes(Mutations):
 
     def psql(self) -> None:
         """Write past the engine; wait until the outbox relay of a worker has delivered it."""
+        try:
+            self._send_by_psql(
+                "UPDATE notes_note SET title = 'x #' || nextval('version') WHERE author_id = %s",
+                [self._user()],
+            )
+        finally:
+            self._wait_for_delivery()
+
+    def _send_by_psql(self, sql: str, values: Sequence[Any] = ()) -> Any:
         if self._psql is None:
             self._psql = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
-        self._psql.execute(
-            "UPDATE notes_note SET title = 'x #' || nextval('version') WHERE author_id = %s",
-            [self._user()],
-        )
-        while self._psql.execute("SELECT count(*) FROM pcf_touch").fetchone()[0]:
+        return self._psql.execute(sql, values)
+
+    def _wait_for_delivery(self) -> None:
+        """Wait for the outbox. A fault may end the session after a write that is committed."""
+        end = time.monotonic() + 60
+        while True:
+            try:
+                found = self._send_by_psql("SELECT count(*) FROM pcf_touch")
+                if found.fetchone() == (0,):
+                    return
+            except psycopg.Error:
+                self._psql = None
+                if time.monotonic() > end:
+                    raise
             time.sleep(0.01)
 
     # --- helpers
