@@ -120,11 +120,11 @@ class UserType(DjangoObjectType):
     id = graphene.ID(required=True, description="The primary key: unique among users.")
     name = graphene.String(required=True, description="The name, which everybody sees.")
     created_at = graphene.DateTime(required=True, description="When the user joined.")
-    email = graphene.String(description="Only for oneself and for staff; otherwise null.")
     confirmed_email = graphene.String(
         description="The address that is good for log-ins, in lower case. Only for oneself and for "
         "staff; otherwise null."
     )
+    email = graphene.String(description="Only for oneself and for staff; otherwise null.")
     notes = Edge(
         "notes.schema.NoteType",
         loader="notes.NotesByAuthor",

@@ -202,3 +202,8 @@ def test_over_http2_a_body_needs_no_header():
     body = asyncio.run(read_body({}, receive, open_timeout(), http1=False))
     assert (body.content, body.length, body.is_whole) == (b"{}", 2, True)
     assert asyncio.run(read_body({}, receive, open_timeout())).length is None
+
+
+def test_cookies_that_http2_has_split_are_one_header_again():
+    headers = [(b"cookie", b"a=b"), (b"accept", b"x"), (b"cookie", b"c=d"), (b"accept", b"y")]
+    assert headers_of({"headers": headers}) == {"cookie": "a=b; c=d", "accept": "x,y"}
