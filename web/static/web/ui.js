@@ -48,7 +48,7 @@ export function Snippet({ value }) {
 /** Return what `read` returns, now and after each of the events. */
 export function useEvents(target, types, read) {
   const [value, setValue] = useState(read);
-  useEffect(() => {
+  useLayoutEffect(() => { // before any event can come
     const listen = () => setValue(read());
     types.forEach((type) => target.addEventListener(type, listen));
     return () => types.forEach((type) => target.removeEventListener(type, listen));
