@@ -26,6 +26,7 @@ TABLES = [
     "notes_tagcount",
     "tags_tag",
     "users_apitoken",
+    "users_session",
     "users_user",
 ]
 

@@ -201,10 +201,10 @@ def test_error_pages_show_no_details(world, path, monkeypatch, settings, caplog)
     ("path", "status"),
     [
         ("/nowhere", 404),
-        ("/admin/notes/note/%00/change/", 302),
-        ("/admin/notes/note/?author=%00", 200),
+        ("/admin/notes/note/%00/change/", 400),
+        ("/admin/notes/note/?author=%00", 400),
         ("/admin/notes/note/?id__exact=hunter2", 302),
-        ("/admin/notes/note/?q=%00", 200),
+        ("/admin/notes/note/?q=%00", 400),
         ("/admin/notes/note/?p=hunter2", 200),
         ("/static/../settings/base.py", 404),
     ],

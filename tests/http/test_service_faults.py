@@ -133,15 +133,15 @@ def test_a_mutation_that_lost_its_connection_before_commit_runs_once(live_world,
 
     token = token_for(live_world.ann)
     calls = []
-    original = mutations._tags
+    original = mutations.chosen_tags
 
-    def cut(tag_ids):
-        calls.append(tag_ids)
+    def cut(viewer, values):
+        calls.append(values)
         if len(calls) == 1:
             terminate_backends()
-        return original(tag_ids)
+        return original(viewer, values)
 
-    monkeypatch.setattr(mutations, "_tags", cut)
+    monkeypatch.setattr(mutations, "chosen_tags", cut)
     tag = live_world.red.pk
     answer = ask(
         f'mutation {{ createNote(input: {{title: "t", tagIds: ["{tag}"]}}) {{ note {{ id }} }} }}',
