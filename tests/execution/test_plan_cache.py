@@ -1,8 +1,12 @@
 """Plans are known by text, bounded by bytes, and made for operations that recur."""
 
 import gc
-import tracemalloc
+import os
+import subprocess
+import sys
 import weakref
+from pathlib import Path
+from textwrap import dedent, indent
 
 import pytest
 from graphql import GraphQLError, Source, build_schema, parse, visit
@@ -20,6 +24,7 @@ from pcf.project.schema import schema as project_schema
 SDL = "type Query { a: Int b: Int list: [Query!] deep: Query }"
 SCHEMA = build_schema(SDL)
 LIST = "{ list { a } }"
+ROOT_FOLDER = Path(__file__).parents[2]
 ROOT = {"a": 1, "b": 2, "list": [{"a": 3, "b": 4}]}
 
 
@@ -128,57 +133,73 @@ def test_operations_of_one_document_have_their_own_plans():
         assert run(text, plans, operation_name="B").data == {"list": [{"b": 4}]}
 
 
+MEASURE = """
+import gc, tracemalloc
+import django
+django.setup()
+from tests.execution.test_plan_cache import *
+from graphql import parse
+{before}
+def work():
+{work}
+gc.collect()
+tracemalloc.start()
+kept = work()
+gc.collect()
+print(tracemalloc.get_traced_memory()[0])
+"""
+
+
 def long_text(number):
     return "{ list { %s } }" % " ".join(f"x{number}y{n}: a" for n in range(60))  # noqa: UP031
 
 
-def bytes_kept(work):
-    """Return the bytes that the result of ``work`` keeps: the least of three, as threads of other
-    tests may allocate at the same time.
-    """
-    least = None
-    for _ in range(3):
-        gc.collect()
-        tracemalloc.start()
-        result = work()
-        gc.collect()
-        taken, _ = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        del result
-        least = taken if least is None else min(least, taken)
-    return least
+def bytes_kept(work, before=""):
+    """Return the bytes that the result of ``work`` keeps in a process of its own."""
+    code = MEASURE.format(work=indent(dedent(work), "    "), before=dedent(before))
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "settings.test"}
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(
+        run, cwd=ROOT_FOLDER, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return int(done.stdout)
 
 
 def test_plans_are_bounded_by_bytes():
-    budget = 2 * 2**20
-
-    def many_plans():
-        plans = PlanCache(budget, eager=True)
+    taken = bytes_kept(
+        """
+        plans = PlanCache(2 * 2**20, eager=True)
         for number in range(200):
             run(long_text(number), plans)
         assert 0 < len(plans) < 50
         return plans
-
-    assert bytes_kept(many_plans) < 1.5 * budget
+        """,
+        before="run(long_text(0), PlanCache(eager=True))",
+    )
+    assert 2**20 < taken < 3 * 2**20
 
 
 def test_a_document_parsed_again_and_again_takes_no_more_memory():
-    plans = PlanCache()
-    for _ in range(3):
-        run(long_text(0), plans)
-
-    def again():
+    taken = bytes_kept(
+        """
         for _ in range(100):
             run(long_text(0), plans)
-
-    assert bytes_kept(again) < 300_000  # one document at the most
+        """,
+        before="""
+        plans = PlanCache()
+        for _ in range(3):
+            run(long_text(0), plans)
+        """,
+    )
+    assert taken < 100_000  # one document at the most
 
 
 @pytest.mark.parametrize(
     "text", [long_text(0), "{ a }", '{ list(x: {a: [1, 2, 3], b: "text"}) { a } }']
 )
 def test_the_estimate_of_a_document_is_near_its_size(text):
-    taken = bytes_kept(lambda: [parse(f"{text}#{number}") for number in range(20)])
+    work = f"return [parse({text!r} + f'#{{number}}') for number in range(20)]"
+    taken = bytes_kept(work, before=f"parse({text!r})")
     assert 0.5 < estimated_bytes(parse(text)) / (taken / 20) < 2.5
 
 
