@@ -69,6 +69,9 @@ def writer(psql):
 @pytest.fixture
 def _installed_again(live_world):
     yield
+    with connection.cursor() as cursor:
+        # those of foreign keys, too, which "DISABLE TRIGGER ALL" has disabled
+        cursor.execute("ALTER TABLE tags_tag ENABLE TRIGGER ALL")
     install("default")
     with connection.cursor() as cursor:
         cursor.execute("DROP FUNCTION IF EXISTS pcf_touch_gone()")
