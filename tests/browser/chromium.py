@@ -102,6 +102,15 @@ class Page:
             time.sleep(0.05)
         return value
 
+    def comes_true(self, expression: str, seconds: float) -> bool:
+        """Wait until an expression is true, for ``seconds`` at most; return whether it is."""
+        end = time.monotonic() + seconds
+        while not self.evaluate(expression):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
+
     def click(self, selector: str) -> None:
         """Press and release the mouse in the middle of an element."""
         box = self.evaluate(

@@ -1,6 +1,7 @@
 """A person at the notes application: finds controls by their names, types, clicks, looks."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,11 @@ class Person(Page):
 
     def fill(self, name: str, text: str, within: str = "body") -> None:
         """Replace the text of the field with this name."""
-        self.press(name, within)
         field = f"({_FIND})({json.dumps(name)}, {json.dumps(within)})"
+        for _ in range(5):  # a page that changes at this moment may take the focus
+            self.press(name, within)
+            if self.comes_true(f"document.activeElement === {field}", 2):
+                break
         self.wait_for(f"document.activeElement === {field}")
         self.type(text)
 
@@ -127,6 +131,15 @@ class Person(Page):
         return result["result"].get("value")
 
     def _place(self, name: str, within: str) -> tuple[float, float]:
+        """Return the middle of a control that has stopped moving."""
+        before = None
+        place = self._middle(name, within)
+        while place != before:
+            time.sleep(0.05)
+            before, place = place, self._middle(name, within)
+        return place
+
+    def _middle(self, name: str, within: str) -> tuple[float, float]:
         """Return the middle of a control, which nothing may cover."""
         arguments = f"{json.dumps(name)}, {json.dumps(within)}"
         self.wait_for(f"Boolean(({_FIND})({arguments}))")
