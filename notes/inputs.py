@@ -34,7 +34,7 @@ class CreateNoteInput(graphene.InputObjectType):
 
 
 class UpdateNoteInput(graphene.InputObjectType):
-    """What to change of a note; what is left out stays."""
+    """The changes of a note. A field that is left out stays as it is."""
 
     id = graphene.ID(required=True, description="The id of the note.")
     title = graphene.String(description=_TITLE)

@@ -129,3 +129,8 @@ def test_private_names_of_other_packages_are_found(tmp_path, text, found):
     path = tmp_path / "module.py"
     path.write_text(text)
     assert list(foreign_privates(path)) == found
+
+
+def test_the_lock_file_of_npm_has_no_address():
+    """``npm install`` adds addresses of sponsors; nothing needs them."""
+    assert "://" not in (PCF.parent / "tests/clients/package-lock.json").read_text()

@@ -16,7 +16,7 @@ from users.token_mutations import TokenMutation
 
 
 class UpdateProfileInput(graphene.InputObjectType):
-    """What to change of the viewer's own profile; what is left out stays."""
+    """The changes of the viewer's own profile. A field that is left out stays as it is."""
 
     name = graphene.String(description="The new name, which everybody sees.")
     email = graphene.String(description="The new e-mail address.")

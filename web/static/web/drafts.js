@@ -53,7 +53,7 @@ export function removeDrafts(me) {
  * Write a draft to the server.
  *
  * While the outcome of an earlier request is not known, the same request goes again with its key: the server then
- * answers what it has done, and does it once. What was typed since follows as a second request.
+ * answers with the stored result. Later text follows as a second request.
  * @param {Draft} draft
  * @param {(draft: Draft) => void} keep is called with the request before it is sent
  * @returns {Promise<{draft: Draft, note?: object, conflict?: object, userErrors?: object[], problem?: object}>}
