@@ -9,9 +9,12 @@ from pcf.conf import config, service_maker
 
 
 def _application() -> Any:
-    from pcf.server.application import Application  # noqa: PLC0415 - Django is set up now
+    from pcf.server.application import (  # noqa: PLC0415 - Django is set up now
+        AccessLogMiddleware,
+        Application,
+        TracingMiddleware,
+    )
     from pcf.server.django_handler import DjangoHandler  # noqa: PLC0415
-    from pcf.server.middleware import AccessLogMiddleware, TracingMiddleware  # noqa: PLC0415
 
     # Load the URLs and the schema before gunicorn forks workers, so that no request waits for them.
     # A manifest of persisted documents that cannot be read stops the start here.

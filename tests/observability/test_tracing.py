@@ -8,7 +8,7 @@ from opentelemetry.trace import SpanKind
 
 from pcf.conf.sections import ConfigError, TraceSettings
 from pcf.observability.tracing import span, start_tracing, tracing
-from pcf.server.middleware import TracingMiddleware
+from pcf.server.application import TracingMiddleware
 from tests.conftest import token_for
 from tests.http.wsgi import environ_of
 from tests.server.asgi import scope_of

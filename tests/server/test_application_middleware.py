@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from pcf.observability.logs import add_log_fields
-from pcf.server.middleware import AccessLogMiddleware
+from pcf.server.application import AccessLogMiddleware
 from tests.http.wsgi import environ_of
 from tests.server.asgi import Exchange
 
