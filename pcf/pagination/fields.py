@@ -14,11 +14,10 @@ from pcf.execution.loaders import find_loader
 from pcf.execution.paging import MAX_FIRST
 from pcf.execution.rows import Columns
 from pcf.pagination.counts import FacetSource, counts_of, facets_of
-from pcf.pagination.cursors import order_text, parse_cursor
 from pcf.pagination.filters import NO_FILTER, ParsedFilter
 from pcf.pagination.loaders import ConnectionLoader
 from pcf.pagination.orders import Terms
-from pcf.pagination.pages import ConnectionPage
+from pcf.pagination.pages import ConnectionPage, order_text, parse_cursor
 
 DEFAULT_FIRST = 20  # rows of a page without ``first`` and ``last``
 COUNT_POINTS = 10  # PostgreSQL reads all rows of the list
