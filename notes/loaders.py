@@ -25,7 +25,7 @@ from pcf.execution.row_loaders import (
     recorded_type,
 )
 from pcf.pagination.loaders import ConnectionLoader, RootConnectionLoader
-from pcf.pagination.snippets import SnippetLoader
+from pcf.pagination.search import SnippetLoader
 from pcf.viewer import Viewer
 from tags.loaders import TagByName
 from tags.models import Tag

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import graphene
 from django.db.models import BooleanField, Exists, F, Field, Func, Model, OuterRef, Q
@@ -34,8 +34,10 @@ class Filter:
         description: The description in the schema.
         columns: The fields whose change decides which rows match, as they stand in the kinds of
             dependencies. The default is the path.
+        is_search: Whether rows have a relevance by the conditions of the filter.
     """
 
+    is_search: ClassVar[bool] = False
     path: str
     description: str
     columns: tuple[str, ...] | None = None

@@ -20,7 +20,6 @@ from graphql import ListValueNode, ObjectValueNode, ValueNode, VariableNode
 
 from pcf.errors import InvalidArgument
 from pcf.pagination.filter_types import Filter
-from pcf.pagination.search import SearchFilter
 
 MAX_DEPTH = 5  # levels of and, or, not
 MAX_CONDITIONS = 30  # of one filter
@@ -174,7 +173,7 @@ class _Parser:
                 self.values[names[-1]] = parameter
             self.dependencies += each.dependencies(operator, value)
             condition = Condition(name, operator, tuple(names))
-            if isinstance(each, SearchFilter) and depth == 1 and self.search is None:
+            if each.is_search and depth == 1 and self.search is None:
                 self.search = condition
             yield condition
 
