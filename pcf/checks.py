@@ -10,6 +10,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.db.models import F, Index, Model, OrderBy
 
 from pcf._compat.graphene_django import model_of, reads_database
 from pcf.cache.declaration_checks import (
@@ -21,12 +22,11 @@ from pcf.cache.declaration_checks import (
     table_problems,
 )
 from pcf.cache.triggers import declared_kinds, key_type_of_kind
-from pcf.database.key_types import KeyType, ListKey, key_type_of
+from pcf.database.key_types import KeyType, ListKey, field_of, key_type_of
 from pcf.execution.loaders import find_loader
 from pcf.execution.nodes import NodeEdge, NodesEdge, node_id_of
 from pcf.execution.paging import is_by_key
 from pcf.execution.row_loaders import PageLoader, RootPageLoader, RowListLoader, RowLoader
-from pcf.pagination.checks import orders_with_null, orders_without_index
 from pcf.pagination.loaders import ConnectionLoader
 
 
@@ -105,7 +105,7 @@ def check_orders(**_: Any) -> list[CheckMessage]:
     found: dict[str, CheckMessage] = {}
     for name, loader in _loaders():
         if issubclass(loader, ConnectionLoader):
-            for order, path in orders_with_null(loader):
+            for order, path in _orders_with_null(loader):
                 message = f"{name}: the column {path} of the order {order} may be NULL"
                 found[message] = Error(message, hint=NULL_HINT, id="pcf.E011")
     return list(found.values())
@@ -117,13 +117,22 @@ NULL_HINT = (
 )
 
 
+def _orders_with_null(loader: type[ConnectionLoader]) -> Iterator[tuple[str, str]]:
+    """Yield the orders by a column that may be NULL, each with the path of the column."""
+    for name, order in loader.orders.all.items():
+        path = loader.paths.get(name, order.by)
+        field = field_of(loader.model, path) if isinstance(path, str) else None
+        if field is not None and field.null and not order.not_null:
+            yield name, str(path)
+
+
 @register("pcf")
 def check_indexes(**_: Any) -> list[CheckMessage]:
     """Check that an index serves each order of each connection."""
     found: dict[str, CheckMessage] = {}
     for name, loader in _loaders():
         if issubclass(loader, ConnectionLoader):
-            for order, columns in orders_without_index(loader):
+            for order, columns in _orders_without_index(loader):
                 message = f"{name}: no index serves the order {order}: {columns}"
                 found[message] = Warning(message, hint=INDEX_HINT, id="pcf.W004")
     return list(found.values())
@@ -133,6 +142,70 @@ INDEX_HINT = (
     "Add an index on these columns. Or name the order as unindexed in the loader, when its lists "
     "are short."
 )
+
+
+def _orders_without_index(loader: type[ConnectionLoader]) -> Iterator[tuple[str, str]]:
+    """Yield the orders that need an index and have none, each with the columns of the index."""
+    for name, order in loader.orders.all.items():
+        path = loader.paths.get(name, order.by)
+        if not isinstance(path, str) or not order.is_indexed or name in loader.unindexed:
+            continue
+        owner, key = _last_step(loader.model, loader.key)
+        ordered, column = _last_step(loader.model, path)
+        has_key = loader.key_type() is not None
+        wanted = [key, column] if has_key else [column]
+        if (has_key and owner is not ordered) or not _has_index(ordered, wanted):
+            yield name, ", ".join(wanted)
+
+
+def _last_step(model: type[Model], path: str) -> tuple[type[Model], str]:
+    """Return the model with the column at the end of a path, and the name of its field."""
+    *steps, last = path.split("__")
+    for step in steps:
+        relation: Any = model._meta.get_field(step)  # noqa: SLF001 - Django's documented API
+        model = relation.related_model
+    if last == "pk":
+        return model, _primary_key(model)
+    field: Any = model._meta.get_field(last)  # noqa: SLF001 - as above
+    if field.many_to_many:  # the column of the link that points to the other rows
+        forward = field if field.concrete else field.remote_field
+        way = forward.m2m_reverse_field_name if field.concrete else forward.m2m_field_name
+        return forward.remote_field.through, str(way())
+    if not field.concrete:
+        return field.related_model, _primary_key(field.related_model)
+    return model, str(field.name)
+
+
+def _primary_key(model: type[Model]) -> str:
+    meta: Any = model._meta  # noqa: SLF001 - as above
+    return str(meta.pk.name)
+
+
+def _has_index(model: type[Model], wanted: list[str]) -> bool:
+    """Return whether an index of ``model`` begins with the fields ``wanted``."""
+    meta: Any = model._meta  # noqa: SLF001 - as above
+    if len(wanted) == 1:
+        field = meta.get_field(wanted[0])
+        if field.primary_key or field.unique or field.db_index:
+            return True
+    unique = [list(each.fields) for each in meta.total_unique_constraints]
+    plain = [_columns(each) for each in meta.indexes if each.condition is None]
+    return any(columns[: len(wanted)] == wanted for columns in unique + plain)
+
+
+def _columns(index: Index) -> list[str]:
+    """Return the names of the fields of a B-tree index; of another index, none."""
+    if type(index) is not Index and index.suffix != "idx":
+        return []
+    if index.fields:
+        return [name.lstrip("-") for name in index.fields]
+    names = []
+    for each in index.expressions:
+        expression = each.expression if isinstance(each, OrderBy) else each
+        if not isinstance(expression, F):
+            break
+        names.append(str(expression.name))  # type: ignore[attr-defined]
+    return names
 
 
 @register("pcf")

@@ -30,8 +30,7 @@ from pcf.execution.dependencies import Dependencies
 from pcf.execution.edges import Edge
 from pcf.execution.loaders import Loader, find_loader
 from pcf.execution.row_loaders import RowLoader
-from pcf.pagination.checks import sample_arguments
-from pcf.pagination.loaders import ConnectionLoader
+from pcf.pagination.loaders import ConnectionLoader, sample_arguments
 from pcf.viewer import Scope, Viewer
 
 NO_LOADER = "pcf.E001"

@@ -23,7 +23,7 @@ from pcf.execution.dependencies import WHOLE
 from pcf.execution.paging import LATERAL_KEY, OuterKey, for_each
 from pcf.execution.row_loaders import OWN_ANNOTATION, RowListLoader, recorded_type
 from pcf.pagination.filters import Condition, FilterSet, Group
-from pcf.pagination.orders import OrderSet, Terms, behind, reversed_terms
+from pcf.pagination.orders import OrderSet, Term, Terms, behind, reversed_terms
 from pcf.pagination.pages import ConnectionPage
 from pcf.viewer import Viewer
 
@@ -311,3 +311,45 @@ class RootConnectionLoader(ConnectionLoader):
 
     def _groups(self, rows: Sequence[tuple[Any, ...]]) -> dict[Any, list[tuple[Any, ...]]]:
         return {WHOLE: list(rows)} if rows else {}
+
+
+# --- samples of the statements, for the checks of ``manage.py check``
+
+
+def sample_arguments(loader: type[ConnectionLoader]) -> Iterator[dict[str, Any]]:
+    """Yield arguments with each order, and with each operator of each filter."""
+    conditions = [
+        Condition(name, operator, ("filter_0",))
+        for name, each in loader.filters.filters.items()
+        for operator in each.operators
+    ]
+    searches = (
+        condition for condition in conditions if loader.filters.filters[condition.name].is_search
+    )
+    search = next(searches, None)
+    for name, order in loader.orders.all.items():
+        if not order.needs_search or search is not None:
+            yield _sample(name, search if order.needs_search else None)
+    for condition in conditions:
+        yield {**_sample("ID", condition), **_dependencies_of(loader, condition)}
+
+
+def _sample(order: str, condition: Condition | None) -> dict[str, Any]:
+    terms = (Term(order, descending=False), Term("ID", descending=False))
+    return {
+        "order": terms if order != "ID" else terms[:1],
+        "count": 1,
+        "backward": False,
+        "filter": Group("and", () if condition is None else (condition,)),
+        "search": condition,
+        "others": None,
+        "dependencies": (),
+        "filter_0": Parameter("filter_0"),
+        "after_0": Parameter("after_0"),
+        "after_1": Parameter("after_1"),
+    }
+
+
+def _dependencies_of(loader: type[ConnectionLoader], condition: Condition) -> dict[str, Any]:
+    each = loader.filters.filters[condition.name]
+    return {"dependencies": tuple(each.dependencies(condition.operator, ["x"]))}
