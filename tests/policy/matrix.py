@@ -16,6 +16,7 @@ from graphql import (
     is_leaf_type,
 )
 
+from pcf.conf import config
 from pcf.project.schema import schema_with_diagnostics as schema
 from pcf.viewer import ANONYMOUS, Scope, Viewer
 from tests.conftest import World
@@ -27,12 +28,23 @@ DEPTH = 2  # edges in a row: each edge occurs behind each other edge
 FIRST = 4  # rows of a list; the world has fewer
 
 
+UNAUTHENTICATED = (401, "UNAUTHENTICATED")
+OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
+FOREIGN_PAGE = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A kind of viewer: its token, and its Viewer, None when the service refuses the token."""
+    """A kind of viewer: the headers of its requests, and its Viewer.
 
-    token: str | None
+    The viewer is None when the service refuses the credentials, with the status and code
+    ``refusal``. ``in_session`` says that the credentials belong to a session.
+    """
+
+    headers: dict[str, str]
     viewer: Viewer | None
+    refusal: tuple[int, str] = UNAUTHENTICATED
+    in_session: bool = False
 
 
 KINDS = {  # name: (user of the world, scope)
@@ -40,40 +52,97 @@ KINDS = {  # name: (user of the world, scope)
     "owner with read": ("ann", Scope.READ),
     "owner with admin": ("ann", Scope.ADMIN),
     "owner with a session": ("ann", Scope.WRITE),
+    "owner with a cookie": ("ann", Scope.WRITE),
+    "owner with a cookie for read": ("ann", Scope.READ),
     "other": ("bob", Scope.WRITE),
     "other with read": ("bob", Scope.READ),
+    "other with a cookie": ("bob", Scope.WRITE),
+    "other with a token beside the owner's cookie": ("bob", Scope.WRITE),
     "staff": ("staff", Scope.ADMIN),
     "staff with write": ("staff", Scope.WRITE),
     "staff with read": ("staff", Scope.READ),
+    "staff with a cookie": ("staff", Scope.ADMIN),
+    "staff with a cookie for write": ("staff", Scope.WRITE),
 }
-REFUSED = ("inactive", "inactive staff", "expired", "revoked", "unknown")
+REFUSED_TOKENS = ("inactive", "inactive staff", "expired", "revoked", "unknown")
+REFUSED_COOKIES = (
+    "a cookie of a foreign page", "an ended cookie", "an expired cookie", "an inactive cookie",
+    "an unknown token beside the owner's cookie",
+)  # fmt: skip
+REFUSED = (*REFUSED_TOKENS, *REFUSED_COOKIES)
 NAMES = ("anonymous", *KINDS, *REFUSED)
 
 
 def make_kind(name: str, world: World) -> Kind:
-    """Return the kind of viewer called ``name``, with a new token."""
+    """Return the kind of viewer called ``name``, with new credentials."""
     if name == "anonymous":
-        return Kind(None, ANONYMOUS)
-    if name in KINDS:
-        username, scope = KINDS[name]
-        user = getattr(world, username)
-        text = ApiToken.issue(user, name, scope=scope.value)[1]
-        if name.endswith("session"):
-            access = sessions.begin(user, device=CURRENT, scope=scope.value, has_cookie=False)
-            text = access.access_token
-        return Kind(text, Viewer.from_token(user.pk, scope, staff=username == "staff"))
+        return Kind({}, ANONYMOUS)
+    if name in REFUSED_COOKIES:
+        return refused_cookie(name, world)
+    if name in REFUSED_TOKENS:
+        return Kind(bearer(refused_token(name, world)), None)
+    username, scope = KINDS[name]
+    user = getattr(world, username)
+    viewer = Viewer.from_token(user.pk, scope, staff=username == "staff")
+    if " cookie" in name and "beside" not in name:
+        return Kind(cookie(begin_session(user, scope)), viewer, in_session=True)
+    if name.endswith("session"):
+        access = sessions.begin(user, device=CURRENT, scope=scope.value, has_cookie=False)
+        return Kind(bearer(access.access_token), viewer, in_session=True)
+    headers = bearer(ApiToken.issue(user, name, scope=scope.value)[1])
+    if "beside" in name:
+        headers |= cookie(begin_session(world.ann, scope))
+    return Kind(headers, viewer)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def cookie(token: str) -> dict[str, str]:
+    """Return the headers of a page of the service, in a browser with the session cookie."""
+    return {"Cookie": f"theme=dark; {config().requests.session_cookie}={token}", **OWN_PAGE}
+
+
+def begin_session(user: User, scope: Scope) -> str:
+    """Begin a session of a browser; return the text of its cookie."""
+    access = sessions.begin(user, device=CURRENT, scope=scope.value, has_cookie=True)
+    return access.access_token
+
+
+def refused_token(name: str, world: World) -> str:
+    """Return a token that the service refuses. Its user would have all rights."""
     now = timezone.now()
     fields: dict[str, Any] = {"scope": "admin"}
     user = world.staff
     if name.startswith("inactive"):
-        staff = name.endswith("staff")
-        user = User.objects.create(username="gone", name="Gone", is_active=False, is_staff=staff)
+        user = make_inactive(staff=name.endswith("staff"))
     elif name == "expired":
         fields["expires_at"] = now - timedelta(seconds=1)
     elif name == "revoked":
         fields["revoked_at"] = now
     text = ApiToken.issue(user, name, **fields)[1]
-    return Kind("an unknown token" if name == "unknown" else text, None)
+    return "an unknown token" if name == "unknown" else text
+
+
+def refused_cookie(name: str, world: World) -> Kind:
+    """Return a viewer whose cookie the service refuses. Its user would have all rights."""
+    if name.endswith("the owner's cookie"):  # the token counts, whatever the cookie is
+        text = begin_session(world.ann, Scope.ADMIN)
+        return Kind({**cookie(text), **bearer("an unknown token")}, None)
+    user = make_inactive(staff=True) if "inactive" in name else world.staff
+    text = begin_session(user, Scope.ADMIN)
+    if "foreign" in name:
+        return Kind({**cookie(text), **FOREIGN_PAGE}, None, (403, "FOREIGN_ORIGIN"))
+    if "ended" in name:
+        sessions.end_all(user.pk)
+    elif "expired" in name:
+        ApiToken.objects.filter(user=user).update(expires_at=timezone.now() - timedelta(seconds=1))
+    return Kind(cookie(text), None)
+
+
+def make_inactive(*, staff: bool) -> User:
+    return User.objects.create(username="gone", name="Gone", is_active=False, is_staff=staff)
 
 
 def fields_of(schema: GraphQLSchema) -> set[str]:

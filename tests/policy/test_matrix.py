@@ -1,6 +1,7 @@
 """The service answers each kind of viewer, operation and field as the table demands."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from django.db import connection
@@ -15,14 +16,12 @@ from pcf.viewer import Scope
 from tags.models import Tag
 from tests.conftest import make_note
 from tests.policy.matrix import FIRST, KINDS, NAMES, expected, fields_of, make_kind, selection
+from tests.policy.mutations import ABSENT, ACCOUNT_MUTATIONS, MUTATIONS
 from tests.policy.table import (
-    ABSENT,
-    ACCOUNT_MUTATIONS,
     DECLARED,
     FIELDS,
     INPUTS,
     MODELS,
-    MUTATIONS,
     QUERIES,
     UNCACHED,
     readers,
@@ -32,6 +31,12 @@ from users import sessions
 from users.models import Session, User
 
 SCHEMA = schema.graphql_schema
+
+
+@pytest.fixture(autouse=True)
+def _session_cookie(settings):
+    requests = replace(settings.PCF.requests, session_cookie="pcf_session")
+    settings.PCF = replace(settings.PCF, requests=requests)
 
 
 @pytest.fixture
@@ -100,7 +105,7 @@ def calls():
     return [(name, number) for name, found in QUERIES.items() for number in range(len(found))]
 
 
-def ask_query(ask, token, name, arguments):
+def ask_query(ask, headers, name, arguments):
     """Ask for every field behind a field of Query; return the answer and its type."""
     field = SCHEMA.query_type.fields[name.partition(".")[2]]
     if "first" in field.args:
@@ -109,7 +114,7 @@ def ask_query(ask, token, name, arguments):
     given = ", ".join(f"{key}: ${key}" for key in arguments)
     head, call = (f"({declared})", f"({given})") if arguments else ("", "")
     document = f"query{head} {{ answer: {name.partition('.')[2]}{call} {selection(field.type)} }}"
-    return ask(document, token, arguments), field.type
+    return ask(document, None, arguments, **headers), field.type
 
 
 @pytest.mark.usefixtures("trashed")
@@ -120,9 +125,9 @@ def test_queries(world, ask, kind):
     for name, number in calls():
         call = QUERIES[name][number]
         for _ in range(2 if kind.viewer else 1):
-            answer, found = ask_query(ask, kind.token, name, call.arguments(world))
+            answer, found = ask_query(ask, kind.headers, name, call.arguments(world))
             if kind.viewer is None:
-                assert (answer.status, answer.codes) == (401, ["UNAUTHENTICATED"])
+                assert (answer.status, *answer.codes) == kind.refusal
                 assert "data" not in answer.content
                 continue
             what = call.what(world, kind.viewer)
@@ -134,9 +139,14 @@ def test_the_matrix_has_something_to_find(world, ask):
     bodies = {name: [] for name in ("anonymous", *KINDS)}
     for name, found in bodies.items():
         kind = make_kind(name, world)
-        found += [ask_query(ask, kind.token, "Query.users", {})[0].body]
-    same = [("owner", "owner with read"), ("owner", "owner with admin"),
-            ("staff with write", "staff with read"), ("other", "other with read")]  # fmt: skip
+        found += [ask_query(ask, kind.headers, "Query.users", {})[0].body]
+    same = [
+        ("owner", "owner with read"), ("owner", "owner with admin"),
+        ("owner", "owner with a cookie"), ("owner", "owner with a cookie for read"),
+        ("staff", "staff with a cookie"), ("staff with write", "staff with a cookie for write"),
+        ("staff with write", "staff with read"), ("other", "other with read"),
+        ("other", "other with a cookie"), ("other", "other with a token beside the owner's cookie"),
+    ]  # fmt: skip
     assert all(bodies[one] == bodies[two] for one, two in same)
     assert len({body for (body,) in bodies.values()}) == 5
 
@@ -144,7 +154,7 @@ def test_the_matrix_has_something_to_find(world, ask):
 # -- mutations
 
 
-def mutate(ask, token, name, values):
+def mutate(ask, headers, name, values):
     """Run a mutation that selects its whole payload; return the answer and the payload's type."""
     field = SCHEMA.mutation_type.fields[name.partition(".")[2]]
     head, call = "", ""
@@ -153,7 +163,8 @@ def mutate(ask, token, name, values):
     document = (
         f"mutation{head} {{ answer: {name.partition('.')[2]}{call} {selection(field.type)} }}"
     )
-    return ask(document, token, {"input": values} if call else None), field.type.of_type
+    variables = {"input": values} if call else None
+    return ask(document, None, variables, **headers), field.type.of_type
 
 
 def refusals(viewer, mutation, note):
@@ -189,9 +200,9 @@ def test_mutations(world, trashed, ask, name, kind):
     for note in targets:
         before = stored()
         key = str(note.pk if note else ABSENT)
-        answer, payload = mutate(ask, kind.token, name, mutation.input(key))
+        answer, payload = mutate(ask, kind.headers, name, mutation.input(key))
         if kind.viewer is None:
-            assert (answer.status, answer.codes) == (401, ["UNAUTHENTICATED"])
+            assert (answer.status, *answer.codes) == kind.refusal
         elif kind.viewer.is_authenticated and kind.viewer.scope is Scope.READ:
             assert (answer.status, answer.codes) == (403, ["INSUFFICIENT_SCOPE"])
         else:
@@ -210,18 +221,17 @@ def test_mutations(world, trashed, ask, name, kind):
 def test_mutations_of_accounts(world, ask, name, kind):
     """A wrong text, password or id is refused for every viewer, whatever its rights."""
     mutation = ACCOUNT_MUTATIONS[name]
-    has_session = kind.endswith("session")
     kind = make_kind(kind, world)
     before = stored()
-    answer, _ = mutate(ask, kind.token, name, mutation.input)
+    answer, _ = mutate(ask, kind.headers, name, mutation.input)
     if kind.viewer is None:
-        assert (answer.status, answer.codes) == (401, ["UNAUTHENTICATED"])
+        assert (answer.status, *answer.codes) == kind.refusal
     elif kind.viewer.is_authenticated and kind.viewer.scope is Scope.READ:
         assert (answer.status, answer.codes) == (403, ["INSUFFICIENT_SCOPE"])
     else:
         content = answer.data["answer"]
         refusal = mutation.refusal
-        if mutation.depends_on_session and has_session:
+        if mutation.depends_on_session and kind.in_session:
             refusal = mutation.refusal_in_session
         if mutation.needs_login and not kind.viewer.is_authenticated:
             refusal = "UNAUTHENTICATED"
@@ -242,9 +252,9 @@ def test_sessions_and_tokens(world, ask, kind):
     user_type = SCHEMA.type_map["User"]
     fields = [name.partition(".")[2] for name in sorted(UNCACHED)]
     parts = " ".join(f"{name} {selection(user_type.fields[name].type)}" for name in fields)
-    answer = ask(f"{{ users {{ {parts} }} me {{ {parts} }} }}", kind.token)
+    answer = ask(f"{{ users {{ {parts} }} me {{ {parts} }} }}", **kind.headers)
     if kind.viewer is None:
-        assert (answer.status, answer.codes) == (401, ["UNAUTHENTICATED"])
+        assert (answer.status, *answer.codes) == kind.refusal
         return
 
     def shown(user):
@@ -292,11 +302,13 @@ def check_result(name, payload, content, viewer, note):
 # -- ids of other users
 
 
-@pytest.mark.parametrize("kind", ["anonymous", "other", "other with read", "staff with write"])
+@pytest.mark.parametrize(
+    "kind", ["anonymous", "other", "other with read", "other with a cookie", "staff with write"]
+)
 def test_an_id_that_is_not_for_the_viewer_is_answered_as_one_that_is_not(world, trashed, ask, kind):
     """Status, body, headers and statements are equal, for queries and for mutations."""
     kind = make_kind(kind, world)
-    ask("{ me { id } }", kind.token)  # the service caches the token from here on
+    ask("{ me { id } }", **kind.headers)  # the service caches the token from here on
 
     def seen(send, key):
         with CaptureQueriesContext(connection) as queries:
@@ -306,9 +318,9 @@ def test_an_id_that_is_not_for_the_viewer_is_answered_as_one_that_is_not(world, 
         return answer.status, answer.body, headers, statements
 
     def node(key):
-        return ask_query(ask, kind.token, "Query.node", {"nodeId": make_node_id("Note", key)})[0]
+        return ask_query(ask, kind.headers, "Query.node", {"nodeId": make_node_id("Note", key)})[0]
 
-    asked = [lambda key: ask_query(ask, kind.token, "Query.note", {"id": str(key)})[0], node]
+    asked = [lambda key: ask_query(ask, kind.headers, "Query.note", {"id": str(key)})[0], node]
     for name, mutation in MUTATIONS.items():
         if not mutation.of_note:
             continue
@@ -317,7 +329,7 @@ def test_an_id_that_is_not_for_the_viewer_is_answered_as_one_that_is_not(world, 
             def send(key, name=name, values=mutation.input, change=change):
                 given = values(str(key))
                 given |= {key: change[key] for key in change if key in given}
-                return mutate(ask, kind.token, name, given)[0]
+                return mutate(ask, kind.headers, name, given)[0]
 
             asked.append(send)
     for hidden, absent in ((world.private.pk, ABSENT), (trashed.pk, ABSENT - 1)):
@@ -329,12 +341,12 @@ def test_an_id_that_is_not_for_the_viewer_is_answered_as_one_that_is_not(world, 
 def test_lists_do_not_distinguish_hidden_notes_from_no_notes(world, ask, kind):
     """Bob has one note, which is private; Sue has none."""
     kind = make_kind(kind, world)
-    ask("{ me { id } }", kind.token)  # the service caches the token from here on
+    ask("{ me { id } }", **kind.headers)  # the service caches the token from here on
     for name, argument in (("Query.notes", "authorId"), ("Query.userNotes", "userId")):
         answers = []
         for user in (world.bob, world.staff):
             with CaptureQueriesContext(connection) as queries:
-                answer, _ = ask_query(ask, kind.token, name, {argument: str(user.pk)})
+                answer, _ = ask_query(ask, kind.headers, name, {argument: str(user.pk)})
             answers.append((answer.status, answer.data, len(queries)))
         assert answers[0] == answers[1]
         assert answers[0][:2] == answers[1][:2] == (200, {"answer": []})
