@@ -7,7 +7,8 @@
 Two kinds of operations run in several threads, through several workers:
 
 * A write runs alone: writers exclude each other and the checks.
-* A check sends a query twice. The first is an ordinary request: some are sent by GET, in gzip, with
+* A check sends a query twice, and a third time where the viewer has a session cookie beside a
+  token: by the other one. The first is an ordinary request: some are sent by GET, in gzip, with
   variables, or conditionally (If-None-Match). The second says ``Cache-Control: no-store``. No write
   runs meanwhile, so both answers must be equal, byte for byte.
 
@@ -191,6 +192,7 @@ class _Fuzz:
             f"seed {seed}: {done:,} operations in {seconds:.0f} s "
             f"({self.counts['writes']:,} writes, {self.counts['checks']:,} checks, "
             f"{self.counts['hits']:,} of them hits, {self.counts['confirmed']:,} by 304; "
+            f"{self.counts['twins']:,} by cookie and by token, {self.counts['twin hits']:,} hits; "
             f"{self.counts['reads']:,} reads beside them, {self.counts['read hits']:,} hits): "
             f"{len(self.failures)} differences"
         )
@@ -289,6 +291,21 @@ class _Fuzz:
         if (cached.status, cached.body) != (fresh.status, fresh.body):
             self._fail(f"{viewer} {query} {style}\n  cached {cached}\n  fresh  {fresh}")
         self._check_privacy(viewer, query, cached)
+        if self._faults is None and viewer in self.world.ended and cached.status != 401:
+            self._fail(f"{viewer} {query}: the session has ended\n  {cached}")
+        self._check_twin(client, viewer, query, fresh)
+
+    def _check_twin(self, client, viewer, query, fresh) -> None:  # type: ignore[no-untyped-def]
+        """Check that a user gets one answer by cookie and by token."""
+        twin = self.world.twin(viewer)
+        if twin is None or viewer not in self.world.viewers:
+            return
+        answer = client.ask(query, twin)
+        self._count("twins", *(["twin hits"] if answer.hit else []))
+        if self._is_unavailable(answer):
+            return
+        if (answer.status, answer.body) != (fresh.status, fresh.body):
+            self._fail(f"{query}\n  {viewer} {fresh}\n  {twin} {answer}")
 
     def _read(self, rng: random.Random) -> None:
         client = self._client()

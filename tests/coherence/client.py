@@ -10,20 +10,30 @@ from typing import Any
 from urllib.parse import urlencode
 
 CONNECTIONS = 4  # of one client, so that every worker has some
+COOKIE = "pcf_session"  # of the settings for development
 KEPT = 30  # answers that a client keeps and asks to validate
 _LITERAL = re.compile(r'\b(id|userId|authorId): "(\d+)"')
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """A user with a token; ``ever_staff`` if the user may have been staff during the run."""
+    """A user with a token; ``ever_staff`` if the user may have been staff during the run.
+
+    A browser sends the token in the session cookie (``has_cookie``).
+    """
 
     user: int
     token: str
     ever_staff: bool
+    has_cookie: bool = False
 
     def __str__(self) -> str:
-        return f"user {self.user}"
+        return f"user {self.user} by {'cookie' if self.has_cookie else 'token'}"
+
+    def headers(self) -> dict[str, str]:
+        if self.has_cookie:
+            return {"Cookie": f"theme=dark; {COOKIE}={self.token}", "Sec-Fetch-Site": "same-origin"}
+        return {"Authorization": f"Bearer {self.token}"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ class Client:
     ) -> Answer:  # fmt: skip
         headers = {} if key is None else {"Idempotency-Key": f'"{key}"'}
         if viewer is not None:
-            headers["Authorization"] = f"Bearer {viewer.token}"
+            headers |= viewer.headers()
         if fresh:
             headers["Cache-Control"] = "no-store"
         if style.gzip:

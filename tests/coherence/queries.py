@@ -20,7 +20,7 @@ class Queries:
 
     def one(self) -> tuple[Viewer | None, str]:
         rng, world = self._rng, self._world
-        viewer = rng.choice([None, *world.viewers])
+        viewer = rng.choice([None, *world.viewers, *world.ended[-1:]])
         if rng.random() < 0.4:
             return viewer, self._connections.one()
         note, tag = self._id(world.newest_note), self._id(8)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import connection, transaction
 
 from notes.models import Note
 from tags.models import Tag
 from tests.coherence.client import Viewer
+from users import sessions
 from users.models import ApiToken, User
 
 _VERSION = re.compile(rb'"id":"(\d+)","title":"[^"]*#(\d+)"')
@@ -26,6 +27,7 @@ _COUNTER = re.compile(
 _PRIVATE = re.compile(rb"private-of-(\d+)\.")
 
 PEOPLE, NOTES, TAGS = 8, 40, 8
+WITH_COOKIES = {0, 5, 6}  # users with a session cookie beside their token
 
 
 @dataclass
@@ -33,6 +35,7 @@ class World:
     """The viewers, and the ids that queries may ask for."""
 
     viewers: list[Viewer] = field(default_factory=list)
+    ended: list[Viewer] = field(default_factory=list)  # their sessions have ended
     users: list[int] = field(default_factory=list)
     newest_note: int = 0
     newest_tag: int = 0
@@ -53,6 +56,8 @@ class World:
             _, text = ApiToken.issue(user, "fuzz", scope="admin" if number < 2 else "write")
             # the first two may become staff, and staff may see private notes
             world.viewers.append(Viewer(user.pk, text, number < 2))
+            if number in WITH_COOKIES:
+                world.viewers.append(begin_session(user, ever_staff=number < 2))
         tags = [Tag.objects.create(name=f"tag{number}") for number in range(TAGS)]
         world.names = [tag.name for tag in tags]
         for number in range(NOTES):
@@ -64,6 +69,13 @@ class World:
             world.newest_note = note.pk
         world.newest_tag = tags[-1].pk
         return world
+
+    def twin(self, viewer: Viewer | None) -> Viewer | None:
+        """Return the same user with the other kind of credentials, if there is one."""
+        for other in self.viewers:
+            if viewer and (other.user, other.has_cookie) == (viewer.user, not viewer.has_cookie):
+                return other
+        return None
 
     def versions(self, body: bytes) -> dict[bytes, int]:
         """Return the lowest version of each note in an answer."""
@@ -86,6 +98,14 @@ class World:
     def owners_of_private_texts(self, body: bytes) -> set[int]:
         """Return the users whose private notes an answer shows."""
         return {int(owner) for owner in _PRIVATE.findall(body)}
+
+
+def begin_session(user: User, *, ever_staff: bool) -> Viewer:
+    """Return the user as a browser with a session cookie, with the rights of its token."""
+    scope = "admin" if ever_staff else "write"
+    with transaction.atomic():
+        access = sessions.begin(user, device="fuzz", scope=scope, has_cookie=True)
+    return Viewer(user.pk, access.access_token, ever_staff, has_cookie=True)
 
 
 def next_version() -> int:

@@ -21,10 +21,17 @@ from notes.models import Note, NoteTag
 from tags.models import Tag
 from tests.coherence.client import Client
 from tests.coherence.mutations import Mutations, Unavailable
-from tests.coherence.world import World, content, next_version, next_version_of_another
+from tests.coherence.world import (
+    World,
+    begin_session,
+    content,
+    next_version,
+    next_version_of_another,
+)
+from users import sessions
+from users.models import ApiToken, User
 
 __all__ = ("Unavailable", "Writes")
-from users.models import ApiToken, User
 
 KEPT = 60  # notes; the run deletes what is more
 _NO_WRITES = {"one", "forget_connections"}  # public methods
@@ -217,9 +224,20 @@ class Writes(Mutations):
         user.save()
 
     def toggle_token(self) -> None:
-        tokens = ApiToken.objects.filter(user_id=self._world.users[3])
+        tokens = ApiToken.objects.filter(user_id=self._world.users[3], session=None)
         revoked = None if tokens.get().revoked_at else timezone.now()
         tokens.update(revoked_at=revoked)
+
+    def end_session(self) -> None:
+        """End the sessions of a user with a cookie; the browser begins another one."""
+        places = [at for at, viewer in enumerate(self._world.viewers) if viewer.has_cookie]
+        at = self._rng.choice(places)
+        old = self._world.viewers[at]
+        with transaction.atomic():
+            sessions.end_all(old.user)
+        user = User.objects.get(pk=old.user)
+        self._world.viewers[at] = begin_session(user, ever_staff=old.ever_staff)
+        self._world.ended.append(old)
 
     def log_in(self) -> None:
         User.objects.filter(pk=self._user()).update(last_login=timezone.now())
@@ -262,7 +280,7 @@ class Writes(Mutations):
         self.create()
 
     def admin_revoke_action(self) -> None:
-        token = ApiToken.objects.get(user_id=self._world.users[4])
+        token = ApiToken.objects.get(user_id=self._world.users[4], session=None)
         if token.revoked_at:
             ApiToken.objects.filter(pk=token.pk).update(revoked_at=None)
             return
