@@ -20,9 +20,9 @@ from notes import policy
 from notes.models import Note
 from pcf.admin.conflicts import StoredForm
 from pcf.admin.deletion import Work
+from pcf.admin.forms import CompletedSelectMultiple
 from pcf.admin.model_admin import ModelAdmin
 from pcf.admin.site import label_of
-from pcf.admin.widgets import CompletedSelectMultiple
 from pcf.database.deletion import change_in_steps
 from pcf.viewer import Viewer
 from tags.models import Tag

@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from pcf.admin.conflicts import StoredForm
-from pcf.admin.fields import ExactUsernameField
+from pcf.admin.forms import ExactUsernameField
 from pcf.admin.model_admin import ModelAdmin
 from pcf.viewer import Viewer
 from users import policy

@@ -23,7 +23,7 @@ from django.db import router, transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from pcf.admin.fields import ExactCharField
+from pcf.admin.forms import ExactCharField
 
 SHOWN = "_shown"  # name of the hidden field
 _DIGITS = 16  # of a fingerprint
@@ -45,7 +45,7 @@ class Difference(NamedTuple):
 
 
 class StoredForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A form of a model that keeps texts (``pcf.admin.fields``) and finds conflicts."""
+    """A form of a model that keeps texts (``pcf.admin.forms``) and finds conflicts."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

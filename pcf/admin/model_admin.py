@@ -1,30 +1,79 @@
-"""The base class of the pages of a model."""
+"""The base class of the pages of a model, and the paginator of their lists."""
 
-from typing import Any
+from collections.abc import Collection
+from functools import cached_property
+from typing import Any, Self
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import models
-from django.db.models import QuerySet
+from django.core.paginator import Paginator
+from django.db import connections, models
+from django.db.models import Model, QuerySet
 from django.db.models.sql.where import WhereNode
-from django.forms import ModelChoiceField
 from django.http import HttpRequest
 
 from pcf.admin.conflicts import ConflictPages
 from pcf.admin.deletion import StepwiseDeletion
-from pcf.admin.fields import ExactCharField, ExactEmailField
-from pcf.admin.paginator import BoundedPaginator
-from pcf.admin.site import label_of
-from pcf.admin.widgets import CompletedSelect, CompletedSelectMultiple
+from pcf.admin.forms import (
+    CompletedSelect,
+    CompletedSelectMultiple,
+    ExactCharField,
+    ExactEmailField,
+    LabelledChoiceField,
+)
+
+EXACT_COUNT = 10_000  # rows that a list counts exactly
 
 
-class LabelledChoiceField(ModelChoiceField):  # type: ignore[type-arg]
-    """A field that shows rows with the labels of completions."""
+class RowCount(int):
+    """A number of rows that is not exact; its text says so."""
 
-    pages: Any = None
+    text: str
 
-    def label_from_instance(self, obj: Any) -> str:
-        """Return the label of a row."""
-        return label_of(self.pages, obj)
+    def __new__(cls, number: int, text: str) -> Self:
+        """Return ``number``, shown as ``text``."""
+        made = super().__new__(cls, number)
+        made.text = text
+        return made
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """A paginator with bounded costs.
+
+    A list whose conditions are in ``whole`` has no filter. Its length is PostgreSQL's estimate when
+    that is above EXACT_COUNT, and the page shows it as "about". A filtered list has EXACT_COUNT
+    rows at most; the page shows "more than" when there are others.
+    """
+
+    whole: Collection[Any] = ()
+
+    @cached_property
+    def count(self) -> int:
+        """The number of rows, exact up to EXACT_COUNT."""
+        rows = self.object_list
+        if not isinstance(rows, QuerySet):
+            return len(rows)
+        if rows.query.where in self.whole:
+            estimate = _estimate(rows.model, rows.db)
+            if estimate > EXACT_COUNT:
+                return RowCount(estimate, f"about {estimate:,}")
+        number = rows.order_by()[: EXACT_COUNT + 1].count()
+        if number > EXACT_COUNT:
+            return RowCount(EXACT_COUNT, f"more than {EXACT_COUNT:,}")
+        return number
+
+
+def _estimate(model: type[Model], using: str) -> int:
+    """Return the number of rows at the last ANALYZE; -1 before the first one."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass",
+            [model._meta.db_table],  # noqa: SLF001
+        )
+        row: Any = cursor.fetchone()
+    return int(row[0])
 
 
 class ModelAdmin(ConflictPages, StepwiseDeletion):

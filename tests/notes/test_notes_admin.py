@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from notes.admin import NoteAdmin
 from notes.models import Note
-from pcf.admin import paginator
+from pcf.admin import model_admin
 from tags.admin import TagAdmin
 from tags.models import Tag
 from tests.admin.pages import form_of, send
@@ -304,7 +304,7 @@ def test_other_users_are_sent_to_the_login(ann: User, note: Note) -> None:
 
 @pytest.fixture
 def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paginator, "EXACT_COUNT", 10)
+    monkeypatch.setattr(model_admin, "EXACT_COUNT", 10)
 
 
 def analyse() -> None:

@@ -1,11 +1,19 @@
-"""Form fields that keep what they show."""
+"""Fields and widgets of forms: exact texts, rows with their labels, keys that a row can have."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminTextareaWidget
+from django.contrib.admin.widgets import (
+    AdminTextareaWidget,
+    AutocompleteMixin,
+    AutocompleteSelect,
+    AutocompleteSelectMultiple,
+)
 from django.contrib.auth.forms import UsernameField
 from django.core.exceptions import ValidationError
+
+from pcf.admin.site import is_key, label_of
 
 _NOT_SHOWN = object()
 
@@ -75,3 +83,39 @@ class ExactEmailField(ExactCharField, forms.EmailField):
 
 class ExactUsernameField(ExactCharField, UsernameField):
     """A user name in NFKC, as Django's. A stored name that nobody changes stays as it is."""
+
+
+class LabelledChoiceField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A field that shows rows with the labels of completions."""
+
+    pages: Any = None
+
+    def label_from_instance(self, obj: Any) -> str:
+        """Return the label of a row."""
+        return label_of(self.pages, obj)
+
+
+# --- widgets
+
+
+class KnownKeys(AutocompleteMixin):
+    """A mixin for Django's widgets with completions: it shows no option for what is no key.
+
+    Django's widgets look every value up, and PostgreSQL refuses values of another type.
+    """
+
+    def optgroups(self, name: str, value: Sequence[Any], attrs: Any = None) -> Any:
+        """Return Django's groups for the values that can be keys."""
+        relation = self.field.remote_field
+        name_of_key = getattr(relation, "field_name", None) or relation.model._meta.pk.name  # noqa: SLF001
+        key = relation.model._meta.get_field(name_of_key)  # noqa: SLF001
+        keys = [item for item in value if item in {None, ""} or is_key(key, item)]
+        return super().optgroups(name, keys, attrs)
+
+
+class CompletedSelect(KnownKeys, AutocompleteSelect):
+    """The widget of a foreign key."""
+
+
+class CompletedSelectMultiple(KnownKeys, AutocompleteSelectMultiple):
+    """The widget of a relation to many rows."""
