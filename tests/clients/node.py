@@ -13,11 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.browser.graphiql import development, manage, service
+from tests.browser.servers import development, manage, service
 
 OLDEST_NODE = 20
 CLIENTS = Path(__file__).parent
 LOCK = CLIENTS / "package-lock.json"
+MANIFEST = CLIENTS / "relay" / "persisted.json"  # the documents of Relay, by their ids
 INSTALLED = CLIENTS / "node_modules" / ".installed.json"  # the lock file of the last installation
 
 
@@ -46,17 +47,22 @@ def install() -> int:
     return status
 
 
+def run_tests() -> int:
+    """Run the tests against two services: one trusts the documents of Relay, and no others."""
+    served = development()
+    manage(served, "migrate", "--verbosity", "0")
+    manage(served, "seed_demo")
+    trusting = {**served, "PCF_PERSISTED_MODE": "only", "PCF_PERSISTED_MANIFEST": str(MANIFEST)}
+    with service(served) as url, service(trusting) as trusted:
+        urls = {"PCF_URL": f"{url}/graphql", "PCF_TRUSTED_URL": f"{trusted}/graphql"}
+        return npm("test", "--silent", **urls)
+
+
 def main() -> int:
     if not has_node() or not shutil.which("npm"):
         print("the clients need Node 20 or later and npm", file=sys.stderr)
         return 1
-    if status := install():
-        return status
-    served = development()
-    manage(served, "migrate", "--verbosity", "0")
-    manage(served, "seed_demo")
-    with service(served) as url:
-        return npm("test", "--silent", PCF_URL=f"{url}/graphql")
+    return install() or npm("run", "generate", "--silent") or run_tests()
 
 
 if __name__ == "__main__":

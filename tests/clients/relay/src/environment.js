@@ -1,11 +1,12 @@
 import { Environment, Network, RecordSource, Store } from "relay-runtime";
 
 export function makeEnvironment(url, headers = {}) {
-  async function fetchQuery({ text }, variables) {
+  async function fetchQuery({ id, text }, variables) {
+    const document = text ? { query: text } : { documentId: id };
     const response = await fetch(url, {
       method: "POST",
       headers: { "Content-Type": "application/json", ...headers },
-      body: JSON.stringify({ query: text, variables }),
+      body: JSON.stringify({ ...document, variables }),
     });
     return response.json();
   }
