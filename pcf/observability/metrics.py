@@ -1,84 +1,48 @@
 """All metrics that the engine exports. A new metric also belongs on docs/operations.md (Metrics).
 
 The values of a label come from a closed set in this module. A label is never a user, an id, or text
-that a client chose. ``Labelled`` (``labels``) counts a value outside of its set as ``other``.
+that a client chose. ``Labelled`` counts a value outside of its set as ``other``.
 
 Under gunicorn each process writes to its own files (``multiprocess``). An increment then costs some
 microseconds, ``labels`` one look into a dictionary.
 """
 
 from collections.abc import Iterable
+from itertools import product
+from typing import Generic, TypeVar
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Metric
 
 from pcf._compat.prometheus import Histogram
-from pcf.observability.labels import Labelled
 from pcf.observability.multiprocess import use_worker_files
 
 use_worker_files()  # before the first metric is made
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+OTHER = "other"
+MAX_NAMES = 50  # values of an open label: loaders, kinds of dependencies, databases
 
 OPERATION_TYPES = ("query", "mutation", "subscription", "none")
 COMPLEXITY_BUCKETS = ("simple", "moderate", "complex", "none")
 OUTCOMES = ("ok", "client_error", "server_error")  # the worst last
 CODES = (
-    "BAD_REQUEST",
-    "BAD_USER_INPUT",
-    "BATCH_TOO_LARGE",
-    "BODY_TOO_LARGE",
-    "COST_TOO_HIGH",
-    "DOCUMENT_NOT_TRUSTED",
-    "DOCUMENT_TOO_LARGE",
-    "GRAPHQL_PARSE_FAILED",
-    "GRAPHQL_VALIDATION_FAILED",
-    "FOREIGN_ORIGIN",
-    "IDEMPOTENCY_KEY_IN_USE",
-    "IDEMPOTENCY_KEY_REUSED",
-    "INSUFFICIENT_SCOPE",
-    "INTERNAL_SERVER_ERROR",
-    "INTROSPECTION_DISABLED",
-    "LIMIT_EXCEEDED",
-    "OPERATION_RESOLUTION_FAILURE",
-    "OUTCOME_UNKNOWN",
-    "PERSISTED_QUERY_HASH_MISMATCH",
-    "PERSISTED_QUERY_NOT_FOUND",
-    "PERSISTED_QUERY_NOT_SUPPORTED",
-    "RATE_LIMITED",
-    "RESPONSE_TOO_LARGE",
-    "SERVICE_UNAVAILABLE",
-    "TIMEOUT",
-    "TOO_MANY_REQUESTS",
-    "UNAUTHENTICATED",
-    "VARIABLES_TOO_LARGE",
-)
+    "BAD_REQUEST", "BAD_USER_INPUT", "BATCH_TOO_LARGE", "BODY_TOO_LARGE", "COST_TOO_HIGH",
+    "DOCUMENT_NOT_TRUSTED", "DOCUMENT_TOO_LARGE", "GRAPHQL_PARSE_FAILED",
+    "GRAPHQL_VALIDATION_FAILED", "FOREIGN_ORIGIN", "IDEMPOTENCY_KEY_IN_USE",
+    "IDEMPOTENCY_KEY_REUSED", "INSUFFICIENT_SCOPE", "INTERNAL_SERVER_ERROR",
+    "INTROSPECTION_DISABLED", "LIMIT_EXCEEDED", "OPERATION_RESOLUTION_FAILURE", "OUTCOME_UNKNOWN",
+    "PERSISTED_QUERY_HASH_MISMATCH", "PERSISTED_QUERY_NOT_FOUND", "PERSISTED_QUERY_NOT_SUPPORTED",
+    "RATE_LIMITED", "RESPONSE_TOO_LARGE", "SERVICE_UNAVAILABLE", "TIMEOUT", "TOO_MANY_REQUESTS",
+    "UNAUTHENTICATED", "VARIABLES_TOO_LARGE",
+)  # fmt: skip
 LIMITS = (
-    "aliases",
-    "batch",
-    "body",
-    "characters",
-    "complexity",
-    "concurrent",
-    "concurrent_bytes",
-    "concurrent_cost",
-    "cost",
-    "depth",
-    "directives",
-    "fragments",
-    "introspection",
-    "introspection_depth",
-    "items",
-    "list_depth",
-    "rate",
-    "repeats",
-    "response",
-    "root_fields",
-    "tokens",
-    "unknown_names",
-    "value_depth",
-    "variables",
-    "variables_bytes",
-    "variables_depth",
+    "aliases", "batch", "body", "characters", "complexity", "concurrent", "concurrent_bytes",
+    "concurrent_cost", "cost", "depth", "directives", "fragments", "introspection",
+    "introspection_depth", "items", "list_depth", "rate", "repeats", "response", "root_fields",
+    "tokens", "unknown_names", "value_depth", "variables", "variables_bytes", "variables_depth",
     "variables_values",
-)
+)  # fmt: skip
 SERVER_ERRORS = frozenset(
     {"INTERNAL_SERVER_ERROR", "OUTCOME_UNKNOWN", "SERVICE_UNAVAILABLE", "TIMEOUT"}
 )
@@ -103,11 +67,7 @@ RETRY_REASONS = (
     "statement_failed", "late_statement",
 )  # fmt: skip
 POOL_STATES = ("size", "limit", "in_use", "waiting")
-PLAN_FALLBACKS = (
-    "condition",
-    "root_type",
-    "recursion",
-)
+PLAN_FALLBACKS = ("condition", "root_type", "recursion")
 
 SIMPLE_COMPLEXITY = 10
 MODERATE_COMPLEXITY = 50
@@ -143,6 +103,52 @@ def outcome(codes: Iterable[str]) -> str:
             return "server_error"
         found = "client_error"
     return found
+
+
+class Labelled(Generic[M]):
+    """A metric whose labels have a bounded number of values; safe for all threads.
+
+    ``sets`` has one item for each label, in the metric's order. An item is the set of the label's
+    values. It is None for names that the project's code chooses, such as loaders: the metric keeps
+    the first ``MAX_NAMES`` of them. Every other value becomes ``other``.
+
+    If all sets are closed, all series exist from the start with the value zero. So Prometheus sees
+    the first increment as an increase.
+    """
+
+    def __init__(self, metric: M, *sets: tuple[str, ...] | None) -> None:
+        self._metric: M = metric
+        self._sets = sets
+        self._names: list[set[str]] = [set() for _ in sets]
+        self._children: dict[tuple[str, ...], M] = {}
+        closed = [values for values in sets if values is not None]
+        if len(closed) == len(sets):
+            for values in product(*closed):
+                self._children[values] = metric.labels(*values)
+
+    def labels(self, *values: str) -> M:
+        """Return the series with these label values; a value outside of its set is ``other``."""
+        child = self._children.get(values)
+        if child is None:
+            bounded = tuple(map(self._bounded, self._sets, self._names, values))
+            child = self._metric.labels(*bounded)
+            if OTHER not in bounded:  # values that clients choose must not fill the memory
+                self._children[values] = child
+        return child
+
+    @staticmethod
+    def _bounded(allowed: tuple[str, ...] | None, names: set[str], value: str) -> str:
+        if allowed is not None:
+            return value if value in allowed else OTHER
+        if value not in names and len(names) >= MAX_NAMES:
+            return OTHER
+        names.add(value)
+        return value
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metric's series of this process, as prometheus_client's ``collect`` does."""
+        families: Iterable[Metric] = self._metric.collect()
+        return families
 
 
 # --- requests

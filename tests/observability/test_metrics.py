@@ -7,8 +7,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from pcf.database.retry import RETRY_REASONS
 from pcf.errors import ClientError
 from pcf.observability import metrics
-from pcf.observability.labels import MAX_NAMES, Labelled
-from pcf.observability.metrics import complexity_bucket, outcome
+from pcf.observability.metrics import MAX_NAMES, Labelled, complexity_bucket, outcome
 from pcf.project.schema import schema  # noqa: F401 - brings in every error of the apps
 
 
