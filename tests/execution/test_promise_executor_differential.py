@@ -26,8 +26,9 @@ from tests.execution.comparison import (
     in_event_loop,
     possible_errors,
 )
+from tests.execution.operation_strategies import Operation, operations
 from tests.execution.outcomes import AsCoroutine, AsPromise, AtOnce, Delivery, Source
-from tests.execution.strategies import Operation, operations, worlds
+from tests.execution.strategies import worlds
 from tests.execution.world import World
 
 EXAMPLES = int(os.environ.get("PCF_FUZZ_EXAMPLES", "100"))
