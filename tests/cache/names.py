@@ -13,3 +13,8 @@ def name_of(text):
 def list_of(kind, instance):
     """Return the dependencies on the list of all rows: as a whole, and the block of a row."""
     return {f"{kind}:", f"{kind}:{instance.pk >> BLOCK_BITS}"}
+
+
+def everything(delivered):
+    """Return all names that the commits of the fixture ``delivered`` have blocked."""
+    return set().union(*delivered)

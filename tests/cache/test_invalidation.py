@@ -1,38 +1,19 @@
-"""Writes of every kind, and the names they touch; commits, roll-backs, savepoints."""
+"""Writes of every kind, and the names that they touch."""
 
 import pytest
 from django.apps import apps
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 
 from notes.models import Note, NoteTag
-from pcf.cache import trigger_installation
-from pcf.cache.invalidation import flush_type, touch
-from pcf.cache.redis_gateway import RedisGateway, redis_gateway
-from pcf.cache.triggers import declarations
+from pcf.cache.invalidation import touch
+from pcf.cache.redis_gateway import RedisGateway
 from pcf.execution.dependencies import Dependencies
 from tags.models import Tag
-from tests.cache.names import list_of, name_of
-from tests.conftest import make_note, token_for
+from tests.cache.names import everything, list_of, name_of
+from tests.conftest import token_for
 from users.models import ApiToken, User
-
-
-@pytest.fixture
-def delivered(live_world, monkeypatch):
-    """The names that each commit blocks in Redis, as ``kind:key`` and ``kind!``.
-
-    Those of columns of lists (``notes.title_folded``) have a test of their own.
-    """
-    names = []
-    mark = RedisGateway.block
-
-    def spy(self, transaction, marked):
-        names.append({name for name in marked if not name.endswith(":*") and "." not in name})
-        return mark(self, transaction, marked)
-
-    monkeypatch.setattr(RedisGateway, "block", spy)
-    return names
 
 
 def sql(statement, *rows):
@@ -44,18 +25,9 @@ def sides(world):
     return world.public, world.blue
 
 
-def rename(instance):
-    instance.name += "!"
-    instance.save()
-
-
 def of_rows(grown):
     """Leave out the invalidations of columns of lists."""
     return {name: value for name, value in grown.items() if "." not in name}
-
-
-def everything(delivered):
-    return set().union(*delivered)
 
 
 def test_a_save_without_a_visible_change_touches_nothing(live_world, delivered):
@@ -239,55 +211,9 @@ def test_copy_touches_the_rows(live_world, delivered):
     assert name_of("copied") in everything(delivered)
 
 
-def test_nothing_is_delivered_before_the_commit_and_all_at_once_after_it(live_world, delivered):
-    with transaction.atomic():
-        make_note(live_world.ann, "one", live_world.red)
-        live_world.public.delete()
-        assert delivered == []
-    assert len(delivered) == 1
-
-
-def test_a_rolled_back_write_touches_nothing(live_world, delivered):
-    with pytest.raises(RuntimeError), transaction.atomic():
-        make_note(live_world.ann, "one")
-        raise RuntimeError
-    assert delivered == []
-
-
-def test_savepoints_are_respected(live_world, delivered):
-    with transaction.atomic():
-        rename(live_world.red)
-        with pytest.raises(RuntimeError), transaction.atomic():
-            rename(live_world.blue)
-            raise RuntimeError
-        with transaction.atomic():
-            rename(live_world.ann)
-        rename(live_world.bob)
-    touched = everything(delivered)
-    assert f"tag:{live_world.blue.pk}" not in touched
-    assert {
-        f"tag:{live_world.red.pk}",
-        f"user:{live_world.ann.pk}",
-        f"user:{live_world.bob.pk}",
-    } <= touched
-
-
 def test_django_refuses_a_sliced_update(live_world):
     with pytest.raises(TypeError, match="slice"):
         Note.objects.all()[:1].update(title="x")
-
-
-def test_every_declared_table_has_its_triggers(live_world):
-    declared = {it.model.__name__ for it in declarations()}
-    assert {"Note", "NoteTag", "Tag", "User", "ApiToken"} <= declared
-    with connection.cursor() as cursor:
-        assert trigger_installation.stale_triggers(cursor) == []
-        cursor.execute("COMMENT ON FUNCTION pcf_touch_tags_tag() IS 'of another time'")
-        cursor.execute("DROP TRIGGER pcf_touch_update ON notes_note")
-        cursor.execute("DROP FUNCTION pcf_touch_users_user() CASCADE")
-    assert trigger_installation.install("default") == ["notes_note", "tags_tag", "users_user"]
-    with connection.cursor() as cursor:
-        assert trigger_installation.stale_triggers(cursor) == []
 
 
 def test_touch_invalidates_what_triggers_cannot_see(live_world, delivered):
@@ -301,22 +227,6 @@ def test_touch_invalidates_what_triggers_cannot_see(live_world, delivered):
     assert delivered == []
     touch(dependencies)
     assert everything(delivered) == {"weather:7", "season!"}
-
-
-def test_flushing_a_type_or_a_row(live_world, ask):
-    one = f'{{ note(id: "{live_world.public.pk}") {{ title }} }}'
-    tags = "{ tags { name } }"
-    ask(one), ask(tags)
-
-    assert flush_type("Tag", live_world.red.pk) == 1
-    assert ask(one).cache_status == "pcf; hit"
-    assert ask(tags).cache_status != "pcf; hit"
-    assert flush_type("Note", live_world.public.pk) == 1
-    assert ask(one).cache_status != "pcf; hit"
-    assert flush_type("Note") == 1
-    with pytest.raises(LookupError, match="ApiToken, Note, NoteTag,"):
-        flush_type("Nope")
-    assert redis_gateway().flush_entries() == 1
 
 
 @pytest.mark.parametrize(
@@ -356,45 +266,14 @@ def test_bulk_creation_with_conflicts(live_world, delivered):
     }  # fmt: skip
 
 
-def test_a_commit_that_fails_on_a_deferred_constraint_touches_nothing(live_world, delivered):
-    with pytest.raises(IntegrityError), transaction.atomic():
-        rename(live_world.red)
-        Note.objects.filter(pk=live_world.public.pk).update(author_id=0)
-    assert delivered == []
-    live_world.red.refresh_from_db()
-    assert live_world.red.name == "red"
-
-
-def test_a_failing_on_commit_hook_stops_no_invalidation(live_world, delivered):
-    def fail():
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError), transaction.atomic():
-        transaction.on_commit(fail)
-        rename(live_world.red)
-    assert f"tag:{live_world.red.pk}" in everything(delivered)
-
-
-def test_commits_by_hand(live_world, delivered):
-    transaction.set_autocommit(False)
-    try:
-        rename(live_world.red)
-        transaction.rollback()
-        assert delivered == []
-        live_world.red.refresh_from_db()
-        rename(live_world.red)
-        transaction.commit()
-    finally:
-        transaction.set_autocommit(True)
-    assert f"tag:{live_world.red.pk}" in everything(delivered)
-
-
 def test_a_proxy_model_touches_what_its_model_touches(live_world, delivered):
     proxy = type(
         "Hue", (Tag,), {"__module__": "tags.models", "Meta": type("Meta", (), {"proxy": True})}
     )
     try:
-        rename(proxy.objects.get(pk=live_world.red.pk))
+        found = proxy.objects.get(pk=live_world.red.pk)
+        found.name += "!"
+        found.save()
     finally:
         del apps.all_models["tags"]["hue"]
         apps.clear_cache()

@@ -1,16 +1,34 @@
-"""Flushing the cache, by ``flush_cache`` and in the admin."""
+"""Flushing the cache: by a function, by ``flush_cache``, in the admin."""
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
+from pcf.cache.invalidation import flush_type
+from pcf.cache.redis_gateway import redis_gateway
 from tests.conftest import make_user, token_for
 
 NOTES = "{ notes { title } }"
 TAGS = "{ tags { name } }"
 PAGE = "admin:pcf_responsecache_changelist"
 FLUSH = "admin:pcf_responsecache_flush"
+
+
+def test_flushing_a_type_or_a_row(live_world, ask):
+    one = f'{{ note(id: "{live_world.public.pk}") {{ title }} }}'
+    tags = "{ tags { name } }"
+    ask(one), ask(tags)
+
+    assert flush_type("Tag", live_world.red.pk) == 1
+    assert ask(one).cache_status == "pcf; hit"
+    assert ask(tags).cache_status != "pcf; hit"
+    assert flush_type("Note", live_world.public.pk) == 1
+    assert ask(one).cache_status != "pcf; hit"
+    assert flush_type("Note") == 1
+    with pytest.raises(LookupError, match="ApiToken, Note, NoteTag,"):
+        flush_type("Nope")
+    assert redis_gateway().flush_entries() == 1
 
 
 def run(capsys, *arguments):

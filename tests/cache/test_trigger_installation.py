@@ -18,6 +18,7 @@ from pcf.cache import outbox, trigger_installation
 from pcf.cache.outbox_relay import OutboxRelay
 from pcf.cache.redis_gateway import RedisGateway
 from pcf.cache.trigger_installation import TriggerInstallationError, install, stale_triggers
+from pcf.cache.triggers import declarations
 from tests.databases import throwaway_database
 
 TABLES = [
@@ -80,6 +81,19 @@ def _installed_again(live_world):
 def stale():
     with connection.cursor() as cursor:
         return [trigger.table for trigger in stale_triggers(cursor)]
+
+
+def test_every_declared_table_has_its_triggers(live_world):
+    declared = {it.model.__name__ for it in declarations()}
+    assert {"Note", "NoteTag", "Tag", "User", "ApiToken"} <= declared
+    with connection.cursor() as cursor:
+        assert stale_triggers(cursor) == []
+        cursor.execute("COMMENT ON FUNCTION pcf_touch_tags_tag() IS 'of another time'")
+        cursor.execute("DROP TRIGGER pcf_touch_update ON notes_note")
+        cursor.execute("DROP FUNCTION pcf_touch_users_user() CASCADE")
+    assert install("default") == ["notes_note", "tags_tag", "users_user"]
+    with connection.cursor() as cursor:
+        assert stale_triggers(cursor) == []
 
 
 def test_a_writer_without_a_search_path(live_world, psql, touched):

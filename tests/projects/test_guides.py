@@ -24,7 +24,7 @@ COPIED = (
 # tests of the suite that see the new app, too
 SEE_EVERY_APP = (
     "tests/notes/test_seeding.py",
-    "tests/cache/test_invalidation.py::test_every_declared_table_has_its_triggers",
+    "tests/cache/test_trigger_installation.py::test_every_declared_table_has_its_triggers",
     "tests/database/test_query_log_n_plus_one.py::test_every_edge_of_the_schema_has_such_a_test",
     "tests/test_checks.py::test_this_project_has_no_wrong_name",
     "tests/project/test_schema.py::test_everything_has_a_description",
