@@ -53,6 +53,7 @@ NOTE_FILTERS = FilterSet(
             target="tag_id",
             by_name="name",
             name_kind="tag-name",
+            copies=(("created_at", "created_at"),),
         ),
         "search": SearchFilter(
             "search_vector",

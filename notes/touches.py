@@ -38,9 +38,11 @@ declare(
     NoteTag,
     Touch(kind="tags-by-note", key="note", only=_LINK),
     Touch(kind="notes-by-tag", key="tag", only=_LINK),
-    Touch(kind="notes-by-tag.created_at", key="tag", only=("created_at",), updates_only=True),
     Touch(kind="notes.tags", only=_LINK),
     Touch(kind="notes-by-author.tags", key="author", via="note", only=_LINK),
+    *list_touches("notes", "created_at"),
+    *list_touches("notes-by-author", "created_at", key="author", via="note"),
+    *list_touches("notes-by-tag", "created_at", key="tag"),
     Touch(kind="tags.note_count", only=_LINK),
     holding=("note",),
 )

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import graphene
-from django.db.models import BooleanField, Exists, F, Field, Func, Model, OuterRef, Q
+from django.db.models import BooleanField, Exists, F, Field, Func, Model, OuterRef, Q, Subquery
 
 from pcf.database.compiled_queries import AnyOf
 from pcf.database.fields import Fold, PrefixEnd
@@ -80,6 +80,15 @@ class Filter:
         """Yield dependencies of a condition besides those on columns: a kind, and its keys."""
         del operator, value
         return ()
+
+    def finds_keys(self, operator: str) -> bool:
+        """Return whether a statement finds the keys of a page before it reads the rows.
+
+        PostgreSQL then tests the condition on the entries of an index of the order, if the index
+        includes all columns of the condition and of ``queryset``.
+        """
+        del operator
+        return False
 
 
 def _as_parameter(value: Any) -> Hashable:
@@ -265,6 +274,10 @@ class StringFilter(Filter):
             return Q(**{f"{self.path}__gte": text, f"{self.path}__lt": PrefixEnd(text)})
         return Q(**{f"{self.path}__contains": text})  # Django escapes % and _
 
+    def finds_keys(self, operator: str) -> bool:
+        """Return True for a part of a text: the order's index is tested entry by entry."""
+        return operator == "contains"
+
 
 @dataclass(frozen=True)
 class RelatedFilter(Filter):
@@ -279,6 +292,9 @@ class RelatedFilter(Filter):
         target: The foreign key of ``through`` to the related rows.
         by_name: The field of the related rows that holds their names.
         name_kind: The kind of dependencies for a name.
+        copies: Pairs of a field of the filtered rows and a field of ``through`` that is always
+            equal. PostgreSQL then reads ``all`` in the order of such a field, from an index of
+            ``through`` that begins with ``target``.
     """
 
     name: str = ""
@@ -287,6 +303,12 @@ class RelatedFilter(Filter):
     target: str = ""
     by_name: str = "name"
     name_kind: str = ""
+    copies: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def decided_by(self) -> tuple[str, ...]:
+        """The relation, and the fields that have copies: a write changes both one by one."""
+        return (*super().decided_by, *(name for name, _ in self.copies))
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -345,12 +367,27 @@ class RelatedFilter(Filter):
         path = self.target if way == "ids" else f"{self.target}__{self.by_name}"
         links: Any = self.through._default_manager.filter(**{self.link: OuterRef("pk")})  # type: ignore[union-attr]  # noqa: SLF001
         if quantifier == "all":
+            links = links.filter(**{copy: OuterRef(name) for name, copy in self.copies})
             every = Q()
             for parameter in parameters:
-                every &= Q(Exists(links.filter(**{path: parameter})))
+                every &= Q(Exists(links.filter(self._is(parameter, path))))
             return every
         some = Q(Exists(links.filter(AnyOf(path, parameters[0]))))
         return some if quantifier == "any" else ~some
+
+    def _is(self, parameter: Any, path: str) -> Q:
+        """Return the condition that a link leads to one related row, given by its id or its name.
+
+        A subquery finds the row of a unique name. Then each ``EXISTS`` reads one table, where at
+        most one link matches, and PostgreSQL joins the links in any order. It does not with a join
+        inside of ``EXISTS``.
+        """
+        target: Any = field_of(self.through, self.target)  # type: ignore[arg-type]
+        related = target.related_model
+        if path == self.target or not related._meta.get_field(self.by_name).unique:  # noqa: SLF001
+            return Q(**{path: parameter})
+        named = related._default_manager.filter(**{self.by_name: parameter}).order_by()  # noqa: SLF001
+        return Q(**{self.target: Subquery(named.values(target.target_field.name)[:1])})
 
     def dependencies(self, operator: str, value: Any) -> Iterable[tuple[str, tuple[Hashable, ...]]]:
         """Yield the names: another row may get one of them."""

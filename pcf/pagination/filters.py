@@ -119,6 +119,12 @@ class FilterSet:
             for part in shape.parts:
                 yield from self.columns_of(part)
 
+    def finds_keys(self, shape: "Group | Condition") -> bool:
+        """Return whether a statement finds the keys of a page before it reads the rows."""
+        if isinstance(shape, Condition):
+            return self.filters[shape.name].finds_keys(shape.operator)
+        return any(map(self.finds_keys, shape.parts))
+
 
 def _one_of(parts: Sequence[Q]) -> Q:
     """Return the disjunction. An empty Q is true, which Django's own operator ignores."""

@@ -122,22 +122,26 @@ class ConnectionLoader(RowListLoader):
     def build(cls, viewer: Viewer, arguments: Mapping[str, Any]) -> "QuerySet[Any, Any]":
         """Return one page and the row behind it."""
         terms: Terms = arguments["order"]
-        rows = cls._filtered(viewer, arguments)
-        expressions = cls._order_expressions(viewer, arguments)
         names = [f"{OWN_ANNOTATION}{position}" for position in range(len(terms))]
-        rows = rows.annotate(**dict(zip(names, expressions, strict=True)))
+        expressions = cls._order_expressions(viewer, arguments)
+        order = dict(zip(names, expressions, strict=True))
+        rows = cls._filtered(viewer, arguments).annotate(**order)
         if arguments["others"] is not None:
             return cls._others(rows, names, arguments)[:1]
         page: QuerySet[Any, Any] = rows
-        for bound, order in zip(_BOUNDS, (terms, reversed_terms(terms)), strict=True):
+        flags = {}
+        for bound, towards in zip(_BOUNDS, (terms, reversed_terms(terms)), strict=True):
             if f"{bound}_0" in arguments:
                 values = [arguments[f"{bound}_{position}"] for position in range(len(terms))]
                 others = cls._others(rows, names, {**arguments, "others": bound})
-                page = page.filter(behind(names, order, values))
-                page = page.annotate(**{_IS_OTHER[bound]: Exists(others)})
-        shown = reversed_terms(terms) if arguments["backward"] else terms
-        page = page.order_by(*_sorting(names, shown))
-        return page[: arguments["count"] + 1]
+                page = page.filter(behind(names, towards, values))
+                flags[_IS_OTHER[bound]] = Exists(others)
+        sorting = _sorting(names, reversed_terms(terms) if arguments["backward"] else terms)
+        size = arguments["count"] + 1
+        if cls.filters.finds_keys(arguments["filter"]):
+            keys = page.order_by(*sorting).values("pk")[:size]
+            page = cls._list(viewer).filter(pk__in=keys).annotate(**order)
+        return page.annotate(**flags).order_by(*sorting)[:size]
 
     @classmethod
     def _others(

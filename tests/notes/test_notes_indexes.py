@@ -10,6 +10,8 @@ from django.db import connection, transaction
 from django.db.models import F, QuerySet, Value
 
 from notes import seeding
+from notes.filters import NOTE_FILTERS, NOTE_ORDERS
+from notes.loaders import NoteConnections
 from notes.models import Note, NoteTag
 from notes.policy import visible_notes
 from notes.seed_text import RARE_WORD
@@ -19,6 +21,8 @@ from tags.models import Tag
 from users.models import User
 
 VOLUME = seeding.Volume(users=100, notes_per_user=110, tags=2_000, tags_per_note=3)
+# the mark has pytest make the database; each test then leaves the rows of the module as they were
+pytestmark = pytest.mark.django_db
 VIEWERS = {"anonymous": Viewer(), "staff": Viewer(1, is_staff=True)}
 
 
@@ -170,3 +174,43 @@ def test_words_of_notes() -> None:
     rows = Note.objects.filter(search_vector=start)
     assert indexes(rows) == ["notes_note_search"]
     assert rows.count() == VOLUME.notes // (10 * seeding.RARE)
+
+
+def page_of(viewer: Viewer, given: dict[str, Any], count: int = 20) -> "QuerySet[Any, Any]":
+    """The newest notes that match a filter, as the connection reads them."""
+    parsed = NOTE_FILTERS.parse(given)
+    arguments = {
+        "order": NOTE_ORDERS.parse(None, has_search=False), "filter": parsed.shape,
+        "count": count, "backward": False, "others": None, "search": parsed.search,
+    }  # fmt: skip
+    values = {name: Value(value) for name, value in parsed.values.items()}
+    return NoteConnections.build(viewer, arguments | values)
+
+
+@pytest.mark.parametrize("viewer", VIEWERS)
+@pytest.mark.parametrize("way", ["ids", "names"])
+def test_the_newest_notes_of_two_tags(way: str, viewer: str) -> None:
+    """The links of both tags are read from the newest on, until the page is full."""
+    tags = [Tag.objects.create(name=f"usual {number}") for number in (1, 2)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO notes_notetag (note_id, tag_id) SELECT n.id, t.id FROM notes_note n "
+            "JOIN tags_tag t ON t.id = ANY(%s) AND (n.id + t.id) %% 3 > 0",
+            [[tag.pk for tag in tags]],
+        )
+        cursor.execute("ANALYZE notes_notetag")
+    chosen = [str(tag.pk) if way == "ids" else tag.name for tag in tags]
+    rows = page_of(VIEWERS[viewer], {"tags": {"all": {way: chosen}}})
+    assert indexes_in_order(rows).count("notes_notetag_tag_created") == len(tags)
+    assert len(rows) == 21
+
+
+@pytest.mark.parametrize("viewer", [*VIEWERS.values(), Viewer(5)])
+def test_the_newest_notes_with_a_part_of_a_title(viewer: Viewer) -> None:
+    usual = page_of(viewer, {"title": {"contains": "e "}})
+    (walk,) = (node for node in nodes(usual) if node["Node Type"] == "Index Only Scan")
+    assert (walk["Index Name"], walk["Scan Direction"]) == ("notes_note_created_id", "Backward")
+    assert walk["Parent Relationship"] == "Outer"
+    assert len(usual) == 21
+    rare = page_of(viewer, {"title": {"contains": "lighthouse"}})
+    assert "notes_note_title_part" in indexes(rare)
