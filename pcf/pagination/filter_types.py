@@ -47,9 +47,9 @@ class Filter:
         """The operators, as conditions name them."""
         return ()
 
-    @property
-    def decided_by(self) -> tuple[str, ...]:
-        """The fields whose change decides which rows match."""
+    def decided_by(self, operator: str) -> tuple[str, ...]:
+        """Return the fields whose change decides which rows match."""
+        del operator
         return (self.path,) if self.columns is None else self.columns
 
     def input_type(self) -> Any:
@@ -305,10 +305,10 @@ class RelatedFilter(Filter):
     name_kind: str = ""
     copies: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def decided_by(self) -> tuple[str, ...]:
-        """The relation, and the fields that have copies: a write changes both one by one."""
-        return (*super().decided_by, *(name for name, _ in self.copies))
+    def decided_by(self, operator: str) -> tuple[str, ...]:
+        """Return the relation, and for ``all`` the fields with copies: the statement reads them."""
+        copied = [name for name, _ in self.copies] if operator.startswith("all") else []
+        return (*super().decided_by(operator), *copied)
 
     @property
     def operators(self) -> tuple[str, ...]:

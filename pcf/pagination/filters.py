@@ -114,7 +114,7 @@ class FilterSet:
     def columns_of(self, shape: "Group | Condition") -> Iterator[str]:
         """Yield the fields whose change decides which rows match."""
         if isinstance(shape, Condition):
-            yield from self.filters[shape.name].decided_by
+            yield from self.filters[shape.name].decided_by(shape.operator)
         else:
             for part in shape.parts:
                 yield from self.columns_of(part)

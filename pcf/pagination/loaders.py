@@ -141,7 +141,8 @@ class ConnectionLoader(RowListLoader):
         if cls.filters.finds_keys(arguments["filter"]):
             keys = page.order_by(*sorting).values("pk")[:size]
             page = cls._list(viewer).filter(pk__in=keys).annotate(**order)
-        return page.annotate(**flags).order_by(*sorting)[:size]
+        page = page.annotate(**flags).order_by(*sorting)
+        return page[:size]
 
     @classmethod
     def _others(

@@ -193,6 +193,11 @@ def test_a_page_depends_on_the_columns_that_it_reads(world):
     assert kinds(run(filtered)[1]) == {
         "notes", "notes.search_vector", "notes.tags", "notes.updated_at", "tag-name",
     }  # fmt: skip
+    every = """{ notesConnection(orderBy: [{field: ID}], filter: {
+        tags: {all: {names: ["red"]}}
+    }) { totalCount } }"""
+    found = kinds(run(every)[1])  # the links have a copy of the time
+    assert found == {"notes", "notes.created_at", "notes.tags", "tag-name"}
 
 
 @pytest.mark.parametrize("size", ["first: 2", "last: 2"])
