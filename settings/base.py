@@ -33,6 +33,8 @@ AXES_USERNAME_CALLABLE = "users.logins.account_name"
 AXES_CLIENT_IP_CALLABLE = "users.logins.client_address"
 AXES_VERBOSE = False
 AXES_SENSITIVE_PARAMETERS = ["username"]  # logs mask it: people type passwords there by mistake
+AXES_LOGGERS = {"axes": {"level": "WARNING"}}  # a line for a failure, none for a log-in
+LOGGING["loggers"] |= AXES_LOGGERS
 
 # Accounts (docs/guide/accounts.md). Who may sign up: open, invited, closed.
 USERS_SIGN_UP = env.str("USERS_SIGN_UP", "open")

@@ -1,8 +1,9 @@
 """The notes application in a real browser, function by function; ``make check-browser``.
 
 One person walks through it at a desktop in light colours, another one at a phone in dark ones, a
-third one with the keyboard alone, a fourth one in production. axe-core looks at every view. pytest
-does not run the program, because it needs Chromium. It leaves pictures in .pcf/app-*.png.
+third one with the keyboard alone, a fourth one meets the failures of the service, a fifth one uses
+it in production. axe-core looks at every view. pytest does not run the program, because it needs
+Chromium. It leaves pictures in .pcf/app-*.png.
 """
 
 import os
@@ -13,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.browser.chromium import Failed
+from tests.browser.failures import check_failures
 from tests.browser.person import DESKTOP, PHONE, Person
 from tests.browser.servers import development, manage, production, service
 from tests.browser.steps import PASSWORD
@@ -92,12 +94,12 @@ def check_development() -> None:
     manage(env, "migrate", "--verbosity", "0")
     manage(env, "seed_demo")
     mails = ROOT / ".pcf" / "app-mails.txt"
-    with mails.open("w") as output, service(env, output) as url:
-        walk(url, "desktop", DESKTOP, mails, dark=False)
+    with mails.open("w") as output, service(env, output) as running:
+        walk(running.url, "desktop", DESKTOP, mails, dark=False)
         manage(env, "axes_reset")  # the last step of a walk locks the address
-        walk(url, "phone", PHONE, mails, dark=True)
+        walk(running.url, "phone", PHONE, mails, dark=True)
         manage(env, "axes_reset")
-        keyboard(url)
+        keyboard(running.url)
         print("keyboard alone: read, sign up, write, delete, undo")
 
 
@@ -106,7 +108,7 @@ def check_production() -> None:
     env = production("notes_application")
     manage(env, "migrate", "--verbosity", "0")
     manage(env, "collectstatic", "--noinput", "--verbosity", "0")
-    with service(env) as url, Person(url) as person:
+    with service(env) as running, Person(running.url) as person:
         person.sees("0 notes")
         steps = Walk(person, "production", small=False, mails=Path(os.devnull))
         for step in (steps.sign_up, steps.write, steps.conflict):
@@ -119,6 +121,7 @@ def main() -> int:
     (ROOT / ".pcf").mkdir(exist_ok=True)
     try:
         check_development()
+        check_failures()
         check_production()
     except Failed as failure:
         print(f"failed: {failure}", file=sys.stderr)

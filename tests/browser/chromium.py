@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -15,6 +16,12 @@ from pathlib import Path
 from typing import Any, Self
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# The browser reads commands from descriptor 3 and writes to 4. The descriptors of the pipes are
+# greater than 4, or the first one is 3 or 4. Some shells know no descriptor of two digits.
+_WITH_PIPES = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4);"
+    " os.execvp(sys.argv[3], sys.argv[3:])"
+)
 PATIENCE = 60  # seconds that a wait may take
 
 
@@ -44,8 +51,7 @@ class Page:
         if os.getuid() == 0:
             arguments.append("--no-sandbox")  # Chromium does not start as root with its sandbox
         self._process = subprocess.Popen(
-            # the browser reads commands from descriptor 3 and writes to 4
-            ["sh", "-c", f'exec "$@" 3<&{command_read} 4>&{event_write}', "sh", *arguments],
+            [sys.executable, "-c", _WITH_PIPES, str(command_read), str(event_write), *arguments],
             pass_fds=(command_read, event_write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -103,16 +103,16 @@ def main() -> int:
         env = development()
         manage(env, "migrate", "--verbosity", "0")
         manage(env, "seed_demo")
-        with service(env) as url:
-            check(url)
+        with service(env) as running:
+            check(running.url)
         env = production("graphiql_of_staff")
         manage(env, "migrate", "--verbosity", "0")
         manage(env, "collectstatic", "--noinput", "--verbosity", "0")
         names = ("--username", "sue", "--email", "sue@example.org", "--name", "Sue")
         manage(env, "createsuperuser", "--noinput", *names)
         token = manage(env, "create_token", "sue", "--name", "GraphiQL")
-        with service(env) as url:
-            check_staff(url, token)
+        with service(env) as running:
+            check_staff(running.url, token)
     except Failed as failure:
         print(f"failed: {failure}", file=sys.stderr)
         return 1

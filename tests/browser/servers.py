@@ -48,22 +48,42 @@ def manage(env: dict[str, str], *command: str) -> str:
     ).stdout.strip()
 
 
+class Service:
+    """A service on a port of its own. It writes mails to ``output``."""
+
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, env: dict[str, str], output: IO[str] | None) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://localhost:{port}"
+        self._env = {**env, "PORT": str(port)}
+        self._output = output
+
+    def start(self) -> None:
+        """Start the service, and wait until it is ready."""
+        program = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
+        self.process = subprocess.Popen(
+            [*program, "pcf.asgi:application"], cwd=ROOT, env=self._env, stdout=self._output
+        )
+        wait_until_ready(self.url)
+
+    def stop(self) -> None:
+        """End the service, and wait for its end."""
+        self.process.terminate()
+        self.process.wait(PATIENCE)
+
+
 @contextmanager
-def service(env: dict[str, str], output: IO[str] | None = None) -> Iterator[str]:
-    """Start a service and yield its URL. It writes mails to ``output``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "pcf.asgi:application"]
-    with subprocess.Popen(
-        gunicorn, cwd=ROOT, env={**env, "PORT": str(port)}, stdout=output
-    ) as process:
-        try:
-            url = f"http://localhost:{port}"
-            wait_until_ready(url)
-            yield url
-        finally:
-            process.terminate()
+def service(env: dict[str, str], output: IO[str] | None = None) -> Iterator[Service]:
+    """Start a service, and end it after the block."""
+    running = Service(env, output)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
 
 
 def wait_until_ready(url: str) -> None:

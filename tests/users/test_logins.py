@@ -100,6 +100,25 @@ def test_the_lock_ends_and_further_attempts_do_not_prolong_it(root):
     assert log_in().status_code == 302
 
 
+def test_the_log_has_a_line_for_a_failure_and_none_for_a_log_in(root, caplog):
+    """A further line says when the account is locked."""
+    log_in()
+    assert axes_lines(caplog) == []
+    for _ in range(LIMIT - 1):
+        caplog.clear()
+        log_in(password="wrong")
+        assert len(axes_lines(caplog)) == 1
+    caplog.clear()
+    log_in(password="wrong")
+    failure, lock = axes_lines(caplog)
+    assert failure.startswith("AXES: Repeated login failure")
+    assert lock.startswith("AXES: Locking out")
+
+
+def axes_lines(caplog):
+    return [each.getMessage() for each in caplog.records if each.name.startswith("axes")]
+
+
 def test_failures_are_logged_without_name_and_password(root, caplog):
     caplog.set_level(logging.DEBUG)
     log_in(username="my-secret-password", password="distinctive-password")
