@@ -19,17 +19,15 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.http import base36_to_int, int_to_base36
 
-from pcf.database.deletion import delete_in_steps
+from pcf.database.deletion import delete_in_steps, run_in_time
 from pcf.database.transactions import run_transaction
 from pcf.execution.mutations import clean, is_storable, refusal
-from pcf.timeouts import current_timeout
 from users import mail, passwords, sessions
 from users.models import User
 
 SIGN_UP_MODES = ("open", "invited", "closed")
 CONFIRMATION_LIFETIME = timedelta(days=3)
 INVITATION_LIFETIME = timedelta(days=14)
-RESERVE = 5.0  # seconds of a request that a deletion leaves: a step takes less
 
 _CONFIRMATION = "users.confirm-email"
 _INVITATION = "users.invitation"
@@ -208,10 +206,7 @@ def delete(user: User) -> None:
         deactivate(locked)
 
     run_transaction(close)
-    timeout = current_timeout()
-    for _ in delete_in_steps(User.objects.filter(pk=user.pk)):
-        if timeout is not None and timeout.remaining() < RESERVE:
-            break
+    run_in_time(delete_in_steps(User.objects.filter(pk=user.pk)))
 
 
 def _check_mode(given: SignUp, email: str) -> bool:

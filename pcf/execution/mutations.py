@@ -35,6 +35,7 @@ class UserErrorCode(graphene.Enum):
     INVALID = "INVALID"
     WRONG_CREDENTIALS = "WRONG_CREDENTIALS"
     THROTTLED = "THROTTLED"
+    UNFINISHED = "UNFINISHED"
 
     @property
     def description(self) -> str:
@@ -53,11 +54,13 @@ _DESCRIPTIONS = {
     "INVALID": "The value is wrong for another reason.",
     "WRONG_CREDENTIALS": "The account, the password or a token is wrong.",
     "THROTTLED": "Too many attempts failed; a later one may succeed.",
+    "UNFINISHED": "The work is too large for one request. A part is done; the same mutation again "
+    "goes on.",
 }
 
 
 class UserError(graphene.ObjectType):
-    """Why a mutation did not do what was asked; nothing was written."""
+    """Why a mutation did not do what was asked. Nothing was written, except for UNFINISHED."""
 
     field = graphene.String(description="The field of the input, null when it is none of them.")
     code = graphene.NonNull(UserErrorCode, description="The reason, for programs.")

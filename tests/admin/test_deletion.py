@@ -220,6 +220,26 @@ def test_selected_users_go_with_their_notes(client: Client, ann: User, one_step:
     assert list(User.objects.values_list("username", flat=True)) == ["root"]
 
 
+def test_all_notes_of_a_list_move_to_the_trash_in_steps(
+    client: Client, ann: User, one_step: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(deletion.change_in_steps.__kwdefaults__, "size", 10)
+    url = f"{NOTES}?author={ann.pk}"
+    first = Note.objects.earliest("pk").pk
+    data = {"action": "move_to_trash", "_selected_action": [first], "select_across": "1"}
+    confirmation = client.post(url, data)
+    later = Note.objects.create(author=ann, title="later")
+    with CaptureQueriesContext(connection) as queries:
+        response = client.post(url, form_of(confirmation))
+    assert not any('"content"' in query["sql"] for query in queries)
+    assert Note.objects.filter(deleted_at__isnull=False).count() == 10
+    seen = finished(client, url, response)
+    assert seen == [(10, 25), (20, 25)]
+    assert list(Note.objects.filter(deleted_at=None)) == [later]
+    assert LogEntry.objects.filter(action_flag=DELETION).count() == 25
+    assert "Moved to the trash: 25 notes." in client.get(NOTES).content.decode()
+
+
 # permissions
 
 

@@ -10,7 +10,6 @@ from notes.models import Note
 from pcf.database import deletion
 from tests.conftest import build_world, make_note, token_for
 from tests.users.accounts import ME, PASSWORD, codes, log_in, person, run
-from users import accounts
 from users.models import ApiToken, Session, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,7 +48,7 @@ def test_the_command_deletes_what_a_request_had_no_time_for(ask, monkeypatch):
     for number in range(5):
         make_note(ann, f"note {number}")
     make_note(bob, "of bob")
-    monkeypatch.setattr(accounts, "RESERVE", 1_000.0)  # no request has so much time
+    monkeypatch.setattr(deletion, "RESERVE", 1_000.0)  # no request has so much time
     monkeypatch.setattr(deletion, "DEPENDENT_ROWS", 0)
     session = log_in(ask)["accessToken"]
     assert run(ask, DELETE, session, password=PASSWORD)["userErrors"] == []
