@@ -31,8 +31,13 @@ PLAN_STATISTICS = """
 ALTER TABLE notes_note ALTER COLUMN title_folded SET STATISTICS 1000;
 ALTER TABLE notes_note ALTER COLUMN created_at SET (n_distinct = 1);
 ALTER TABLE notes_notetag ALTER COLUMN created_at SET (n_distinct = 1);
-ANALYZE notes_note (title_folded, created_at);
-ANALYZE notes_notetag (created_at);
+DO $body$ BEGIN
+    -- plans for an empty table that ANALYZE has seen are slow as soon as it has rows
+    IF EXISTS (SELECT FROM notes_notetag) THEN
+        ANALYZE notes_note (title_folded, created_at);
+        ANALYZE notes_notetag (created_at);
+    END IF;
+END $body$;
 """
 NO_PLAN_STATISTICS = """
 ALTER TABLE notes_note ALTER COLUMN title_folded SET STATISTICS -1;
