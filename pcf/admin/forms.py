@@ -27,7 +27,7 @@ class ExactCharField(forms.CharField):
     """A field of text that keeps what it shows.
 
     The field keeps spaces at both ends. Line breaks become LF before the field counts characters.
-    A text that comes back as the form has shown it stays as it is stored, with its own line breaks.
+    A text that the client sends back unchanged stays as it is stored, with its own line breaks.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

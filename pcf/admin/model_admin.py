@@ -77,7 +77,7 @@ def _estimate(model: type[Model], using: str) -> int:
 
 
 class ModelAdmin(ConflictPages, StepwiseDeletion):
-    """The pages of a model: they keep texts, and what others have written.
+    """The pages of a model. They keep texts exact, and overwrite no change of another user.
 
     The form of such pages must be a StoredForm.
     """
@@ -91,7 +91,7 @@ class ModelAdmin(ConflictPages, StepwiseDeletion):
     }
 
     def whole_list(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the rows of a list without a filter that somebody has chosen."""
+        """Return the rows of a list without the filters that the user has chosen."""
         return self.get_queryset(request)
 
     def get_paginator(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -101,7 +101,7 @@ class ModelAdmin(ConflictPages, StepwiseDeletion):
         return paginator
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the values of the address for a new row, without those that no column can have."""
+        """Return the address's values for a new row, without values that no column can hold."""
         initial = {}
         for name, value in super().get_changeform_initial_data(request).items():
             try:

@@ -23,7 +23,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE p.proname = 'pcf_take_touches' AND p.pronargs = 0
 ORDER BY pg_catalog.pg_function_is_visible(p.oid) DESC, p.oid LIMIT 1
 """
-# Many rows become one that names kinds: the outbox stays small, however long Redis is away.
+# Many rows become one that names kinds, so the outbox stays small while Redis fails.
 _SHRINK = """
 WITH gone AS (DELETE FROM {table} RETURNING names)
 INSERT INTO {table} (names)

@@ -3,8 +3,8 @@
 The values of a label come from a closed set in this module. A label is never a user, an id, or text
 that a client chose. ``Labelled`` counts a value outside of its set as ``other``.
 
-Under gunicorn each process writes to its own files (``multiprocess``). An increment then costs some
-microseconds, ``labels`` one look into a dictionary.
+Under gunicorn each process writes to its own files (``multiprocess``). An increment then takes some
+microseconds; ``labels`` reads one dictionary.
 """
 
 from collections.abc import Iterable

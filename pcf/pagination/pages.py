@@ -1,9 +1,9 @@
 """The values of connections: a page, its edges and bounds, and the cursors of its rows.
 
 A cursor is the place of a row in an order, as opaque text. It holds the values by which its list is
-sorted, and the order itself. It stays valid when its row changes or goes. A cursor proves nothing
-and grants nothing: it only says where a page begins. So it needs no signature; ``parse_cursor``
-checks all of it.
+sorted, and the order itself. It stays valid when its row changes or goes. A cursor grants no
+rights: it names the place where a page begins. So it has no signature; ``parse_cursor`` checks all
+of it.
 """
 
 import binascii

@@ -76,7 +76,7 @@ class SearchFilter(Filter):
 
 
 def web_query(text: str) -> str:
-    """Return ``text`` without all but the last of several minus signs that no word is between.
+    """Return ``text`` with one minus sign in the place of several without a word between them.
 
     PostgreSQL reads each as a negation of the next one, and fails at more than about 30.
     """
@@ -93,8 +93,8 @@ def prefix_query(text: str) -> str:
 
 _SNIPPET = f"{OWN_ANNOTATION}snippet"
 _START, _STOP = "\x02", "\x03"  # around what was found
-# PostgreSQL's parser takes long for some texts with these characters (``SearchText``), so others
-# stand for them until the snippet is made. The text itself loses the others.
+# PostgreSQL's parser takes long for some texts with these characters (``SearchText``). Substitutes
+# stand for them until the snippet is made. Substitutes in the text itself are removed before.
 _CHARACTERS, _SUBSTITUTES = "_@/~<", "\x04\x05\x06\x07\x08"
 _ORIGINALS = str.maketrans(_SUBSTITUTES, _CHARACTERS)
 _OPTIONS: dict[str, Any] = {
