@@ -8,10 +8,11 @@ import re
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
 from time import CLOCK_MONOTONIC, clock_gettime, process_time
+from typing import NamedTuple
 
 CACHES = ("none", "hit", "miss")  # outcomes of the cache, by number
 OUTCOMES = (
@@ -54,6 +55,17 @@ class Schedule:
                 yield self.start + self.warm_up * sqrt(number / rising)
             else:
                 yield constant + (number - rising) / self.rate
+
+
+class Request(NamedTuple):
+    """A request of one kind, as bytes.
+
+    The client calls ``on_answer`` once, with the body of an answer that is right, or with None.
+    """
+
+    kind: int
+    data: bytes
+    on_answer: Callable[[bytes | None], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +115,7 @@ def clock() -> float:
 class _Connection:
     """A kept connection with the state of its request."""
 
-    __slots__ = ("fd", "first", "head", "intended", "kind", "missing", "sock")
+    __slots__ = ("fd", "first", "head", "intended", "missing", "request", "sock")
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.sock = socket.create_connection(address, timeout=MAX_CONNECT)
@@ -111,7 +123,7 @@ class _Connection:
         self.sock.setblocking(False)
         self.fd = self.sock.fileno()
         self.intended = 0.0  # 0 while idle
-        self.kind = 0
+        self.request = Request(0, b"")
         self.head = b""
         self.first = b""
         self.missing = -1  # bytes of the body; -1 until the head is complete
@@ -128,25 +140,28 @@ class Client:
     def __init__(
         self,
         address: tuple[str, int],
-        requests: Iterator[tuple[int, bytes]],
+        requests: Iterator[Request],
         report: Callable[[Batch], None],
         *,
         connections: int,
         timeout: float,
         control: int | None = None,
+        expected: Mapping[int, str] | None = None,
     ) -> None:
+        """``expected`` has the code of the user error that a kind's right answers have."""
         self._address = address
         self._requests = requests
         self._report = report
         self._limit = connections
         self._timeout = timeout
         self._control = control  # a descriptor; the run ends when it is readable
+        self._expected = expected or {}
         self._outcomes = list(OUTCOMES)
         self._samples: list[int] = []
         self._lateness: list[int] = []
         self._idle: deque[_Connection] = deque()
         self._open: dict[int, _Connection] = {}
-        self._backlog: deque[tuple[float, int, bytes]] = deque()
+        self._backlog: deque[tuple[float, Request]] = deque()
         self._epoll = select.epoll()
         self._start = 0.0
 
@@ -191,18 +206,18 @@ class Client:
         self._tend(clock())
 
     def _send_at(self, due: float, now: float) -> None:
-        kind, data = next(self._requests)
+        request = next(self._requests)
         if not self._idle and len(self._open) < self._limit:
             try:
                 self._idle.append(self._connect())
             except OSError:
-                self._sample(due, kind, 0, 2, now)
+                self._failed(due, request, 2, now)
                 return
         if self._idle and not self._backlog:
             self._lateness.append(int((now - due) * 1e6))
-            self._send(self._idle.popleft(), due, kind, data)
+            self._send(self._idle.popleft(), due, request)
         else:
-            self._backlog.append((due, kind, data))
+            self._backlog.append((due, request))
 
     def _connect(self) -> _Connection:
         connection = _Connection(self._address)
@@ -210,14 +225,16 @@ class Client:
         self._epoll.register(connection.fd, select.EPOLLIN)
         return connection
 
-    def _send(self, connection: _Connection, due: float, kind: int, data: bytes) -> None:
-        connection.intended, connection.kind = due, kind
+    def _send(self, connection: _Connection, due: float, request: Request) -> None:
+        connection.intended, connection.request = due, request
         connection.missing, connection.first = -1, b""
         try:
-            sent = connection.sock.send(data)
+            sent = connection.sock.send(request.data)
         except OSError:
             sent = 0
-        if sent < len(data):  # a socket's buffer holds a request unless the server reads nothing
+        if sent < len(
+            request.data
+        ):  # a socket's buffer holds a request unless the server reads nothing
             self._lost(connection, 2)
 
     def _receive(self, connection: _Connection) -> None:
@@ -244,21 +261,21 @@ class Client:
             connection.missing = end + 4 + int(length[1]) - len(data)
         else:
             connection.missing -= len(data)
+            if connection.request.on_answer:
+                connection.first += data
         if connection.missing <= 0 and connection.intended:
             self._complete(connection, data)
 
     def _complete(self, connection: _Connection, last: bytes) -> None:
         now = clock()
-        first, head = connection.first, connection.head
-        outcome = 0
-        if first[9:12] != _OK or b'"errors":[' in first or b'"errors":[' in last:
-            outcome = self._number(_failure(first[9:12], first))
-        elif b'"userErrors":[{' in first:
-            outcome = self._number(_failure(b"user error", first))
+        first, head, request = connection.first, connection.head, connection.request
+        outcome = self._outcome(request.kind, first, last)
         cache = 0
         if b"\r\ncache-status:" in head:
             cache = 1 if _STATUS.search(head) else 2
-        self._sample(connection.intended, connection.kind, cache, outcome, now)
+        self._sample(connection.intended, request.kind, cache, outcome, now)
+        if request.on_answer:
+            request.on_answer(None if outcome else first.partition(b"\r\n\r\n")[2])
         connection.intended = 0.0
         connection.first = b""
         if b"\r\nconnection: close" in head:
@@ -267,6 +284,20 @@ class Client:
             self._idle.append(connection)
         self._send_waiting()
 
+    def _outcome(self, kind: int, first: bytes, last: bytes) -> int:
+        """Return the number of the outcome of a complete answer: 0 for a right one."""
+        name = ""
+        if first[9:12] != _OK or b'"errors":[' in first or b'"errors":[' in last:
+            name = _failure(first[9:12], first)
+        elif b'"userErrors":[{' in first:
+            name = _failure(b"user error", first)
+        expected = self._expected.get(kind)
+        if expected and not name:
+            return self._number(f"no user error {expected}")
+        if not name or (expected and name == f"user error {expected}"):
+            return 0
+        return self._number(name)
+
     def _send_waiting(self) -> None:
         while self._backlog and self._idle:
             self._send(self._idle.popleft(), *self._backlog.popleft())
@@ -274,7 +305,7 @@ class Client:
     def _lost(self, connection: _Connection, outcome: int) -> None:
         """Drop a connection that ended; its request, if any, failed with ``outcome``."""
         if connection.intended:
-            self._sample(connection.intended, connection.kind, 0, outcome, clock())
+            self._failed(connection.intended, connection.request, outcome, clock())
         else:
             self._idle.remove(connection)
         self._drop(connection)
@@ -283,6 +314,12 @@ class Client:
         self._epoll.unregister(connection.fd)
         connection.sock.close()
         del self._open[connection.fd]
+
+    def _failed(self, due: float, request: Request, outcome: int, now: float) -> None:
+        """Count a request that got no answer."""
+        self._sample(due, request.kind, 0, outcome, now)
+        if request.on_answer:
+            request.on_answer(None)
 
     def _sample(self, due: float, kind: int, cache: int, outcome: int, now: float) -> None:
         second = max(0, int(due - self._start))
@@ -303,8 +340,8 @@ class Client:
             if connection.intended and connection.intended < oldest:
                 self._lost(connection, 1)
         while self._backlog and self._backlog[0][0] < oldest:
-            due, kind, _ = self._backlog.popleft()
-            self._sample(due, kind, 0, 1, now)
+            due, request = self._backlog.popleft()
+            self._failed(due, request, 1, now)
         try:
             while self._backlog and not self._idle and len(self._open) < self._limit:
                 self._idle.append(self._connect())

@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from benchmarks.load.client import Batch, Client, Schedule, clock
 from benchmarks.load.mix import Mix, Requests, World
 from benchmarks.load.results import Results
+from benchmarks.load.sessions import Sessions, Viewer
 
 A_PROCESS = 6_000  # requests a second of one process at most
 LEAD = 0.5  # seconds from the fork to the first request
@@ -64,8 +65,8 @@ def _child(
 ) -> None:
     """Send one schedule in a client process, and end the process.
 
-    The process sends batches through ``channel``, or a message about a failure. Any message from
-    the parent stops it.
+    The process sends batches through ``channel``, and its viewers at the end, or a message about a
+    failure. Any message from the parent stops it.
     """
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(
@@ -73,7 +74,9 @@ def _child(
         )  # the parent stops the load; its death closes the channel
     gc.disable()  # a pause of the collector would count as the server's time
     address = (target.host, target.port, target.path)
-    requests = Requests(mix, world, address, f"{load.seed}/{schedule.index}")
+    viewers = world.viewers[schedule.index :: schedule.of]
+    sessions = Sessions(viewers) if any(viewer.username for viewer in viewers) else None
+    requests = Requests(mix, world, address, f"{load.seed}/{schedule.index}", sessions)
     client = Client(
         (target.host, target.port),
         iter(requests),
@@ -81,9 +84,11 @@ def _child(
         connections=max(1, load.connections // schedule.of),
         timeout=load.timeout,
         control=channel.fileno(),
+        expected={number: kind.expected for number, kind in enumerate(mix.kinds)},
     )
     try:
         client.run(schedule)
+        channel.send(viewers)
     except OSError as error:
         channel.send(f"{target.url}: {error.strerror or error}")
     except (BrokenPipeError, EOFError):
@@ -102,8 +107,8 @@ def generate(
     """Send ``load`` and return the results.
 
     The generator calls ``tick`` several times a second with the results so far and the seconds
-    since the start. It stops sending when ``tick`` returns False. Raises GeneratorError when a
-    client fails.
+    since the start. It stops sending when ``tick`` returns False. Afterwards the viewers of
+    ``world`` have the newest tokens of their sessions. Raises GeneratorError when a client fails.
     """
     context = multiprocessing.get_context("fork")
     results = Results(mix.kinds, int(load.warm_up))
@@ -120,7 +125,8 @@ def generate(
             process.start()
             theirs.close()
             channels[ours] = (index, process)
-        _collect(channels, results, start, load, tick)
+        for index, viewers in _collect(channels, results, start, load, tick).items():
+            world.viewers[index::of] = viewers
     finally:
         for _, process in channels.values():
             process.kill()
@@ -134,7 +140,9 @@ def _collect(
     start: float,
     load: Load,
     tick: Callable[[Results, float], bool],
-) -> None:
+) -> dict[int, list[Viewer]]:
+    """Count what the client processes report; return the viewers of each of them."""
+    viewers: dict[int, list[Viewer]] = {}
     living = set(channels)
     deadline = start + load.whole + load.timeout + 10.0
     stopped = False
@@ -146,9 +154,13 @@ def _collect(
             except (EOFError, OSError):
                 living.discard(channel)
                 continue
-            if not isinstance(message, Batch):
+            index = channels[channel][0]
+            if isinstance(message, Batch):
+                results.take(index, message)
+            elif isinstance(message, list):
+                viewers[index] = message
+            else:
                 raise GeneratorError(str(message))
-            results.take(channels[channel][0], message)
         if not tick(results, clock() - start) and not stopped:
             stopped = True
             deadline = clock() + load.timeout + 2.0
@@ -156,3 +168,4 @@ def _collect(
                 channel.send("stop")
         if clock() > deadline:
             raise GeneratorError("a client process did not end in time")
+    return viewers

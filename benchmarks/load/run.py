@@ -17,6 +17,7 @@ from benchmarks.load.mix import Mix, World
 from benchmarks.load.outcome import Outcome, Report
 from benchmarks.load.report import write
 from benchmarks.load.service import Service, explore, own, running
+from benchmarks.load.sessions import Viewer
 from scripts.project import ROOT
 from scripts.supervise import Failure, Supervisor, tail
 
@@ -36,7 +37,8 @@ def run(options: argparse.Namespace, mix: Mix, supervisor: Supervisor, stack: Ex
     if options.generator_alone:
         service = stack.enter_context(_constant(supervisor))
         keys = [str(number) for number in range(1, 1001)]
-        world = World(keys, keys, keys, {"token": ["1"]})
+        world = World(keys, keys, keys, [Viewer("token", ["1"])])
+        mix = replace(mix, kinds=tuple(replace(kind, expected="") for kind in mix.kinds))
     else:
         service = (
             running(options.url, _tokens(options.tokens), remote=options.remote)
@@ -44,7 +46,7 @@ def run(options: argparse.Namespace, mix: Mix, supervisor: Supervisor, stack: Ex
             else stack.enter_context(own(supervisor, mix.tokens))
         )
         world = explore(service)
-    supervisor.say(f"service: {service.description}; {len(world.own_notes)} viewers with tokens")
+    supervisor.say(f"service: {service.description}; {len(world.viewers)} viewers with tokens")
     load = Load(
         rate=options.rate,
         seconds=options.seconds,
@@ -84,7 +86,7 @@ def _constant(supervisor: Supervisor) -> Iterator[Service]:
         lambda: tail(log).strip().isdigit(), timeout=10, what="the server of constant bytes"
     )
     target = Target("127.0.0.1", int(tail(log)), "/graphql")
-    yield Service(target, ["token"], [], "none: constant bytes, the generator alone")
+    yield Service(target, [], [], "none: constant bytes, the generator alone")
     supervisor.stop()
 
 

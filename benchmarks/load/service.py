@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 from benchmarks.load.generator import Target
 from benchmarks.load.mix import World
 from benchmarks.load.observe import listeners
+from benchmarks.load.sessions import Viewer
 from scripts.project import ROOT
 from scripts.services import free_port
 from scripts.supervise import Failure, Supervisor
@@ -32,10 +33,10 @@ GRACE = 40.0  # seconds; more than gunicorn's graceful_timeout
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: its address, tokens of viewers, its workers if they run on this machine."""
+    """A service: its address, viewers with tokens, its workers if they run on this machine."""
 
     target: Target
-    tokens: list[str]
+    viewers: list[Viewer]
     workers: list[int]
     description: str
     database: str = ""  # the URL of its database, if the test started the service
@@ -47,7 +48,10 @@ class Service:
 
 
 def running(url: str, tokens: list[str], *, remote: bool) -> Service:
-    """Return the service at ``url``. Raises Failure for an address that must not be loaded."""
+    """Return the service at ``url``, whose viewers have no sessions.
+
+    Raises Failure for an address that must not be loaded.
+    """
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http" or not parts.hostname:
         raise Failure(f"{url}: the address of a service looks like http://127.0.0.1:8080/graphql")
@@ -55,7 +59,8 @@ def running(url: str, tokens: list[str], *, remote: bool) -> Service:
         raise Failure(f"{url} is another machine. Add --remote if you may load it")
     path = parts.path if parts.path not in ("", "/") else "/graphql"
     target = Target(parts.hostname, parts.port or 80, path)
-    return Service(target, tokens, listeners(target.host, target.port), target.url)
+    viewers = [Viewer(token) for token in tokens]
+    return Service(target, viewers, listeners(target.host, target.port), target.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +83,10 @@ class Database:
 
     def prepare(
         self, supervisor: Supervisor, env: Mapping[str, str], folder: Path, *, tokens: int
-    ) -> list[str]:
-        """Migrate and seed the database; return tokens of the first users. Raises Failure."""
+    ) -> list[Viewer]:
+        """Migrate and seed the database; return the first users with tokens. Raises Failure."""
         supervisor.say("migrating and seeding the benchmark's database")
-        log, prepared = folder / "prepare.log", folder / "tokens"
+        log, prepared = folder / "prepare.log", folder / "viewers.json"
         with log.open("wb") as output:
             argv = [sys.executable, "-m", "benchmarks.load.prepare", str(tokens), str(prepared)]
             if supervisor.call(argv, env=env, cwd=ROOT, output=output):
@@ -89,7 +94,7 @@ class Database:
         static = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity", "0"]
         if supervisor.call(static, env=env, cwd=ROOT):
             raise Failure("collectstatic failed")
-        return prepared.read_text().split()
+        return [Viewer(**viewer) for viewer in json.loads(prepared.read_text())]
 
 
 @contextlib.contextmanager
@@ -128,7 +133,9 @@ def own(
             supervisor.stop()
 
 
-def _serve(supervisor: Supervisor, folder: Path, env: dict[str, str], tokens: list[str]) -> Service:
+def _serve(
+    supervisor: Supervisor, folder: Path, env: dict[str, str], viewers: list[Viewer]
+) -> Service:
     """Start gunicorn and wait until the service is ready."""
     port = free_port()
     metrics = folder / "metrics"
@@ -153,7 +160,7 @@ def _serve(supervisor: Supervisor, folder: Path, env: dict[str, str], tokens: li
         f"{env.get('THREADS') or 8} threads, production settings, "
         f"Python {platform.python_version()}, {_version()}"
     )
-    return Service(target, tokens, listeners(target.host, port), description, env["DATABASE_URL"])
+    return Service(target, viewers, listeners(target.host, port), description, env["DATABASE_URL"])
 
 
 def _version() -> str:
@@ -184,18 +191,20 @@ def explore(service: Service) -> World:
         users = _pages(connection, target.path, "users", MOST_USERS)
         notes = _pages(connection, target.path, "notes", MOST_NOTES)
         tags = _ask(connection, target.path, "{ tags(first: 100) { name } }")["tags"]
-        own_notes = {}
-        for token in service.tokens:
-            me = _ask(connection, target.path, "{ me { notes(first: 100) { id } } }", token)["me"]
+        viewers = []
+        query = "{ me { notes(first: 100) { id } } }"
+        for viewer in service.viewers:
+            me = _ask(connection, target.path, query, viewer.token)["me"]
             if me and me["notes"]:
-                own_notes[token] = [note["id"] for note in me["notes"]]
+                own_notes = [note["id"] for note in me["notes"]]
+                viewers.append(replace(viewer, own_notes=own_notes))
     except (OSError, http.client.HTTPException, KeyError, ValueError) as error:
         raise Failure(f"{target.url} cannot be asked for its data: {error!r}") from error
     finally:
         connection.close()
     if not users or not notes or not tags:
         raise Failure(f"{target.url} has no users, notes or tags to ask for")
-    return World(users, notes, [tag["name"] for tag in tags], own_notes)
+    return World(users, notes, [tag["name"] for tag in tags], viewers)
 
 
 def _pages(connection: http.client.HTTPConnection, path: str, field: str, most: int) -> list[str]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks.load import observe, sweep, tuning
 from benchmarks.load.checks import judge, verdict
-from benchmarks.load.client import Batch, Client, Sample, Schedule, clock, pack, unpack
+from benchmarks.load.client import Batch, Client, Request, Sample, Schedule, clock, pack, unpack
 from benchmarks.load.constant import ANSWER, serve
 from benchmarks.load.generator import Load
 from benchmarks.load.histogram import Histogram
@@ -25,11 +25,12 @@ from benchmarks.load.outcome import Outcome, ProcessSamples, Report
 from benchmarks.load.report import write
 from benchmarks.load.results import Results
 from benchmarks.load.service import listeners
+from benchmarks.load.sessions import Viewer
 from scripts.supervise import Failure
 
 ROOT = Path(__file__).resolve().parents[2]
 MIX = ROOT / "benchmarks" / "load" / "mix.toml"
-WORLD = World(["1", "2", "3"], ["4", "5"], ["red", "blue"], {"secret": ["4"]})
+WORLD = World(["1", "2", "3"], ["4", "5"], ["red", "blue"], [Viewer("secret", ["4"])])
 ADDRESS = ("127.0.0.1", 80, "/graphql")
 
 
@@ -94,7 +95,7 @@ def test_the_same_seed_sends_the_same_requests(mix):
 
 
 def test_requests_are_whole_http_with_drawn_variables(mix):
-    for number, data in take(iter(Requests(mix, WORLD, ADDRESS, "1/0")), 500):
+    for number, data, _ in take(iter(Requests(mix, WORLD, ADDRESS, "1/0")), 500):
         head, _, body = data.partition(b"\r\n\r\n")
         content = json.loads(body)
         kind = mix.kinds[number]
@@ -108,21 +109,22 @@ def test_requests_are_whole_http_with_drawn_variables(mix):
 
 def test_weights_decide_how_often(mix):
     kinds = Counter(
-        mix.kinds[number].name
-        for number, _ in take(iter(Requests(mix, WORLD, ADDRESS, "1/0")), 20_000)
+        mix.kinds[request.kind].name
+        for request in take(iter(Requests(mix, WORLD, ADDRESS, "1/0")), 20_000)
     )
-    weight = sum(kind.weight for kind in mix.kinds)
-    for kind in mix.kinds:
+    sent = [kind for kind in mix.kinds if kind.group != "session"]  # WORLD has no sessions
+    weight = sum(kind.weight for kind in sent)
+    for kind in sent:
         expected = 20_000 * kind.weight / weight
         assert abs(kinds[kind.name] - expected) < 6 * expected**0.5 + 1
 
 
 def test_without_tokens_no_request_writes(mix):
-    world = World(WORLD.users, WORLD.notes, WORLD.tags, {})
+    world = World(WORLD.users, WORLD.notes, WORLD.tags, [])
     sent = take(iter(Requests(mix, world, ADDRESS, "1/0")), 1_000)
 
-    assert not [number for number, _ in sent if mix.kinds[number].viewer == "token"]
-    assert not [data for _, data in sent if b"Authorization" in data]
+    assert not [each for each in sent if mix.kinds[each.kind].is_write]
+    assert not [each for each in sent if b"Authorization" in each.data]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def endless(kinds=1):
     request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
     number = 0
     while True:
-        yield number % kinds, request
+        yield Request(number % kinds, request)
         number += 1
 
 
