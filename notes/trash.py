@@ -1,16 +1,21 @@
 """The deletion of notes for ever, in one statement a batch: in the trash, and with their authors.
 
 A statement deletes the notes before their tags. So no version of a note grows for it
-(``notes.versions``); the foreign keys are checked at the end of the transaction.
+(``notes.versions``); the foreign keys are checked at the end of the transaction. The stored answers
+to mutations with an idempotency key go, too, where they show one of the notes.
+
+The functions need a transaction around them.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
 from notes.models import Note
 from pcf.database.deletion import deletes
+from pcf.http.idempotency import forget_answers
 
 _DELETE = """
 WITH gone AS (
@@ -18,7 +23,7 @@ WITH gone AS (
 ), links AS (
     DELETE FROM notes_notetag t USING gone WHERE t.note_id = gone.id RETURNING t.id
 )
-SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM links)
+SELECT (SELECT array_agg(id) FROM gone), (SELECT count(*) FROM links)
 """
 
 _PURGE = """
@@ -27,7 +32,7 @@ WITH gone AS (
 ), links AS (
     DELETE FROM notes_notetag t USING gone WHERE t.note_id = gone.id
 )
-SELECT count(*) FROM gone
+SELECT array_agg(id), 0 FROM gone
 """
 
 _PURGE_OLD = """
@@ -39,25 +44,19 @@ WITH old AS (
 ), links AS (
     DELETE FROM notes_notetag t USING gone WHERE t.note_id = gone.id
 )
-SELECT count(*) FROM gone
+SELECT array_agg(id), 0 FROM gone
 """
 
 
 @deletes(Note)
 def delete(note_ids: Sequence[int]) -> int:
     """Delete notes and their tags for ever; return the number of notes and of tags on them."""
-    with connection.cursor() as cursor:
-        cursor.execute(_DELETE, [list(note_ids)])
-        (count,) = cursor.fetchone()
-    return int(count)
+    return _run(_DELETE, list(note_ids))
 
 
 def purge(note_ids: Sequence[int]) -> int:
     """Delete those of the notes that lie in the trash for ever, and return their number."""
-    with connection.cursor() as cursor:
-        cursor.execute(_PURGE, [list(note_ids)])
-        (count,) = cursor.fetchone()
-    return int(count)
+    return _run(_PURGE, list(note_ids))
 
 
 def purge_before(moment: datetime, limit: int) -> int:
@@ -66,7 +65,14 @@ def purge_before(moment: datetime, limit: int) -> int:
     The function deletes ``limit`` notes at most, and returns their number. It passes over notes
     that another transaction has locked.
     """
+    return _run(_PURGE_OLD, moment, limit)
+
+
+def _run(sql: str, *values: Any) -> int:
+    """Delete notes, and the stored answers that show them; return the number of rows."""
     with connection.cursor() as cursor:
-        cursor.execute(_PURGE_OLD, [moment, limit])
-        (count,) = cursor.fetchone()
-    return int(count)
+        cursor.execute(sql, values)
+        keys, links = cursor.fetchone()
+    if keys:
+        forget_answers("note", keys)
+    return len(keys or ()) + int(links)

@@ -9,5 +9,6 @@ from pcf.conf.production import *  # isort: skip - its values win over those of 
 PCF = engine_config(**PRODUCTION_SECTIONS, requests={"session_cookie": "__Host-session"})
 
 LOGGING["loggers"] |= AXES_LOGGERS
+STORAGES["staticfiles"]["BACKEND"] = "web.storage.ModuleStaticFilesStorage"
 
 check_production(globals())

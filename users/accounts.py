@@ -9,6 +9,7 @@ The links of mails hold signed texts, so no table holds them (``django.core.sign
 generator of tokens to reset passwords).
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -19,9 +20,10 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.http import base36_to_int, int_to_base36
 
-from pcf.database.deletion import delete_in_steps, run_in_time
+from pcf.database.deletion import delete_in_steps, deletes, run_in_time
 from pcf.database.transactions import run_transaction
 from pcf.execution.mutations import clean, is_storable, refusal
+from pcf.http.idempotency import forget_answers
 from users import mail, passwords, sessions
 from users.models import User
 
@@ -204,9 +206,29 @@ def delete(user: User) -> None:
         locked.deletion_requested_at = timezone.now()
         locked.save(update_fields=["deletion_requested_at"])
         deactivate(locked)
+        _forget([user.pk])
 
     run_transaction(close)
     run_in_time(delete_in_steps(User.objects.filter(pk=user.pk)))
+
+
+def delete_rows(user_id: int) -> None:
+    """Delete an account that is closed, in steps, however long it takes."""
+    for _ in delete_in_steps(User.objects.filter(pk=user_id)):
+        pass
+
+
+@deletes(User)
+def _delete_users(user_ids: Sequence[int]) -> int:
+    """Delete users, with the stored answers of their mutations and those that show them."""
+    count, _ = User.objects.filter(pk__in=user_ids).only("pk").delete()
+    _forget(user_ids)
+    return count
+
+
+def _forget(user_ids: Sequence[int]) -> None:
+    for kind in ("account", "user"):
+        forget_answers(kind, user_ids)
 
 
 def _check_mode(given: SignUp, email: str) -> bool:

@@ -149,6 +149,18 @@ def declaration_of(name: str) -> Declaration:
     return known[name]
 
 
+def row_kinds(model: type[models.Model]) -> list[str]:
+    """Return the kinds that a write to a row touches by the primary key of the row."""
+    model = concrete_model(model)
+    touches = _declarations[model].touches if model in _declarations else ()
+    keys = {"pk", model._meta.pk.name}  # noqa: SLF001 - Django's documented API
+    return [
+        touch.kind
+        for touch in touches
+        if touch.key in keys and touch.through is None and touch.via is None
+    ]
+
+
 def concrete_model(model: type[models.Model]) -> type[models.Model]:
     """Return the model whose table a proxy shares; other models themselves."""
     concrete: type[models.Model] = model._meta.concrete_model or model  # noqa: SLF001

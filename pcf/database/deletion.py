@@ -12,6 +12,7 @@ from typing import Any
 from django.db import models, router, transaction
 from django.db.models import ForeignObjectRel, Model, QuerySet
 
+from pcf.database.query_log import meant_repetitions
 from pcf.timeouts import current_timeout
 
 ROWS = 1_000  # of one step
@@ -116,9 +117,10 @@ def delete_in_steps(
 def run_in_time(steps: Iterable[Any]) -> None:
     """Run steps, one at least, while the request has more than RESERVE seconds left."""
     timeout = current_timeout()
-    for _ in steps:
-        if timeout is not None and timeout.remaining() < RESERVE:
-            return
+    with meant_repetitions():
+        for _ in steps:
+            if timeout is not None and timeout.remaining() < RESERVE:
+                return
 
 
 def change_in_steps(

@@ -6,7 +6,8 @@ read, so such a response is not stored.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Lock, current_thread
@@ -122,6 +123,20 @@ class count_queries:  # noqa: N801 - a context manager, used like a function
 
     def __exit__(self, *_: object) -> None:
         _log.reset(self._token)
+
+
+@contextmanager
+def meant_repetitions() -> Iterator[None]:
+    """Count no repetitions in the block: each step of its work sends the same statements."""
+    logs, log = [], current_log()
+    while log is not None:
+        logs.append((log, log.limit))
+        log.limit, log = 0, log.outer
+    try:
+        yield
+    finally:
+        for log, limit in logs:
+            log.limit = limit
 
 
 class _ForeignReads:

@@ -1,9 +1,11 @@
 """The context of one GraphQL operation: what resolvers find in ``info.context``."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 from uuid import UUID
+
+from django.db.models import Model
 
 from pcf.database.key_types import IntegerKey, KeyType, TextKey, UUIDKey
 from pcf.database.query_log import declared_reads
@@ -45,12 +47,13 @@ class RequestContext:
     ``max_age`` is the longest time in seconds for which a cache may keep the response. None means
     that nothing has limited it yet, 0 that no cache may keep the response. ``session_cookie`` is
     what the response to a mutation makes of the cookie; None leaves it as it is.
-    ``is_one_transaction`` says that the whole operation runs in one transaction.
+    ``is_one_transaction`` says that the whole operation runs in one transaction. ``rows`` are then
+    the rows that its payloads show.
     """
 
     __slots__ = (
-        "_client", "dependencies", "is_one_transaction", "loaders", "max_age", "session_cookie",
-        "viewer",
+        "_client", "dependencies", "is_one_transaction", "loaders", "max_age", "rows",
+        "session_cookie", "viewer",
     )  # fmt: skip
 
     def __init__(self, viewer: Viewer = ANONYMOUS, client: Client | None = None) -> None:
@@ -58,6 +61,7 @@ class RequestContext:
         self._client = client or Client()
         self.session_cookie: SessionCookie | None = None
         self.is_one_transaction = False
+        self.rows: list[Model] = []
         self.dependencies = Dependencies()
         self.loaders = Loaders(viewer, self.dependencies)
         self.max_age: int | None = None
@@ -70,6 +74,12 @@ class RequestContext:
         """The client. A response that depends on it is not stored: another client may get it."""
         self.no_store()
         return self._client
+
+    def note_rows(self, values: Iterable[object]) -> None:
+        """Add those of ``values`` to ``rows`` that are rows, or lists of rows."""
+        for value in values:
+            each = value if isinstance(value, list | tuple) else (value,)
+            self.rows += [row for row in each if isinstance(row, Model)]
 
     @contextmanager
     def reads(self, kind: str, *keys: Hashable) -> Iterator[None]:

@@ -214,7 +214,7 @@ def mutation(
         @wraps(mutate)
         def resolve(_root: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
             values = arguments.get("input") or {}
-            clear_loaders = info.context.loaders.clear
+            clear_loaders, note_rows = info.context.loaders.clear, info.context.note_rows
             run = partial(mutate, info.context.viewer, info, values)
             if info.context.is_one_transaction:
                 run = partial(_checked, run)
@@ -222,12 +222,14 @@ def mutation(
                 changed = run_transaction(run, before_retry=clear_loaders) if atomic else run()
             except MutationRefused as refused:
                 errors = [_as_user_error(*error) for error in refused.errors]
+                note_rows(refused.payload.values())
                 return payload(user_errors=errors, **refused.payload)
             except IntegrityError:
                 message = "The values conflict with what is stored."
                 return payload(user_errors=[_as_user_error(None, "INVALID", message)])
             finally:
                 clear_loaders()
+            note_rows(changed.values())
             return payload(user_errors=[], **changed)
 
         resolve.points = points  # type: ignore[attr-defined]

@@ -13,11 +13,14 @@ the worker did not learn (``OUTCOME_UNKNOWN``).
   Their answers may set cookies and hold secrets. The key of an operation with one is ignored.
 
 The table holds digests of the keys. PostgreSQL's failure is that of the mutation itself.
+
+An answer may show texts. Code that deletes a row for ever calls ``forget_answers``, which deletes
+the stored answers that show the row. A repetition is a new request from then on.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -35,10 +38,13 @@ from graphql import (
     get_operation_ast,
 )
 
-from pcf.cache.keys import request_digest
+from pcf.cache.keys import read_names, request_digest
+from pcf.cache.triggers import row_kinds
 from pcf.conf import config
 from pcf.database.transactions import run_transaction
 from pcf.errors import ClientError
+from pcf.execution.context import RequestContext
+from pcf.execution.dependencies import Dependencies
 from pcf.http.request import BadRequest
 from pcf.http.request_state import PreparedOperation
 from pcf.http.response import encode
@@ -46,6 +52,7 @@ from pcf.timeouts import DeadlineExceeded
 from pcf.viewer import Viewer
 
 MAX_KEY = 255  # characters
+MAX_NAMES = 1_000_000  # of an answer; there are fewer
 # A string of RFC 8941 section 3.3.3 without escapes. Many clients leave the quotation marks out.
 _KEY = re.compile(rf'"([ -!#-\[\]-~]{{1,{MAX_KEY}}})"|([!#-\[\]-~]{{1,{MAX_KEY}}})')
 
@@ -142,7 +149,7 @@ class IdempotentOperation:
             last[:] = [execution]
             _check(execution.result)
             body = encode({"data": execution.result.data, **self._extensions})
-            self._store(body)
+            self._store(body, execution.context)
             return Completed(execution, body)
 
         try:
@@ -173,9 +180,36 @@ class IdempotentOperation:
             raise KeyReused
         return bytes(answer.body)
 
-    def _store(self, body: bytes) -> None:
-        answer = _answers()(digest=self._digest, request=self._request.encode(), body=body)
+    def _store(self, body: bytes, context: RequestContext) -> None:
+        answer = _answers()(
+            digest=self._digest, request=self._request.encode(), body=body, shows=_shown(context)
+        )
         answer.save(force_insert=True)
+
+
+def forget_answers(kind: str, keys: Iterable[Hashable]) -> None:
+    """Delete the stored answers that depend on ``keys`` of ``kind``.
+
+    Call the function behind the statement that deletes the rows, in its transaction. That statement
+    waits for the operations that write the rows, so their answers are found.
+    """
+    dependencies = Dependencies()
+    dependencies.add(kind, keys)
+    names = [*_names(dependencies), f"{kind}:*"]
+    _answers().objects.filter(shows__overlap=names).delete()
+
+
+def _shown(context: RequestContext) -> list[str]:
+    """Return the names of what the answer depends on, with the rows of the payloads."""
+    for row in context.rows:
+        for kind in row_kinds(type(row)):
+            context.dependencies.add(kind, (row.pk,))
+    return _names(context.dependencies)
+
+
+def _names(dependencies: Dependencies) -> list[str]:
+    """Return the names of single keys, and ``kind:*`` for a kind whose keys have no spelling."""
+    return [name for name in read_names(dependencies, MAX_NAMES) if not name.endswith("!")]
 
 
 def _answers() -> Any:

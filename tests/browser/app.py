@@ -7,6 +7,7 @@ Chromium. It leaves pictures in .pcf/app-*.png.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -69,6 +70,17 @@ def check_problems(person: Person) -> None:
         raise Failed("the browser complained: " + "; ".join(person.problems))
 
 
+def check_names(person: Person) -> None:
+    """Fail if the page has loaded a static file whose name has no hash."""
+    names = person.evaluate(
+        "performance.getEntriesByType('resource').map(({name}) => new URL(name).pathname)"
+    )
+    files = [name for name in names if name.startswith("/static/")]
+    plain = [name for name in files if not re.search(r"\.[0-9a-f]{12}\.\w+$", name)]
+    if plain or len([name for name in files if name.endswith(".js")]) < 10:
+        raise Failed(f"the page has loaded {files}; these have no hash: {plain}")
+
+
 def walk(url: str, name: str, size: tuple[int, int], mails: Path, *, dark: bool) -> None:
     """Take one person through all functions."""
     small = size == PHONE
@@ -110,6 +122,7 @@ def check_production() -> None:
     manage(env, "collectstatic", "--noinput", "--verbosity", "0")
     with service(env) as running, Person(running.url) as person:
         person.sees("0 notes")
+        check_names(person)
         steps = Walk(person, "production", small=False, mails=Path(os.devnull))
         for step in (steps.sign_up, steps.write, steps.conflict):
             step()

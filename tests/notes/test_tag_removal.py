@@ -129,3 +129,12 @@ def test_a_merge_into_a_tag_that_is_deleted_meanwhile(
     assert big_tag.notes.count() == 15
     payload = mutate("mergeTags", TAG, **values)
     assert codes(payload) == [("intoId", "NOT_FOUND")]
+
+
+def test_steps_of_one_request_are_no_n_plus_one(
+    big_tag: Tag, mutate: Mutate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fixture ``repetitions`` fails a test whose request repeats a statement."""
+    monkeypatch.setattr(deletion, "DEPENDENT_ROWS", 0)
+    monkeypatch.setitem(deletion.delete_in_steps.__kwdefaults__, "size", 5)
+    assert mutate("deleteTag", "deletedId", id=str(big_tag.pk))["deletedId"] == str(big_tag.pk)

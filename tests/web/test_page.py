@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.core.files.storage import FileSystemStorage
 from django.test import Client
+
+from web.storage import ModuleStaticFilesStorage
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "web" / "static" / "web"
@@ -83,12 +84,30 @@ def test_folders_hold_what_versions_names_and_nothing_else(folder):
     assert names == {"VERSIONS"} | {entry[3] for entry in vendored(folder)}
 
 
-def test_static_files_survive_hashed_names(tmp_path):
+def test_static_files_have_hashed_names_in_imports_too(tmp_path):
     """Production renames the files by their content, which fails on references to other files."""
     sources = FileSystemStorage(location=FOLDER.parent)
     names = [str(path.relative_to(FOLDER.parent)) for path in FOLDER.rglob("*.*")]
-    storage = ManifestStaticFilesStorage(location=tmp_path, base_url="/static/")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((FOLDER.parent / name).read_bytes())
+    storage = ModuleStaticFilesStorage(location=tmp_path, base_url="/static/")
 
     results = list(storage.post_process({name: (sources, name) for name in names}))
 
     assert [str(outcome) for *_, outcome in results if isinstance(outcome, Exception)] == []
+    imported = set()
+    for path in OWN:
+        module = tmp_path / storage.hashed_files[f"web/{path.name}"]
+        for name in re.findall(r'from "(.*?)"', module.read_text()):
+            imported.add(
+                (module.parent / name).resolve().relative_to(tmp_path.resolve()).as_posix()
+            )
+    assert len(imported) == len(OWN) + 1  # with two vendored ones, without app.js
+    assert imported <= set(storage.hashed_files.values())
+
+
+def test_production_has_the_storage_for_modules():
+    text = (ROOT / "settings" / "production.py").read_text()
+
+    assert f'"{ModuleStaticFilesStorage.__module__}.{ModuleStaticFilesStorage.__name__}"' in text

@@ -4,8 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from pcf.database.deletion import delete_in_steps
-from users import audit
+from users import accounts, audit
 from users.models import User
 
 
@@ -19,7 +18,6 @@ class Command(BaseCommand):
         wanted = User.objects.exclude(deletion_requested_at=None).filter(is_active=False)
         keys = list(wanted.order_by("pk").values_list("pk", flat=True))
         for key in keys:
-            for _ in delete_in_steps(User.objects.filter(pk=key)):
-                pass
+            accounts.delete_rows(key)
             audit.log("deleted an account", id=key)
         self.stdout.write(f"{len(keys)} accounts deleted")
