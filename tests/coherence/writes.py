@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from django.core.management import call_command
 from django.db import connection, transaction
-from django.db.models import CharField, F, Value
+from django.db.models import CharField, F, Model, Value
 from django.db.models.functions import Cast, Concat
 from django.test import Client as Browser
 from django.urls import reverse
@@ -262,17 +262,18 @@ class Writes(Mutations):
 
     def admin_save(self) -> None:
         """Save the form of a note, which has its tags among its fields."""
-        note = self._note()
+        note, tags = self._note(), self._tags()
         form = {
             "title": f"d #{next_version()}", "content": note.content, "author": note.author_id,
             "is_public": "on" if note.is_public else "",
-            "tag_names": [tag.pk for tag in self._tags()],
+            "tag_names": [tag.pk for tag in tags],
         }  # fmt: skip
-        self._post(reverse("admin:notes_note_change", args=[note.pk]), form)
+        self._post(reverse("admin:notes_note_change", args=[note.pk]), form, note, *tags)
 
     def admin_tag(self) -> None:
         tag = self._tags()[0]
-        self._post(reverse("admin:tags_tag_change", args=[tag.pk]), {"name": self._name()})
+        form = {"name": self._name()}
+        self._post(reverse("admin:tags_tag_change", args=[tag.pk]), form, tag)
 
     def admin_delete_action(self) -> None:
         chosen = {"_selected_action": [self._note().pk], "post": "yes"}
@@ -362,7 +363,8 @@ class Writes(Mutations):
 
     # --- helpers
 
-    def _post(self, address: str, form: dict[str, Any]) -> None:
+    def _post(self, address: str, form: dict[str, Any], *rows: Model) -> None:
+        """Post a form of the admin. Raises Unavailable when a fault has lost one of ``rows``."""
         if self._browser is None:
             root, _ = User.objects.get_or_create(
                 username="root", defaults={"name": "Root", "is_staff": True, "is_superuser": True}
@@ -370,4 +372,7 @@ class Writes(Mutations):
             self._browser = Browser(SERVER_NAME="127.0.0.1")
             self._browser.force_login(root)
         answer = self._browser.post(address, form)
+        for row in rows if answer.status_code != 302 else ():
+            if not type(row).objects.filter(pk=row.pk).exists():
+                raise Unavailable("a crash of PostgreSQL has lost the row")
         assert answer.status_code == 302, (address, form, answer.content[-2000:])
