@@ -15,15 +15,8 @@ from promise import Promise
 
 from pcf._compat.graphene_django import is_default_type_check
 from pcf._compat.graphql import ExecutionContext, inspect, invalid_return_type_error, is_iterable
-from pcf.execution.columns import (
-    Batch,
-    Column,
-    FieldErrors,
-    ItemColumn,
-    PendingColumn,
-    PendingColumns,
-    outcome_of,
-)
+from pcf.execution.columns import Batch, Column, FieldErrors, ItemColumn
+from pcf.execution.pending_columns import PendingColumn, PendingColumns, outcome_of
 from pcf.execution.plan import TypeKind
 from pcf.execution.promises import awaitable_error, may_be_awaitable, type_resolver_of
 from pcf.execution.response_size import ResponseSize

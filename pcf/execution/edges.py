@@ -1,15 +1,14 @@
 """Edges: fields that lead from one type to another through a loader."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 import graphene
 from graphene.types.unmountedtype import UnmountedType
 from graphql import GraphQLResolveInfo
-from promise import Promise
 
-from pcf.execution.loaders import Loader, Loaders, find_loader
+from pcf.execution.loaders import Loader, Loaders, Values, find_loader
 from pcf.execution.paging import SIZE_ARGUMENT, cursor_of, page_arguments, page_of
 from pcf.execution.rows import Columns, row_reader
 
@@ -27,15 +26,15 @@ class Route(NamedTuple):
 
 
 class EdgeLevel(NamedTuple):
-    """The load of an edge for all parents of a level.
+    """The loads of an edge for all parents of a level.
 
-    ``promise`` is None when nothing has to be loaded. ``values`` returns the value of each parent
-    from the outcome of the promise, or from None. ``is_light`` says that the loaders may return
-    light rows.
+    ``loads`` holds loaders with the keys to load from each. ``values`` returns the value of each
+    parent from what ``load_level`` of these loaders has found, in their order. ``is_light`` says
+    that the loaders may return light rows.
     """
 
-    promise: Promise | None
-    values: Callable[[Any], list[Any]]
+    loads: Sequence[tuple[Loader, Iterable[Hashable]]]
+    values: Callable[[Sequence[Values]], list[Any]]
     is_light: bool
 
 
@@ -148,13 +147,14 @@ class Edge(graphene.Field):
         distinct = dict.fromkeys(keys)
         distinct.pop(None, None)
 
-        def values(found: Any) -> list[Any]:
-            return [self.empty_value() if key is None else found[key] for key in keys]
+        def values(found: Sequence[Values]) -> list[Any]:
+            by_key = found[0] if found else {}
+            return [self.empty_value() if key is None else by_key[key] for key in keys]
 
-        promise = None
+        loads = []
         if distinct:
-            promise = self.find_loader(context, route, needed).load_level(distinct)
-        return EdgeLevel(promise, values, is_light=needed is not None)
+            loads = [(self.find_loader(context, route, needed), distinct)]
+        return EdgeLevel(loads, values, is_light=needed is not None)
 
     def route_from(self, parents: Sequence[Any], context: Any, arguments: dict[str, Any]) -> Route:
         """Return the route that all ``parents`` share: values of one field with its arguments."""

@@ -76,7 +76,7 @@ class Loader(DataLoader):
         # what waits for the dispatch
         self._loads: list[_Load] = []
         self._level_keys: dict[Hashable, None] = {}
-        self._level_resolvers: list[Callable[[Values], None]] = []
+        self._level_callbacks: list[Callable[[Values], None]] = []
         self._is_dispatch_enqueued = False
 
     # -- for subclasses -------------------------------------------------------------------------
@@ -103,20 +103,22 @@ class Loader(DataLoader):
 
     # -- for callers ----------------------------------------------------------------------------
 
-    def load_level(self, keys: Iterable[Hashable]) -> Promise:
-        """Return one promise of a mapping that holds the values of ``keys``, and maybe of others.
+    def load_level(
+        self, keys: Iterable[Hashable], on_loaded: Callable[[Values], None]
+    ) -> Values | None:
+        """Return a mapping that holds the values of ``keys``, and maybe of others.
 
-        The mapping holds an Exception for a key that fails; the promise is never rejected. The
-        promise is fulfilled at once when the loader knows all values.
+        When the loader does not know all values, the method returns None, and the dispatch passes
+        the mapping to ``on_loaded``. The mapping holds an Exception for a key that fails.
         """
         values = self._values
         missing = [key for key in keys if key not in values] if values else list(keys)
         if not missing:
-            return Promise.resolve(values)
+            return values
         self._level_keys.update(dict.fromkeys(missing))
-        promise = Promise(self._add_level)
+        self._level_callbacks.append(on_loaded)
         self._enqueue_dispatch()
-        return promise
+        return None
 
     def load(self, key: Hashable = None) -> Promise:
         """Return a promise of the value of ``key``. Raises TypeError for None as the key."""
@@ -163,9 +165,6 @@ class Loader(DataLoader):
             [found[key] if key in found else self.default_value() for key in keys]
         )
 
-    def _add_level(self, resolve: Callable[[Values], None], _reject: object) -> None:
-        self._level_resolvers.append(resolve)
-
     def _add_load(
         self, key: Hashable, resolve: Callable[[Any], None], reject: Callable[[Exception], None]
     ) -> None:
@@ -199,7 +198,7 @@ class Loader(DataLoader):
     def _take_dispatch(self) -> "_Dispatch":
         loads, self._loads = self._loads, []
         keys, self._level_keys = self._level_keys, {}
-        resolvers, self._level_resolvers = self._level_resolvers, []
+        callbacks, self._level_callbacks = self._level_callbacks, []
         self._is_dispatch_enqueued = False
         if loads:
             keys.update(dict.fromkeys([load.key for load in loads]))
@@ -207,7 +206,7 @@ class Loader(DataLoader):
         unknown = [key for key in keys if key not in values] if values else list(keys)
         starts = range(0, len(unknown), size)
         batches = [KeyBatch(unknown[start : start + size]) for start in starts]
-        return _Dispatch(self, loads, resolvers, batches)
+        return _Dispatch(self, loads, callbacks, batches)
 
     def _run_dispatch(self, dispatch: "_Dispatch") -> None:
         failed: dict[Hashable, Exception] = {}
@@ -217,8 +216,8 @@ class Loader(DataLoader):
         for load in dispatch.loads:
             value = values[load.key]
             (load.reject if isinstance(value, Exception) else load.resolve)(value)
-        for resolve in dispatch.level_resolvers:
-            resolve(values)
+        for on_loaded in dispatch.level_callbacks:
+            on_loaded(values)
 
     def _run_batch(self, keys: KeyBatch, failed: dict[Hashable, Exception]) -> None:
         """Load one batch. Its errors go into ``failed``.
@@ -265,7 +264,7 @@ class _Dispatch(NamedTuple):
 
     loader: Loader
     loads: list[_Load]
-    level_resolvers: list[Callable[[Values], None]]
+    level_callbacks: list[Callable[[Values], None]]
     batches: list[KeyBatch]
 
 

@@ -25,13 +25,13 @@ import graphene
 from django.core.exceptions import ImproperlyConfigured
 from graphene_django import DjangoObjectType
 from graphql import GraphQLResolveInfo
-from promise import Promise
 
 from pcf._compat.graphene import declared_fields, interfaces_of, type_name_of
 from pcf._compat.graphene_django import model_of
 from pcf.database.key_types import key_type_of
 from pcf.errors import InvalidArgument
 from pcf.execution.edges import Edge, EdgeLevel, RootEdge, Route
+from pcf.execution.loaders import Values
 from pcf.execution.rows import REQUIRED, Columns, read_attribute
 
 MAX_NODES = 100  # ids; no setting, because the schema's description names it (schema.graphql)
@@ -218,21 +218,16 @@ class NodesEdge(Edge):
         for route in routes:
             if route.key is not None:
                 keys.setdefault(route.loader, {})[route.key] = None
-        promises = [
-            self.find_loader(context, Route(name), columns.get(name)).load_level(keys[name])
-            for name in keys
+        loads = [
+            (self.find_loader(context, Route(name), columns.get(name)), keys[name]) for name in keys
         ]
 
-        def values(found: Any) -> list[Any]:
-            by_loader = dict(zip(keys, found or (), strict=True))
+        def values(found: Sequence[Values]) -> list[Any]:
+            by_loader = dict(zip(keys, found, strict=True))
             nodes = [
                 None if route.key is None else by_loader[route.loader][route.key]
                 for route in routes
             ]
             return [nodes] * len(parents)
 
-        return EdgeLevel(
-            Promise.all(promises) if promises else None,
-            values,
-            is_light=keys.keys() <= columns.keys(),
-        )
+        return EdgeLevel(loads, values, is_light=keys.keys() <= columns.keys())

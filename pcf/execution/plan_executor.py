@@ -26,17 +26,11 @@ from graphql import (
 from pcf._compat.graphql import ExecutionContext
 from pcf.database.query_log import QueryLog, current_log
 from pcf.database.snapshots import LATE_STATEMENT, current_snapshot
-from pcf.execution.columns import (
-    Batch,
-    Column,
-    FieldColumn,
-    FieldErrors,
-    PendingColumn,
-    PendingColumns,
-    outcome_of,
-)
+from pcf.execution.columns import Batch, FieldColumn, FieldErrors
 from pcf.execution.completion import VALUES_BETWEEN_CHECKS, Completer
+from pcf.execution.loaders import Values
 from pcf.execution.nodes import node_ids
+from pcf.execution.pending_columns import Pending, PendingColumns, PendingLevel
 from pcf.execution.plan import FieldPlan, Resolution, shared_arguments
 from pcf.execution.plan_cache import Plan
 from pcf.execution.promises import free_frames
@@ -146,7 +140,7 @@ class Levels:
         self._current = current
         self.log.place = place
 
-    def _resume(self, settled: list[PendingColumn]) -> None:
+    def _resume(self, settled: Sequence[Pending]) -> None:
         for column in settled:
             self.log.place = column.column
             column.resume()
@@ -322,20 +316,20 @@ class PlanExecutor:
         except Exception:  # noqa: BLE001 - the resolvers raise it again
             return False
 
-        def on_settled(_column: Column, outcomes: list[Any], _subjects: Sequence[Any]) -> None:
-            (found,) = outcomes
-            is_error = isinstance(found, Exception)
-            values = [found] * len(column.members) if is_error else level.values(found)
+        def on_loaded(found: Sequence[Values] | Exception) -> None:
+            if isinstance(found, Exception):
+                values: list[Any] = [found] * len(column.members)
+            else:
+                values = level.values(found)
             self._set_all(column, self._completer.complete(column, values))
 
-        promise = level.promise
-        if promise is not None and promise.is_pending:
-            for result in column.batch.results:
-                result[field.name] = None  # keeps the place in the order of the fields
-            is_last = level.is_light and field.is_innermost
-            self._pending.add(PendingColumn(column, [promise], [None], on_settled, is_last=is_last))
-        else:
-            on_settled(column, [None if promise is None else outcome_of(promise)], [None])
+        is_last = level.is_light and field.is_innermost
+        found = self._pending.load(PendingLevel(column, on_loaded, is_last=is_last), level.loads)
+        if found is not None:
+            on_loaded(found)
+            return True
+        for result in column.batch.results:
+            result[field.name] = None  # keeps the place in the order of the fields
         return True
 
 

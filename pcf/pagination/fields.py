@@ -103,7 +103,7 @@ class ConnectionField(Edge):
             ConnectionPage(find_loader(self.loaders[0]), key, route.arguments)
             for key in self.keys(parents, route)
         ]
-        return EdgeLevel(None, lambda _: pages, is_light=True)
+        return EdgeLevel((), lambda _: pages, is_light=True)
 
 
 def list_arguments(

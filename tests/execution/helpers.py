@@ -31,6 +31,17 @@ def _value(value):
     return value
 
 
+def load_level(loader, keys):
+    """Return a promise of what ``load_level`` has found."""
+
+    def ask(resolve, _reject):
+        known = loader.load_level(keys, resolve)
+        if known is not None:
+            resolve(known)
+
+    return Promise(ask)
+
+
 def ask(sdl, query, root=None, **options):
     return execute_with_promises(build_schema(sdl), parse(query), root_value=root, **options)
 

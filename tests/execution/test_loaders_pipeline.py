@@ -16,6 +16,7 @@ from pcf.execution.row_loaders import RowLoader
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS
 from tags.models import Tag
+from tests.execution.helpers import load_level
 from users.models import User
 
 NOTE = """query($id: ID!) {
@@ -81,7 +82,7 @@ def level(*asked):
     """Load one level; ``asked`` holds pairs of a loader class and its keys."""
     with promise_scope():
         loaders = [(kind(ANONYMOUS, Dependencies(), {}), keys) for kind, keys in asked]
-        found = run(Promise.all([loader.load_level(keys) for loader, keys in loaders]))
+        found = run(Promise.all([load_level(loader, keys) for loader, keys in loaders]))
     return [[each[key] for key in keys] for each, (_, keys) in zip(found, loaders, strict=True)]
 
 
