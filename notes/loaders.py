@@ -16,14 +16,9 @@ from notes.filters import (
 )
 from notes.models import Note
 from notes.policy import own_trash, visible_notes
+from pcf.database.key_types import recorded_type
 from pcf.execution.loaders import ListLoader
-from pcf.execution.row_loaders import (
-    PageLoader,
-    RootPageLoader,
-    RowListLoader,
-    RowLoader,
-    recorded_type,
-)
+from pcf.execution.row_loaders import PageLoader, RootPageLoader, RowListLoader, RowLoader
 from pcf.pagination.loaders import ConnectionLoader, RootConnectionLoader
 from pcf.pagination.search import SnippetLoader
 from pcf.viewer import Viewer

@@ -1,4 +1,4 @@
-"""Query sets that are compiled once and run many times, one by one or as a pipeline.
+"""Query sets that are compiled once and run many times.
 
 Django resolves the names of a query set and writes its SQL at every use, which takes longer than
 PostgreSQL takes to answer. A compiled query has its SQL; a ``Parameter`` stands for each value that
@@ -11,12 +11,11 @@ text without reading the text. Beyond the bound it sends nulls in the place of t
 sum behind the last column.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import date, time
 from secrets import token_hex
 from threading import local
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from django.db import connections
 from django.db.models import (
@@ -37,7 +36,6 @@ from pcf._compat.django_db import compile_select, converters_of, write_literals
 from pcf.database.key_types import array_type
 from pcf.database.prepared_statements import ReadRequest, ReadStatement
 from pcf.database.query_log import current_log
-from pcf.database.snapshots import current_snapshot
 from pcf.errors import ResponseTooLarge
 
 Row = tuple[Any, ...]
@@ -136,11 +134,16 @@ class CompiledQuery:
     A statement with columns of large texts has one column more. It raises ResponseTooLarge in the
     place of rows with too many bytes.
 
-    ``annotations`` names the columns that are no fields, for a caller that makes instances.
+    Attributes:
+        annotations: The names of the columns that are no fields, for a caller that makes instances.
+        segments: The SQL around the places of its Parameters; empty when no row can match.
+        width: The number of columns that PostgreSQL returns, with the one of the bound.
+        joined: The statements that ``pcf.database.planned_reads`` has made with this one.
     """
 
     __slots__ = (
-        "_converters", "_is_bounded", "_names", "_read", "annotations", "has_times", "used"
+        "_converters", "_is_bounded", "_names", "_read", "annotations", "has_times", "joined",
+        "segments", "used", "width",
     )  # fmt: skip
 
     def __init__(
@@ -159,10 +162,13 @@ class CompiledQuery:
         self.has_times = any(map(_holds_time, compiled.params))  # among the constants
         large = large_columns(compiled.columns) if compiled.sql else []
         self._is_bounded = bool(large)
+        self.width = len(compiled.columns) + self._is_bounded
+        self.segments: tuple[str, ...] = ()
+        self.joined: dict[Any, Any] = {}
         if compiled.sql:
             sql = bounded(compiled.sql, compiled.columns, large) if large else compiled.sql
-            read = _read_statement(sql, compiled.params, connection)
-            self._read = read._replace(has_own_plans=has_own_plans)
+            self.segments = _segments(sql, compiled.params, connection)
+            self._read = read_statement(self.segments, has_own_plans=has_own_plans)
         self._converters = [
             (index, converters, expression)
             for index, expression in enumerate(compiled.columns)
@@ -173,6 +179,11 @@ class CompiledQuery:
     def parameters(self) -> tuple[str, ...]:
         """The names of the Parameters, in the order of their places."""
         return tuple(self._names)
+
+    @property
+    def has_own_plans(self) -> bool:
+        """Whether PostgreSQL plans the statement for the values of each run."""
+        return self._read is not None and self._read.has_own_plans
 
     @property
     def text(self) -> str:
@@ -191,11 +202,17 @@ class CompiledQuery:
         request = self.request(values)
         if request is None:
             return []
-        connection = connections[using]
-        rows: list[Row] = connection.rows(*request)  # type: ignore[attr-defined]
+        rows: list[Row] = connections[using].rows(*request)  # type: ignore[attr-defined]
+        return self.finish(rows, using)
+
+    def finish(self, rows: Sequence[Row], using: str) -> Sequence[Row]:
+        """Return rows of PostgreSQL with Django's values. Raises ResponseTooLarge."""
         if self._is_bounded:
             check_size(rows)
-        return [self._convert(row, connection) for row in rows] if self._converters else rows
+        if not self._converters:
+            return rows
+        connection = connections[using]
+        return [self._convert(row, connection) for row in rows]
 
     def request(self, values: Mapping[str, Any]) -> ReadRequest | None:
         """Return the statement with its parameters; None when no row can match.
@@ -215,16 +232,21 @@ class CompiledQuery:
         return tuple(values)
 
 
-def _read_statement(sql: str, params: Sequence[Any], connection: Any) -> ReadStatement:
-    """Return the statement with placeholders for its named values, and its constants as literals.
+def _segments(sql: str, params: Sequence[Any], connection: Any) -> tuple[str, ...]:
+    """Return the SQL around its named values, with its constants as literals.
 
     PostgreSQL's planner sees the literals.
     """
     marked = [_TOKEN if isinstance(param, Placeholder) else param for param in params]
-    first, *rest = write_literals(sql, marked, connection).split(f"'{_TOKEN}'")
+    return tuple(write_literals(sql, marked, connection).split(f"'{_TOKEN}'"))
+
+
+def read_statement(segments: Sequence[str], *, has_own_plans: bool = False) -> ReadStatement:
+    """Return the statement with a placeholder between two segments each."""
+    first, *rest = segments
     numbered = [f"${number}{part}" for number, part in enumerate(rest, 1)]
-    text = "%s".join(part.replace("%", "%%") for part in (first, *rest))
-    return ReadStatement(text, "".join([first, *numbered]).encode())
+    text = "%s".join(part.replace("%", "%%") for part in segments)
+    return ReadStatement(text, "".join([first, *numbered]).encode(), has_own_plans)
 
 
 def _holds_time(value: Any) -> bool:
@@ -233,50 +255,6 @@ def _holds_time(value: Any) -> bool:
         return any(map(_holds_time, value))
     bounds = getattr(value, "lower", None), getattr(value, "upper", None)  # of psycopg's Range
     return any(isinstance(each, date | time) for each in (value, *bounds))
-
-
-class PlannedRead(NamedTuple):
-    """A compiled query with the values of its Parameters, and the alias of its database."""
-
-    using: str
-    statement: CompiledQuery
-    values: Mapping[str, Any]
-
-
-@contextmanager
-def pipelined(planned: Sequence[PlannedRead]) -> Iterator[None]:
-    """Send the statements that the block runs next, in this order, with one message a database.
-
-    The block runs the statements as usual and gets their rows or errors. When a pipeline is not
-    possible (see ``pcf.database.prepared_statements``), each statement is sent when it is run.
-    """
-    sent = []
-    for alias, requests in _by_alias(planned).items():
-        if len(requests) > 1:
-            connection: Any = connections[alias]
-            reads = connection.send_pipeline(requests)
-            if reads is not None:
-                sent.append((connection, reads))
-    snapshot = current_snapshot()
-    if snapshot is not None:
-        snapshot.is_last = False  # a statement that was not sent is not known to be the last one
-    try:
-        yield
-    finally:
-        for connection, reads in sent:
-            connection.discard_results(reads)
-
-
-def _by_alias(planned: Sequence[PlannedRead]) -> dict[str, list[ReadRequest]]:
-    found: dict[str, list[ReadRequest]] = {}
-    for using, statement, values in planned:
-        try:
-            request = statement.request(values)
-        except KeyError:  # the block raises it again
-            return {}
-        if request is not None:
-            found.setdefault(using, []).append(request)
-    return found
 
 
 # Of one statement, and of all statements of a request. No setting: a process compiles a statement

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
 from django.conf import settings
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, ValidationError
 from django.db import connections
 from django.db.models import Model
 from django.utils.timezone import get_default_timezone, is_naive, make_aware
@@ -338,6 +338,37 @@ def field_of(model: type[Model], path: str) -> Any:
         except FieldDoesNotExist:
             return None
     return field
+
+
+@cache
+def key_field(model: type[Model], path: str) -> Any:
+    """Return what ``field_of`` returns, from memory."""
+    return field_of(model, path)
+
+
+@cache
+def recorded_type(model: type[Model], path: str) -> type[KeyType] | None:
+    """Return the class of the type with which the keys of a field are recorded."""
+    field = key_field(model, path)
+    return None if field is None else type(key_type_of(field) or UnspelledKey())
+
+
+@cache
+def lookup_type(model: type[Model], path: str) -> KeyType | None:
+    """Return the type of the keys by which a loader looks rows up; None when ``path`` is no field.
+
+    Raises ImproperlyConfigured for a field whose keys have no type.
+    """
+    field = key_field(model, path)
+    if field is None:
+        return None
+    key_type = key_type_of(field)
+    if key_type is None:
+        raise ImproperlyConfigured(
+            f"A loader cannot look up rows of {model._meta.label} by {path!r}: "  # noqa: SLF001
+            "PostgreSQL and Python may disagree about equal values"
+        )
+    return key_type
 
 
 def array_type(field: Any, using: str) -> str:

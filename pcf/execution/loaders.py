@@ -16,7 +16,7 @@ from promise.dataloader import DataLoader
 
 from pcf._compat.promise import enqueue_after_jobs, pop_next_methods
 from pcf.conf import config
-from pcf.database.compiled_queries import PlannedRead, pipelined
+from pcf.database.planned_reads import PlannedRead, pipelined
 from pcf.database.query_log import current_log, declared_reads
 from pcf.database.snapshots import current_snapshot
 from pcf.execution.dependencies import Dependencies
@@ -73,6 +73,7 @@ class Loader(DataLoader):
         self.columns = columns
         self._values: dict[Hashable, Any] = {}
         self._promises: dict[Hashable, Promise] = {}  # by the keys that ``load`` was called for
+        self._offered: dict[Hashable, Any] = {}
         # what waits for the dispatch
         self._loads: list[_Load] = []
         self._level_keys: dict[Hashable, None] = {}
@@ -111,6 +112,8 @@ class Loader(DataLoader):
         When the loader does not know all values, the method returns None, and the dispatch passes
         the mapping to ``on_loaded``. The mapping holds an Exception for a key that fails.
         """
+        if self._offered:
+            self._accept(keys)
         values = self._values
         missing = [key for key in keys if key not in values] if values else list(keys)
         if not missing:
@@ -138,12 +141,14 @@ class Loader(DataLoader):
     def clear(self, key: Hashable) -> "Loader":
         """Forget the value of ``key``."""
         self._values.pop(key, None)
+        self._offered.pop(key, None)
         self._promises.pop(key, None)
         return self
 
     def clear_all(self) -> "Loader":
         """Forget all values."""
         self._values.clear()
+        self._offered.clear()
         self._promises.clear()
         return self
 
@@ -152,6 +157,25 @@ class Loader(DataLoader):
         if not (key in self._values or key in self._promises or key in self._level_keys):
             self._values[key] = value
         return self
+
+    def offer(self, values: Values) -> None:
+        """Keep values that another loader has fetched, for a level that asks for their keys.
+
+        The response depends on a value from the moment at which a level asks for it.
+        """
+        self._offered.update(values)
+
+    def _accept(self, keys: Iterable[Hashable]) -> None:
+        """Take the offered values of ``keys``."""
+        offered, values = self._offered, self._values
+        accepted = {key: offered[key] for key in keys if key in offered and key not in values}
+        if accepted:
+            self.record_accepted(accepted)
+            values.update(accepted)
+
+    def record_accepted(self, values: Values) -> None:
+        """Record the dependencies of values that another loader has fetched."""
+        self.record(list(values))
 
     # -- the dispatch ---------------------------------------------------------------------------
 

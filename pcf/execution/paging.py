@@ -191,3 +191,9 @@ def _outer_order(order: Sequence[OrderTerm | None]) -> str:
     if not terms:
         raise ValueError("a lateral queryset must be ordered")
     return ", ".join(terms)
+
+
+def behind(queryset: QuerySet[Any, Any], arguments: Mapping[str, Any]) -> QuerySet[Any, Any]:
+    """Return the rows behind ``arguments["after"]``, the primary key of a row; None for all."""
+    after = arguments["after"]
+    return queryset if after is None else queryset.filter(pk__gt=after)

@@ -21,6 +21,7 @@ from graphql import (
 )
 
 from pcf._compat.graphql import ExecutionContext, estimated_bytes
+from pcf.execution.joins import Joins, joins_below
 from pcf.execution.loaders import find_loader
 from pcf.execution.plan import (
     FieldPlan,
@@ -65,6 +66,7 @@ class Plan:
         self.fields = fields
         self.knows_last = True
         self._schema = schema
+        self._joins: dict[FieldPlan, Joins | None] = {}
 
     @cached_property
     def columns(self) -> Mapping[str, Columns]:
@@ -73,6 +75,12 @@ class Plan:
         A loader that is missing here has to return instances.
         """
         return loader_columns(self._schema, self.fields)
+
+    def joins(self, field: FieldPlan) -> Joins | None:
+        """Return the edges below ``field`` whose rows its statement can fetch; None without any."""
+        if field not in self._joins:
+            self._joins[field] = joins_below(field, self.columns)
+        return self._joins[field]
 
     @cached_property
     def has_batches(self) -> bool:

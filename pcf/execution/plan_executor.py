@@ -28,6 +28,7 @@ from pcf.database.query_log import QueryLog, current_log
 from pcf.database.snapshots import LATE_STATEMENT, current_snapshot
 from pcf.execution.columns import Batch, FieldColumn, FieldErrors
 from pcf.execution.completion import VALUES_BETWEEN_CHECKS, Completer
+from pcf.execution.joins import join
 from pcf.execution.loaders import Values
 from pcf.execution.nodes import node_ids
 from pcf.execution.pending_columns import Pending, PendingColumns, PendingLevel
@@ -323,7 +324,10 @@ class PlanExecutor:
                 values = level.values(found)
             self._set_all(column, self._completer.complete(column, values))
 
+        joins = self._plan.joins(field) if level.loads else None
         is_last = level.is_light and field.is_innermost
+        if joins is not None and join(level, joins, columns, context.loaders):
+            is_last = joins.are_last
         found = self._pending.load(PendingLevel(column, on_loaded, is_last=is_last), level.loads)
         if found is not None:
             on_loaded(found)

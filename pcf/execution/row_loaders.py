@@ -7,31 +7,37 @@ instances of the model.
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 from django.db.models import F, Model, QuerySet
 
 from pcf._compat.django_db import unusual_part
-from pcf.database.compiled_queries import AnyOf, CompiledQuery, Parameter, PlannedRead, array_of
-from pcf.database.key_types import KeyType, ListKey, UnspelledKey, field_of, key_type_of, target_of
+from pcf.database.compiled_queries import AnyOf, CompiledQuery, Parameter, Row, array_of
+from pcf.database.key_types import (
+    KeyType,
+    ListKey,
+    key_field,
+    lookup_type,
+    recorded_type,
+    target_of,
+)
+from pcf.database.planned_reads import JoinedQuery, PlannedRead, join_query
 from pcf.database.query_log import declared, declared_reads
 from pcf.execution.dependencies import WHOLE, blocks_between, has_blocks
 from pcf.execution.loaders import KeyBatch, ListLoader, Loader
-from pcf.execution.paging import LATERAL_KEY, OuterKey, for_each, order_of
+from pcf.execution.paging import LATERAL_KEY, OuterKey, behind, for_each, order_of
 from pcf.execution.rows import Columns, columns_of, position_of, primary_key_of, row_class
 from pcf.execution.shared_statements import SharedStatements
 from pcf.viewer import ANONYMOUS, Viewer, current_locale
 
-T = TypeVar("T")
-MAX_STATEMENTS = 1_000  # of a process
 OWN_ANNOTATION = "pcf_"  # how the names of a loader's own annotations begin
 
-_statements = SharedStatements(MAX_STATEMENTS)  # of all requests of this process
+_statements = SharedStatements(1_000)  # of all requests of this process
 
 
 class RowLoader(Loader):
@@ -50,6 +56,9 @@ class RowLoader(Loader):
     row_dependency: ClassVar[str | None] = None
     sql_constants: ClassVar[tuple[str, ...]] = ()
     """The arguments whose values are part of the statement's text. All others are parameters."""
+    joins: Sequence[tuple[str, "RowLoader"]] = ()
+    """Columns, each with the loader of the row that it leads to (``pcf.execution.joins``)."""
+    offered_by: CompiledQuery | None = None  # the statement that another has joined to its own
 
     @classmethod
     def queryset(cls, viewer: Viewer) -> "QuerySet[Any, Any]":
@@ -91,7 +100,7 @@ class RowLoader(Loader):
             return self.load_batch(keys)
         return super()._load_declared(keys)
 
-    def _as_asked(self, keys: Sequence[Any], found: dict[Any, T]) -> Mapping[Any, T]:
+    def _as_asked(self, keys: Sequence[Any], found: dict[Any, Any]) -> Mapping[Any, Any]:
         """Return what was found, by the keys as the caller has given them."""
         if isinstance(keys, KeyBatch) and keys.have_type:
             return found
@@ -101,7 +110,7 @@ class RowLoader(Loader):
     @classmethod
     def key_field(cls) -> Any:
         """Return the field that holds the keys; None when ``key`` is no field."""
-        return _key_field(cls.model, cls.key)
+        return key_field(cls.model, cls.key)
 
     @classmethod
     def key_type(cls) -> KeyType | None:
@@ -109,7 +118,7 @@ class RowLoader(Loader):
 
         Raises ImproperlyConfigured for a field whose keys have no type.
         """
-        return _key_type(cls.model, cls.key)
+        return lookup_type(cls.model, cls.key)
 
     # -- the statement --------------------------------------------------------------------------
 
@@ -130,12 +139,40 @@ class RowLoader(Loader):
         if isinstance(keys, KeyBatch):
             keys.have_type = parsed is keys
         values = {**self.arguments, "keys": array_of(parsed), "viewer": self.viewer.id}
-        return PlannedRead(using, self._statement(using), values)
+        statement = self._statement(using)
+        return PlannedRead(using, self._join(statement, using) if self.joins else statement, values)
 
-    def _fetch(self, keys: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+    def _join(self, statement: CompiledQuery, using: str) -> CompiledQuery | JoinedQuery:
+        """Return the statement with the rows that ``joins`` lead to, where PostgreSQL can."""
+        others: list[tuple[int, CompiledQuery]] = []
+        for column, loader in self.joins:
+            if router.db_for_read(loader.model) != using:
+                return statement
+            loader.offered_by = loader._statement(using)  # noqa: SLF001
+            others.append((self._selected().index(column), loader.offered_by))
+        return join_query(statement, tuple(others))
+
+    def _offer_joined(self, rows: Sequence[Row], found: Sequence[Sequence[Row | None]]) -> None:
+        """Offer to each loader of ``joins`` the rows ``found`` beside ``rows``; None is no row."""
+        for (column, loader), others in zip(self.joins, found, strict=True):
+            keys = map(itemgetter(self._selected().index(column)), rows)
+            make = loader._row_factory()  # noqa: SLF001
+            loader.offer(dict(zip(keys, [row and make(row) for row in others], strict=True)))
+
+    def record_accepted(self, values: Mapping[Any, Any]) -> None:
+        """Record the keys and the statement."""
+        self.record(list(values))
+        if self.offered_by is not None:
+            self.dependencies.statements.add((type(self), self.offered_by, self.kinds(), True))
+
+    def _fetch(self, keys: Sequence[Any]) -> Sequence[Row]:
         planned = keys.planned if isinstance(keys, KeyBatch) else None
         using, statement, values = planned or self.planned_read(keys)
-        rows = declared(statement.rows, using, values)
+        rows: Sequence[Any] = declared(statement.rows, using, values)
+        if isinstance(statement, JoinedQuery):
+            rows, *others = rows
+            self._offer_joined(rows, others)
+            statement = statement.first
         shown = self.columns is not None
         self.dependencies.statements.add((type(self), statement, self.kinds(), shown))
         if self.row_dependency is not None:
@@ -144,7 +181,7 @@ class RowLoader(Loader):
             self.dependencies.add(self.row_dependency, found, recorded_type(self.model, "pk"))
         return rows
 
-    def _shown(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+    def _shown(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return the rows of a statement that a response may show."""
         return rows
 
@@ -217,7 +254,7 @@ class RowLoader(Loader):
         selected, key = self._selected(), self._key_column()
         return selected.index(key) if key in selected else len(selected)
 
-    def _row_factory(self) -> Callable[[tuple[Any, ...]], Any]:
+    def _row_factory(self) -> Callable[[Row], Any]:
         """Return the function that makes a value of a row. The row may be longer than a value."""
         if self.columns is not None:
             return row_class(self.model, self.columns)
@@ -227,7 +264,7 @@ class RowLoader(Loader):
         if not annotations:
             return lambda row: from_db(row[:count])
 
-        def make_annotated(row: tuple[Any, ...]) -> Any:
+        def make_annotated(row: Row) -> Any:
             instance = from_db(row[:count])
             for name, value in zip(annotations, row[count:], strict=False):
                 setattr(instance, name, value)
@@ -295,7 +332,7 @@ class PageLoader(RowListLoader):
 
         A subclass may express the same rows by other filters.
         """
-        return _behind(queryset.filter(**{cls.key: key}), arguments)
+        return behind(queryset.filter(**{cls.key: key}), arguments)
 
     @classmethod
     def build(cls, viewer: Viewer, arguments: Mapping[str, Any]) -> "QuerySet[Any, Any]":
@@ -342,7 +379,7 @@ class RootPageLoader(RowListLoader):
             self.dependencies.add(self.dependency, covered, ListKey)
         return {WHOLE: list(map(self._row_factory(), rows))}
 
-    def _covered_keys(self, rows: Sequence[tuple[Any, ...]]) -> Iterable[Hashable]:
+    def _covered_keys(self, rows: Sequence[Row]) -> Iterable[Hashable]:
         """Return the dependency keys of the page.
 
         A write behind the last row of a full page does not change the page.
@@ -356,40 +393,8 @@ class RootPageLoader(RowListLoader):
     @classmethod
     def build(cls, viewer: Viewer, arguments: Mapping[str, Any]) -> "QuerySet[Any, Any]":
         """Return the page."""
-        rows = _behind(cls.queryset(viewer), arguments)
+        rows = behind(cls.queryset(viewer), arguments)
         return rows.order_by("pk")[: arguments["first"]]
 
     def _select_columns(self, queryset: "QuerySet[Any, Any]", using: str) -> "QuerySet[Any, Any]":
         return queryset.using(using).values_list(*self._selected())
-
-
-def _behind(queryset: "QuerySet[Any, Any]", arguments: Mapping[str, Any]) -> "QuerySet[Any, Any]":
-    """Return the rows behind ``arguments["after"]``, the primary key of a row; None for all."""
-    after = arguments["after"]
-    return queryset if after is None else queryset.filter(pk__gt=after)
-
-
-@cache
-def _key_field(model: type[Model], key: str) -> Any:
-    return field_of(model, key)
-
-
-@cache
-def recorded_type(model: type[Model], key: str) -> type[KeyType] | None:
-    """Return the class of the type with which the keys of a field are recorded."""
-    field = _key_field(model, key)
-    return None if field is None else type(key_type_of(field) or UnspelledKey())
-
-
-@cache
-def _key_type(model: type[Model], key: str) -> KeyType | None:
-    field = _key_field(model, key)
-    if field is None:
-        return None
-    key_type = key_type_of(field)
-    if key_type is None:
-        raise ImproperlyConfigured(
-            f"A loader cannot look up rows of {model._meta.label} by {key!r}: "  # noqa: SLF001
-            "PostgreSQL and Python may disagree about equal values"
-        )
-    return key_type

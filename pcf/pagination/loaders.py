@@ -17,11 +17,12 @@ from django.db.models import Exists, F, FloatField, QuerySet
 from django.db.models.expressions import Expression
 from django.db.models.functions import Cast
 
-from pcf.database.compiled_queries import Parameter, PlannedRead
-from pcf.database.key_types import KeyType, ListKey, field_of, target_of
+from pcf.database.compiled_queries import Parameter
+from pcf.database.key_types import KeyType, ListKey, field_of, recorded_type, target_of
+from pcf.database.planned_reads import PlannedRead
 from pcf.execution.dependencies import WHOLE
 from pcf.execution.paging import LATERAL_KEY, OuterKey, for_each
-from pcf.execution.row_loaders import OWN_ANNOTATION, RowListLoader, recorded_type
+from pcf.execution.row_loaders import OWN_ANNOTATION, RowListLoader
 from pcf.pagination.filters import Condition, FilterSet, Group
 from pcf.pagination.orders import OrderSet, Term, Terms, behind, reversed_terms
 from pcf.pagination.pages import ConnectionPage

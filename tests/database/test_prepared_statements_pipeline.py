@@ -5,7 +5,7 @@ from time import monotonic
 import pytest
 from django.db import DataError, transaction
 
-from pcf.database.compiled_queries import pipelined
+from pcf.database.planned_reads import pipelined
 from pcf.database.prepared_statements import ReadStatement
 from pcf.database.query_log import count_queries
 from pcf.database.retry import idempotent_reads

@@ -5,7 +5,7 @@ from threading import Thread
 import pytest
 from django.db import DataError, connections, transaction
 
-from pcf.database.compiled_queries import pipelined
+from pcf.database.planned_reads import pipelined
 from pcf.database.prepared_statements import ReadStatement
 from pcf.database.retry import idempotent_reads
 from pcf.database.snapshots import LATE_STATEMENT, STATEMENT_FAILED, one_snapshot
