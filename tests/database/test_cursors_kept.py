@@ -29,6 +29,17 @@ def test_a_logging_cursor_is_not_kept(db):
     assert type(connection.connection.read_cursor) is ReadCursor
 
 
+def test_debug_has_no_price_for_the_reads_of_loaders(db, settings):
+    settings.DEBUG = True
+    connection.rows(MANY, [1])
+    kept = connection.connection.read_cursor
+    before = len(connection.queries_log)
+    connection.rows(MANY, [1])
+    assert connection.connection.read_cursor is kept
+    assert type(kept) is ReadCursor
+    assert len(connection.queries_log) == before
+
+
 def test_execute_wrappers_are_called(db):
     seen = []
 

@@ -340,7 +340,7 @@ class DatabaseWrapper(PostgreSQLWrapper):
 
         To make a cursor takes as long as to read a row.
         """
-        if self.execute_wrappers or self.queries_logged:
+        if self.execute_wrappers or self.force_debug_cursor:
             with self.cursor() as cursor:
                 cursor.execute(read.text, params)
                 return cast(Rows, cursor.fetchall())
@@ -368,7 +368,12 @@ class DatabaseWrapper(PostgreSQLWrapper):
         ``rows`` raises the error of its statement.
         """
         connection = self.connection
-        if connection is None or connection.closed or self.execute_wrappers or self.queries_logged:
+        if (
+            connection is None
+            or connection.closed
+            or self.execute_wrappers
+            or self.force_debug_cursor
+        ):
             return None
         return self._read_cursor(connection).send_pipeline(requests)
 
