@@ -20,7 +20,7 @@ from tests.execution.helpers import load_level
 from users.models import User
 
 NOTE = """query($id: ID!) {
-  note(id: $id) { title author { id name } tags { id name } }
+  note(id: $id) { title author { id name notes(first: 1) { title } } tags { id name } }
 }"""
 
 
@@ -149,7 +149,11 @@ def test_an_operation_is_answered_the_same(sent, live_world, ask):
     ]
     assert answers[0].data["note"] == {
         "title": "public of ann",
-        "author": {"id": str(live_world.ann.pk), "name": "Ann"},
+        "author": {
+            "id": str(live_world.ann.pk),
+            "name": "Ann",
+            "notes": [{"title": "public of ann"}],
+        },
         "tags": [{"id": str(live_world.red.pk), "name": "red"}],
     }
     assert all(answer.data == answers[0].data for answer in answers)

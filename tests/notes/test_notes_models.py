@@ -98,7 +98,7 @@ def test_every_list_and_loader_has_its_index() -> None:
         "btree (author_id, deleted_at, id) WHERE (deleted_at IS NOT NULL)",
         "btree (note_id, tag_id)",
         "btree (tag_id, note_id)",
-        "btree (created_at, id)",
+        "btree (created_at, id) INCLUDE (title_folded, is_public, deleted_at, author_id)",
         "btree (updated_at, id)",
         "btree (title_folded, id)",
         "btree (author_id, created_at, id)",
