@@ -38,6 +38,7 @@ LOGGING["loggers"] |= AXES_LOGGERS
 
 # Accounts (docs/guide/accounts.md). Who may sign up: open, invited, closed.
 USERS_SIGN_UP = env.str("USERS_SIGN_UP", "open")
+USERS_USERNAMES = env.bool("USERS_USERNAMES", True)  # False: no answer says whether one is taken
 USERS_SITE = env.str("USERS_SITE", "http://127.0.0.1:8080/")  # the front end, for links in mails
 USERS_ACCESS_LIFETIME = timedelta(minutes=15)
 USERS_SESSION_LIFETIME = timedelta(days=30)  # since the last refresh

@@ -28,7 +28,8 @@ class SignUpInput(graphene.InputObjectType):
     """A new account."""
 
     username = graphene.String(
-        required=True, description="The name to log in with: letters, digits and . + - _ alone."
+        description="The name to log in with: letters, digits and . + - _ alone. An account "
+        "without one logs in with its confirmed address."
     )
     email = graphene.String(
         required=True, description="The e-mail address, which gets a link that confirms it."
@@ -117,8 +118,9 @@ def sign_up(viewer: Viewer, info: GraphQLResolveInfo, values: Any) -> dict[str, 
     """
     del viewer, info
     given = SignUp(
-        values.username, values.email, values.password, values.name, values.get("invitation")
-    )
+        values.get("username"), values.email, values.password, values.name,
+        values.get("invitation"),
+    )  # fmt: skip
     return {"user": accounts.sign_up(given)}
 
 

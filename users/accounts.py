@@ -2,13 +2,18 @@
 
 No answer says whether an e-mail address has an account. Anybody may sign up with any address, and
 several accounts may have one address. But one account alone can confirm it
-(``User.confirmed_email``), and only a confirmed address is good for log-ins. A username is a
-handle: the answer says that another account has it, because the person has to choose another one.
+(``User.confirmed_email``), and only a confirmed address is good for log-ins.
+
+A username is a handle: the answer says that another account has it, because the person has to
+choose another one. Where no answer may say so, ``USERS_USERNAMES`` is False: nobody chooses a
+username, and people log in with their confirmed address. An account without a chosen username has a
+random one.
 
 The links of mails hold signed texts, so no table holds them (``django.core.signing``, and Django's
 generator of tokens to reset passwords).
 """
 
+import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -39,7 +44,7 @@ _MAX_RESETS = 3  # accounts with one address that get a mail
 class SignUp(NamedTuple):
     """What a person gives to sign up."""
 
-    username: str
+    username: str | None
     email: str
     password: str
     name: str
@@ -48,7 +53,11 @@ class SignUp(NamedTuple):
 
 def sign_up(given: SignUp) -> User:
     """Create a user. Raises MutationRefused and TooManyPasswords."""
-    user = User(username=given.username, email=given.email.strip(), name=given.name.strip())
+    if given.username is not None and not settings.USERS_USERNAMES:
+        message = "Nobody has a username here. Leave it out, and log in with the address."
+        raise refusal("INVALID", message, "username")
+    username = _random_username() if given.username is None else given.username
+    user = User(username=username, email=given.email.strip(), name=given.name.strip())
     invited = _check_mode(given, user.email)
     if not user.email:
         raise refusal("REQUIRED", "The address is missing.", "email")
@@ -72,6 +81,10 @@ def sign_up(given: SignUp) -> User:
         return new
 
     return run_transaction(create)
+
+
+def _random_username() -> str:
+    return f"user-{secrets.token_hex(16)}"
 
 
 def send_confirmation(user: User) -> None:

@@ -120,6 +120,13 @@ DJANGO_VARIABLES = (
         "invitation, `closed` is nobody.",
     ),
     Variable(
+        "USERS_USERNAMES",
+        "bool",
+        "true",
+        "Whether people choose a username at sign-up, which says when another account has it (this "
+        "project). Without, they log in with their confirmed address.",
+    ),
+    Variable(
         "USERS_SITE",
         "str",
         "http://127.0.0.1:8080/",

@@ -25,8 +25,10 @@ class InvitedSteps(Steps):
     """A person with an invitation, and the failures that the person meets."""
 
     def invited(self, env: dict[str, str]) -> None:
-        """Sign up by the link of an invitation, and by nothing else."""
+        """Sign up by the link of an invitation, and by nothing else; nobody has a username."""
         p = self.person
+        self._fill_in("#/sign-up", ADDRESS, NAME)
+        p.sees("Nobody has a username here", "main")
         self._fill_in("#/sign-up", ADDRESS)
         p.sees("The invitation is not valid", "main")
         self.look("invited")
@@ -125,14 +127,15 @@ class InvitedSteps(Steps):
         self.person.go("#/notes/new")
         self.person.fill("Title", title)
 
-    def _fill_in(self, address: str, email: str) -> None:
+    def _fill_in(self, address: str, email: str, username: str = "") -> None:
         p = self.person
         p.go(address)
         for field, text in (
-            ("Your name", "Grace"), ("Username", NAME), ("E-mail address", email),
+            ("Your name", "Grace"), ("Username", username), ("E-mail address", email),
             ("Password", PASSWORD),
         ):  # fmt: skip
-            p.fill(field, text)
+            if text:
+                p.fill(field, text)
         p.press("Sign up", "main")
 
     def _check_once(self, title: str, content: str) -> None:
@@ -158,6 +161,7 @@ def check_failures() -> None:
     with Proxy(str(address.hostname), address.port or 5432) as proxy:
         through = address._replace(netloc=f"{address.username}@127.0.0.1:{proxy.port}").geturl()
         env = {**development(), "USERS_SIGN_UP": "invited", "DATABASE_URL": through}
+        env["USERS_USERNAMES"] = "false"
         with service(env) as running, Person(running.url) as person:
             steps = InvitedSteps(person, "invited", small=False, mails=Path(os.devnull))
             steps.invited(env)

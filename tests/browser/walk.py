@@ -110,7 +110,7 @@ class Walk(AccountSteps):
             p.press(choice, "dialog")
             p.wait_for(SAVED)
             wanted = "theirs" if choice == "Discard mine" else "mine"
-            p.wait_for(f"document.querySelector('textarea').value === '{wanted}: {choice}'")
+            p.wait_for(f"document.querySelector('textarea')?.value === '{wanted}: {choice}'")
         texts = [note["content"] for note in self._own_notes("Plan")]
         if sorted(texts) != sorted(
             ["theirs: Discard mine", "mine: Replace it by mine"]

@@ -106,6 +106,35 @@ def test_wrong_values_are_refused(ask, changes, refusals):
     assert mails() == []
 
 
+def test_without_a_username_a_person_logs_in_with_the_confirmed_address(ask):
+    assert sign_up(ask, username=None)["userErrors"] == []
+    [message] = mails()
+    assert codes(log_in(ask, "carl@example.org")) == [(None, "WRONG_CREDENTIALS")]
+    assert run(ask, CONFIRM, token=link(message))["userErrors"] == []
+    assert log_in(ask, "carl@example.org")["userErrors"] == []
+    assert User.objects.get().username.startswith("user-")
+
+
+def test_where_nobody_has_a_username_no_answer_says_whether_an_account_exists(ask, settings):
+    """The answers for a username and an address are equal, whether an account has them or not."""
+    settings.USERS_USERNAMES = False
+    ann = person("Ann", confirmed_email="ann@example.org")
+    ann.set_password("a password of her own")
+    ann.save()
+    for username in ("ann", "dora", "\0", "x" * 200):
+        assert codes(sign_up(ask, username=username)) == [("username", "INVALID")]
+    addresses = ("ann@example.org", "Ann@Example.org", "dora@example.org", "dora@example.org")
+    for address in addresses:
+        payload = sign_up(ask, username=None, email=address)
+        assert payload["userErrors"] == []
+        assert payload["user"]["name"] == "Carl"
+        assert codes(log_in(ask, address)) == [(None, "WRONG_CREDENTIALS")]
+    assert [message.subject for message in mails()] == [
+        "You have an account already", "You have an account already",
+        "Confirm your e-mail address", "Confirm your e-mail address",
+    ]  # fmt: skip
+
+
 def test_a_closed_service_refuses_everybody(ask, settings):
     settings.USERS_SIGN_UP = "closed"
     token = accounts.invite("carl@example.org")

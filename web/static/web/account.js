@@ -17,6 +17,9 @@ const device = () => {
 };
 const logIn = ({ username, password }) => mutate(LOG_IN, { username, password, device: device(), cookie: true });
 
+/** Say something on the page of the log-in. */
+const toLogIn = (text) => (notify(text), go("#/log-in", true), {});
+
 /** The form of a log-in; `done` is called with the session in its cookie. */
 export function LogIn({ done, children }) {
   return html`<${Form} label="Log in" send=${logIn} done=${done}
@@ -34,16 +37,17 @@ export function LogInPage({ done }) {
 /** The page of a sign-up, also by the link of an invitation. */
 export function SignUpPage({ id, done }) {
   async function send({ username, email, password, name }, key) {
-    const result = await mutate(SIGN_UP, { username, email, password, name, ...(id && { invitation: id }) }, key);
+    const chosen = { ...(username && { username }), ...(id && { invitation: id }) };
+    const result = await mutate(SIGN_UP, { ...chosen, email, password, name }, key);
     if (!result.payload || result.payload.userErrors.length) return result;
-    return logIn({ username, password });
+    if (username || id) return logIn({ username: username || email, password });
+    return toLogIn("The mail has a link that confirms your address. Then log in with the address.");
   }
   return html`<${Card} title="Sign up">
     <${Form} label="Sign up" send=${send} done=${done} fields=${[
       { name: "name", label: "Your name", hint: "Everybody sees it beside what you share.", autocomplete: "name" },
-      { ...USERNAME, label: "Username" },
-      { name: "email", label: "E-mail address", type: "email", autocomplete: "email" },
-      NEW_PASSWORD,
+      { ...USERNAME, label: "Username", hint: "Without one you log in with your e-mail address." },
+      { name: "email", label: "E-mail address", type: "email", autocomplete: "email" }, NEW_PASSWORD,
     ]} />
     <p>An account already? <a href="#/log-in">Log in</a></p>
   <//>`;
@@ -53,10 +57,7 @@ export function SignUpPage({ id, done }) {
 export function ResetPasswordPage({ id }) {
   const [sent, setSent] = useState(false);
   if (id) {
-    const done = () => {
-      notify("The password is set. Log in with it.");
-      go("#/log-in", true);
-    };
+    const done = () => toLogIn("The password is set. Log in with it.");
     return html`<${Card} title="Set another password"><${Form} label="Set the password" fields=${[NEW_PASSWORD]} done=${done}
       send=${({ password }, key) => mutate(RESET_PASSWORD, { token: id, password }, key)} /><//>`;
   }
@@ -73,8 +74,7 @@ export function ResetPasswordPage({ id }) {
 export function ConfirmEmailPage({ id }) {
   const [text, setText] = useState("One moment …");
   useEffect(() => void mutate(CONFIRM_EMAIL, { token: id }).then(({ payload, problem }) => {
-    const error = problem ?? payload.userErrors[0];
-    setText(error ? error.message : "Your e-mail address is confirmed.");
+    setText((problem ?? payload.userErrors[0])?.message ?? "Your e-mail address is confirmed.");
   }), [id]);
   return html`<${Card} title="Your e-mail address"><p role="status">${text}</p><p><a href="#/">Go to the notes</a></p><//>`;
 }
