@@ -29,7 +29,8 @@ def main() -> int:
         subprocess.run([python, *install], check=True)
         subprocess.run([python, "-m", "pip", "check", "--disable-pip-version-check"], check=True)
         return subprocess.call(
-            [sys.executable, "-m", "pytest", BOOKSTORE, "-n", "0", "-q"],
+            # the cache of pytest belongs to a run of the suite, which may go on beside this one
+            [sys.executable, "-m", "pytest", BOOKSTORE, "-n", "0", "-q", "-p", "no:cacheprovider"],
             cwd=ROOT,
             env=os.environ | {"BOOKSTORE_PYTHON": str(python)},
         )

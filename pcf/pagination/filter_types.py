@@ -275,8 +275,8 @@ class StringFilter(Filter):
         return Q(**{f"{self.path}__contains": text})  # Django escapes % and _
 
     def finds_keys(self, operator: str) -> bool:
-        """Return True for a part of a text: the order's index is tested entry by entry."""
-        return operator == "contains"
+        """Return True for parts of texts, which many rows may have."""
+        return operator in {"contains", "starts_with"}
 
 
 @dataclass(frozen=True)

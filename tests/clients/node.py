@@ -53,8 +53,11 @@ def run_tests() -> int:
     manage(served, "migrate", "--verbosity", "0")
     manage(served, "seed_demo")
     trusting = {**served, "PCF_PERSISTED_MODE": "only", "PCF_PERSISTED_MANIFEST": str(MANIFEST)}
-    with service(served) as url, service(trusting) as trusted:
-        urls = {"PCF_URL": f"{url}/graphql", "PCF_TRUSTED_URL": f"{trusted}/graphql"}
+    with service(served) as running, service(trusting) as trusted:
+        urls = {
+            "PCF_URL": f"{running.url}/graphql",
+            "PCF_TRUSTED_URL": f"{trusted.url}/graphql",
+        }
         return npm("test", "--silent", **urls)
 
 

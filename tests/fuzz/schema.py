@@ -38,9 +38,9 @@ def main() -> int:
     manage(served, "migrate", "--verbosity", "0")
     manage(served, "seed_demo")
     env = {**os.environ, "SCHEMATHESIS_HOOKS": "checks", "PYTHONPATH": str(Path(__file__).parent)}
-    with service(served) as url:
+    with service(served) as running:
         for token in ([], ["-H", "Authorization: Bearer test-token"]):
-            run = [program, "run", f"{url}/graphql", "--phases", "fuzzing", "-n", examples]
+            run = [program, "run", f"{running.url}/graphql", "--phases", "fuzzing", "-n", examples]
             options = ["--checks", "graphql_answer", "--request-timeout", "30", *token]
             status = subprocess.run([*run, *options], env=env, cwd=ROOT / ".pcf", check=False)
             if status.returncode:
