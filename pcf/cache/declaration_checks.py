@@ -247,9 +247,8 @@ def problems_of(
 ) -> Iterator[str]:
     """Yield what the touches do not cover of a statement of ``loader``.
 
-    ``kinds`` are those under which the loader has recorded what the statement looks for. A loader
-    of instances selects all columns and shows some; with ``shows_columns`` False the selected
-    columns do not count.
+    The loader has recorded what the statement looks for under ``kinds``. A loader of instances
+    selects all columns and shows some: with ``shows_columns`` False selected columns do not count.
     """
     label = f"{loader.__module__}.{loader.__qualname__}"
     if not used.is_known:
@@ -257,8 +256,7 @@ def problems_of(
     listing, row_kind = sorted(kinds), loader.row_dependency
     listed = _covered_columns(listing)
     row = _covered_columns([*listing, row_kind]) if row_kind else listed
-    tables = {table for table, _ in row}
-    if table_of(loader.model) not in tables:
+    if {table for table, _ in row}.isdisjoint((table_of(loader.model), _link_table(loader))):
         names = " or ".join(map(repr, listing))
         yield f"{label}: no Touch of {loader.model._meta.label} has the kind {names}"  # noqa: SLF001
     ordered = listed if used.is_sliced else row
@@ -270,6 +268,20 @@ def problems_of(
         for table, column in sorted(set(columns) - covered):
             names = " or ".join(repr(name) for name in dict.fromkeys(possible) if name)
             yield f"{label}: no Touch of the kind {names} counts changes of {table}.{column}"
+
+
+def _link_table(loader: type[RowLoader]) -> str | None:
+    """Return the table of links between a list and its rows, for a loader that shows no row.
+
+    PostgreSQL allows no link without its row, so the links alone decide the number of rows.
+    """
+    first, *rest = loader.key.split("__")
+    if loader.shows_rows or len(rest) != 1:
+        return None
+    relation: Any = loader.model._meta.get_field(first)  # noqa: SLF001 - Django's documented API
+    if not relation.one_to_many or not relation.field.db_constraint:
+        return None
+    return table_of(relation.related_model)
 
 
 def _covered_columns(kinds: Iterable[str]) -> set[Column]:

@@ -161,21 +161,24 @@ class Loader(DataLoader):
     def offer(self, values: Values) -> None:
         """Keep values that another loader has fetched, for a level that asks for their keys.
 
-        The response depends on a value from the moment at which a level asks for it.
+        None stands for a key without a value. The response depends on a value from the moment at
+        which a level asks for it.
         """
         self._offered.update(values)
 
     def _accept(self, keys: Iterable[Hashable]) -> None:
         """Take the offered values of ``keys``."""
         offered, values = self._offered, self._values
-        accepted = {key: offered[key] for key in keys if key in offered and key not in values}
+        accepted = [key for key in keys if key in offered and key not in values]
         if accepted:
             self.record_accepted(accepted)
-            values.update(accepted)
+            for key in accepted:
+                value = offered[key]
+                values[key] = self.default_value() if value is None else value
 
-    def record_accepted(self, values: Values) -> None:
-        """Record the dependencies of values that another loader has fetched."""
-        self.record(list(values))
+    def record_accepted(self, keys: Sequence[Any]) -> None:
+        """Record ``keys`` whose values another loader has fetched."""
+        self.record(keys)
 
     # -- the dispatch ---------------------------------------------------------------------------
 

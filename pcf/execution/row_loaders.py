@@ -54,10 +54,10 @@ class RowLoader(Loader):
     model: ClassVar[type[Model]]
     key: ClassVar[str] = "pk"
     row_dependency: ClassVar[str | None] = None
+    shows_rows: ClassVar[bool] = True  # False: the values hold nothing of the rows, e.g. counts
     sql_constants: ClassVar[tuple[str, ...]] = ()
     """The arguments whose values are part of the statement's text. All others are parameters."""
-    joins: Sequence[tuple[str, "RowLoader"]] = ()
-    """Columns, each with the loader of the row that it leads to (``pcf.execution.joins``)."""
+    joins: Sequence[tuple[str, "RowLoader"]] = ()  # see pcf.execution.joins
     offered_by: CompiledQuery | None = None  # the statement that another has joined to its own
 
     @classmethod
@@ -159,9 +159,9 @@ class RowLoader(Loader):
             make = loader._row_factory()  # noqa: SLF001
             loader.offer(dict(zip(keys, [row and make(row) for row in others], strict=True)))
 
-    def record_accepted(self, values: Mapping[Any, Any]) -> None:
+    def record_accepted(self, keys: Sequence[Any]) -> None:
         """Record the keys and the statement."""
-        self.record(list(values))
+        self.record(keys)
         if self.offered_by is not None:
             self.dependencies.statements.add((type(self), self.offered_by, self.kinds(), True))
 

@@ -23,6 +23,7 @@ class ListCounts(ConnectionLoader):
 
     sql_constants: ClassVar[tuple[str, ...]] = ("filter",)
     row_dependency = None
+    shows_rows = False
 
     def default_value(self) -> Any:
         """Return 0."""

@@ -128,3 +128,29 @@ def test_the_cap_holds(settings):
     with promise_scope():
         assert load(loader, keys) == [key * 10 for key in keys]
     assert [len(batch) for batch in loader.batches] == [100, 100, 50]
+
+
+def test_a_level_takes_offered_values_and_depends_on_them_alone(loader):
+    loader.offer({1: "one", 2: None, 3: "three"})
+    loader.default_value = lambda: "nothing"
+    with promise_scope():
+        assert load(loader, [1, 2, 4]) == ["one", "nothing", 40]
+    assert loader.batches == [[4]]
+    assert [("number", key) in loader.dependencies for key in (1, 2, 3, 4)] == [
+        True, True, False, True,
+    ]  # fmt: skip
+
+
+def test_a_cleared_loader_forgets_what_was_offered(loader):
+    with promise_scope():
+        loader.offer({1: "one", 2: "two"})
+        assert load(loader.clear(1), [1, 2]) == [10, "two"]
+        loader.offer({3: "three"})
+        assert load(loader.clear_all(), [3]) == [30]
+
+
+def test_a_known_value_is_not_replaced_by_an_offered_one(loader):
+    with promise_scope():
+        assert load(loader, [1]) == [10]
+        loader.offer({1: "one"})
+        assert load(loader, [1]) == [10]

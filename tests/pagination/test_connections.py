@@ -326,3 +326,28 @@ def test_a_filter_is_planned_for_its_values(live_world):
         prepared = "\n".join(statement for (statement,) in cursor.fetchall())
     assert '"title_folded"' in prepared
     assert "websearch_to_tsquery" not in prepared
+
+
+@pytest.mark.usefixtures("fresh_service")
+@pytest.mark.parametrize(
+    "lists",
+    [
+        "notesConnection { totalCount tagFacets { count } }",
+        "usersConnection { totalCount }",
+        "tagsConnection { totalCount }",
+        "notes { tagsConnection { totalCount } }",
+        'notes { tagsConnection(filter: {name: {startsWith: "r"}}) { totalCount } }',
+        "tags { notesConnection { totalCount tagFacets { count } } }",
+        "users { notesConnection { totalCount tagFacets { count } } }",
+    ],
+)
+def test_counts_without_rows_are_stored_until_a_tag_is_put_on_a_note(live_world, ask, lists):
+    def answer(**headers):
+        return ask(f"{{ {lists} }}", **headers)
+
+    first = answer()
+    assert answer().cache_status == "pcf; hit"
+    live_world.public.tags.add(live_world.blue)
+    assert answer().data == answer(**{"Cache-Control": "no-store"}).data
+    changes = answer().data != first.data
+    assert changes == ("Facets" in lists or ("notes {" in lists and "filter" not in lists))
