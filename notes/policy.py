@@ -1,4 +1,9 @@
-"""The rules for notes. Lists, loaders, mutations and the admin all apply them."""
+"""The rules for notes. Lists, loaders, mutations and the admin all apply them.
+
+Four other places know that all viewers see public notes, and change with that rule:
+``note_count`` (``notes.filters``), the counters (``notes.tag_counts``), ``_LISTED_BY``
+(``notes.touches``), and the conditions of indexes (``notes.models``).
+"""
 
 from django.db.models import Q
 

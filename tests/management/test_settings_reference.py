@@ -1,5 +1,6 @@
 """The page of all settings is made from the code, and documents every variable."""
 
+import re
 from dataclasses import dataclass, fields
 from io import StringIO
 
@@ -7,8 +8,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from pcf.conf.environment import DJANGO_VARIABLES, SERVER_VARIABLES
-from pcf.conf.sections import Config
-from pcf.management.commands.settings_reference import field_docstrings
+from pcf.conf.sections import Config, RequestSettings
+from pcf.management.commands.settings_reference import (
+    field_docstrings,
+    settings_without_variable,
+)
 
 
 def test_the_page_is_up_to_date(settings):
@@ -41,6 +45,23 @@ def test_the_page_has_a_row_for_every_variable():
     rows = [line for line in printed.getvalue().splitlines() if line.startswith("| `")]
     assert [row.split("`")[1] for row in rows] == wanted
     assert all(row.rsplit("|", 2)[1].strip().endswith(".") for row in rows)
+
+
+def test_the_page_names_the_settings_of_apps_that_have_no_variable(settings):
+    settings.NOTES_OF_A_TEST = 1
+    names = settings_without_variable()
+    assert {"NOTES_OF_A_TEST", "NOTES_TRASH_DAYS", "USERS_SESSION_LIFETIME"} <= set(names)
+    assert not {"USERS_SIGN_UP", "AXES_ENABLED", "AUTH_USER_MODEL"} & set(names)
+    printed = StringIO()
+    call_command("settings_reference", stdout=printed)
+    assert "`NOTES_OF_A_TEST`" in printed.getvalue()
+
+
+@pytest.mark.parametrize("name", ["development", "production"])
+def test_the_page_names_the_cookies_of_this_project(settings, name):
+    module = (settings.BASE_DIR / "settings" / f"{name}.py").read_text()
+    (cookie,) = re.findall(r'"session_cookie": "(.*?)"', module)
+    assert f"`{cookie}` in {name}" in field_docstrings(RequestSettings)["session_cookie"]
 
 
 def test_every_section_has_documentation_below_each_field():

@@ -29,13 +29,15 @@ class DatabaseSettings:
     once."""
 
     retry_attempts: int = 3
-    """Retries of a read after its connection was lost."""
+    """Retries at most: of one read, of a whole query, or of a transaction. `pcf.database.retry` has
+    their reasons."""
 
     backoff_initial: float = 0.05
-    """Seconds before the first retry. Each further retry doubles them."""
+    """Seconds before the first retry at most: the pause is a random part of them. Each further
+    retry doubles the bound."""
 
     backoff_max: float = 1.0
-    """Seconds before a retry at most."""
+    """Seconds up to which the bound grows."""
 
     startup_wait: float = 30.0
     """Seconds that a starting server waits for PostgreSQL. The server starts without it

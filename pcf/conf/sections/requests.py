@@ -190,7 +190,8 @@ class RequestSettings:
     session_cookie: str = ""
     """Name of the cookie that may hold a token in place of the header `Authorization`. Browsers
     keep a cookie whose name begins with `__Host-` for HTTPS and for one host alone. Empty: the
-    engine ignores cookies."""
+    engine ignores cookies. This project sets `pcf_session` in development and `__Host-session` in
+    production."""
 
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may send requests, such as `https://app.example.org`, between commas.

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from pcf.conf.environment import DJANGO_VARIABLES, SERVER_VARIABLES, Variable
@@ -17,12 +19,13 @@ PATH = Path("docs/reference/settings.md")
 TYPES = {tuple[str, ...]: "names"}
 HEADER = """# Settings
 
-`manage.py settings_reference --write` makes this page from `pcf/conf`; `make check` compares the
-two.
+`manage.py settings_reference --write` makes this page from `pcf/conf` and the settings module;
+`make check` compares them.
 
-Every setting is an environment variable. A settings module may set other defaults for the engine:
+Every setting of the engine is an environment variable. A settings module may set other defaults:
 `PCF = engine_config(cache={"default_ttl": 60})`. The environment wins. The service does not start
-with a wrong value, nor with an unknown variable that begins with `PCF_`.
+with a wrong value, nor with an unknown variable that begins with `PCF_`. [Some settings of the
+apps](#without-a-variable) have no variable.
 
 Some values belong in the environment, because the databases, the caches and gunicorn's settings are
 made before a project's `PCF`: `pool`, `cache.prefix`, `timeouts.cache`, `timeouts.http`,
@@ -69,6 +72,8 @@ def reference() -> str:
         _table(DJANGO_VARIABLES),
         "## gunicorn\n",
         _table(SERVER_VARIABLES),
+        "## Without a variable\n",
+        f"{_without_variable()}\n",
         "## The engine\n",
     ]
     for section in dataclasses.fields(Config):
@@ -76,6 +81,31 @@ def reference() -> str:
         parts += [f"### {section.name}\n", f"{_folded(inspect.getdoc(kind) or '')}\n"]
         parts.append(_table(_settings(section.name, kind)))
     return "\n".join(parts)
+
+
+def settings_without_variable() -> list[str]:
+    """Return the settings of apps that the settings module sets and no variable does.
+
+    The name of such a setting begins with the label of its app.
+    """
+    labels = [it.label for it in apps.get_app_configs() if not it.name.startswith("django.")]
+    prefixes = tuple(f"{label.upper()}_" for label in labels)
+    variables = {it.name for it in DJANGO_VARIABLES}
+    return [
+        name
+        for name in sorted(set(dir(settings)) - variables)
+        if name.startswith(prefixes) and settings.is_overridden(name)
+    ]
+
+
+def _without_variable() -> str:
+    names = ", ".join(f"`{name}`" for name in settings_without_variable())
+    text = (
+        f"Only the settings module sets these settings of apps: {names or 'none'}. It also sets "
+        "the settings of Django that no table here has. This project sets both in "
+        "`settings/base.py`."
+    )
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _settings(section: str, kind: Any) -> Iterator[Variable]:
