@@ -1,9 +1,12 @@
 """Rules that hold for every file of pcf/: names, sizes, and private attributes of other packages.
 
+The pages that lead to files name files that exist.
+
 Each rule has a list of exceptions. Remove an exception when the code no longer needs it.
 """
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,3 +137,19 @@ def test_private_names_of_other_packages_are_found(tmp_path, text, found):
 def test_the_lock_file_of_npm_has_no_address():
     """``npm install`` adds addresses of sponsors; nothing needs them."""
     assert "://" not in (PCF.parent / "tests/clients/package-lock.json").read_text()
+
+
+PAGES = [
+    "README.md", "docs/architecture.md", "docs/development.md", "docs/operations.md",
+    "docs/guide/how-a-read-works.md", "docs/guide/how-a-write-works.md",
+]  # fmt: skip
+NAMED_FILE = re.compile(
+    r"`([\w.-]+(?:/[\w.-]+)+\.(?:py|toml|sh|html|css|js|graphql|lua|ya?ml|txt))`"
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_files_that_exist(page: str) -> None:
+    root = PCF.parent
+    named = NAMED_FILE.findall((root / page).read_text())
+    assert [name for name in named if not (root / name).exists()] == []
