@@ -59,7 +59,7 @@ coherence: ## send 100,000 random queries and writes; cached answers must equal 
 chaos: ## inject faults under load for ten minutes; print a verdict (MINUTES, RATE, DEADLINE, REPORT)
 	@$(DEV) exec -- .venv/bin/python -m tests.chaos
 
-bench-peers: ## compare PCF with other GraphQL servers (ROUNDS, WORKERS); some of them need npm
+bench-peers: ## compare PCF with other GraphQL servers (ROUNDS, SECONDS, WORKERS, WRITE=1); some of them need npm
 	@$(DEV) exec --durable -- .venv/bin/python -m benchmarks.peers
 
 clean: ## remove files that tools have made; keep .venv and the development database

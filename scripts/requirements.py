@@ -1,4 +1,7 @@
-"""``make requirements``: pin every requirements*.in, each package to one version in all files."""
+"""``make requirements``: pin every requirements*.in, each package to one version in all files.
+
+The peers alone may have other versions: nothing of the product shares their environment.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ WHOLE = "requirements-dev"  # includes requirements.in and requirements-otel.in
 OF_THE_ENGINE = {
     "requirements": ("pyproject.toml",),
     "requirements-otel": ("pyproject.toml", "--extra", "otel"),
-    "benchmarks/peers/requirements": ("pyproject.toml",),
     "requirements-dev": ("pyproject.toml", "--extra", "otel"),
 }
 PARTS = (

@@ -1,16 +1,15 @@
 """The queries and the cases of the comparison."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 
-SMALL = "query Note($id: ID!) { note(id: $id) { id title author { name } } }"
-NESTED = "{ id name notes { id title author { name } tags { name } } }"
-GRAPH = f"query Graph {{ users(first: 100) {NESTED} }}"  # the query of the README
-LIST = "query Users($first: Int! = 20) { users(first: $first) { id name } }"
-PART = f"query Part($first: Int! = 10) {{ users(first: $first) {NESTED} }}"
-NOTES = 2_000  # notes that requests ask for
+NOTE = "query Note($id: ID!) { note(id: $id) { id title author { name } } }"
+FIELDS = "{ id title author { name } tags { name } }"
+PAGE = f"query Page($after: ID!) {{ notes(first: 20, after: $after) {FIELDS} }}"
+GRAPH = f"query Graph {{ users(first: 100) {{ id name notes {FIELDS} }} }}"  # the README's query
+PAGES = 100  # pages that requests ask for
+STEP = 20  # ids from the beginning of one page to that of the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,81 +17,48 @@ class Ask:
     """One request."""
 
     query: str
-    variables: dict[str, object]
+    variables: dict[str, str]
 
-    def encode(self, *, no_store: bool = False, integers: bool = False) -> bytes:
-        """Return the HTTP request as bytes. ``integers`` is for peers whose ids are integers."""
+    def encode(self, *, integers: bool = False) -> bytes:
+        """Return the HTTP request, which forbids stored answers, as bytes.
+
+        ``integers`` is for peers whose ids are integers.
+        """
         content: dict[str, object] = {"query": self.query}
         if self.variables:
             content["variables"] = self.variables
-        if integers and "id" in self.variables:
+        if integers:
             content["query"] = self.query.replace("ID!", "Int!")
-            content["variables"] = {"id": int(str(self.variables["id"]))}
+            content["variables"] = {name: int(text) for name, text in self.variables.items()}
         body = json.dumps(content).encode()
-        store = "Cache-Control: no-store\r\n" if no_store else ""
         head = (
             "POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            f"Accept: application/json\r\nX-Forwarded-Proto: https\r\n{store}"
+            "Accept: application/json\r\nX-Forwarded-Proto: https\r\nCache-Control: no-store\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 
 
-def small() -> Iterator[Ask]:
-    """Yield requests for one note after another."""
-    number = 0
-    while True:
-        number = number % NOTES + 1
-        yield Ask(SMALL, {"id": str(number)})
-
-
-def one_note() -> Iterator[Ask]:
-    """Yield requests for the same note."""
-    while True:
-        yield Ask(SMALL, {"id": "1"})
-
-
-def graph() -> Iterator[Ask]:
-    """Yield requests for 100 users with their notes, authors and tags."""
-    while True:
-        yield Ask(GRAPH, {})
-
-
-def mixed() -> Iterator[Ask]:
-    """Yield a mix: 70 % notes, popular ones more often, 20 % lists, 10 % nested lists."""
-    random = Random(1)
-    weights = [1 / rank for rank in range(1, NOTES + 1)]
-    notes = random.sample(range(1, NOTES + 1), NOTES)
-    while True:
-        for note in random.choices(notes, weights, k=100):
-            draw = random.random()
-            if draw < 0.7:
-                yield Ask(SMALL, {"id": str(note)})
-            elif draw < 0.9:
-                yield Ask(LIST, {"first": 20})
-            else:
-                yield Ask(PART, {"first": 10})
-
-
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One column of the table."""
+    """Requests of one kind: the rows of the table that have its name."""
 
     name: str
-    asks: Callable[[], Iterator[Ask]]
-    cached: bool  # whether caches may answer
+    asks: Sequence[Ask]
 
 
-CASES = (
-    Case("small, uncached", small, cached=False),
-    Case("graph, uncached", graph, cached=False),
-    Case("small, hit", one_note, cached=True),
-    Case("graph, hit", graph, cached=True),
-    Case("mixed", mixed, cached=True),
-)
-CHECKED = (
-    *(Ask(SMALL, {"id": str(number)}) for number in range(1, 11)),  # two of them are private
+PAGE_ASKS = [Ask(PAGE, {"after": str(number * STEP)}) for number in range(PAGES)]
+CHECKED = (  # what all peers have to answer alike
+    *(Ask(NOTE, {"id": str(number)}) for number in range(1, 41)),  # some of them are private
+    *PAGE_ASKS[::5],
     Ask(GRAPH, {}),
-    Ask(LIST, {"first": 20}),
-    Ask(PART, {"first": 10}),
 )
+
+
+def cases(ids: Sequence[str]) -> tuple[Case, ...]:
+    """Return the cases. ``ids`` are the notes that requests for one note ask for."""
+    return (
+        Case("the graph", [Ask(GRAPH, {})]),
+        Case("one note", [Ask(NOTE, {"id": one}) for one in ids]),
+        Case("a page of 20", PAGE_ASKS),
+    )

@@ -1,16 +1,15 @@
 """Measure durations and answers a second in closed loops."""
 
+import itertools
 import select
 import socket
 import statistics
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from time import monotonic, perf_counter
 
 TIMEOUT = 30.0  # seconds for an answer
-CONNECTIONS = 16
 MIN_ANSWERS = 3  # answers of a slice at least
-WARM_UP = 0.15  # seconds
+WARM_UP = 0.1  # seconds
 
 
 class PeerError(Exception):
@@ -40,53 +39,60 @@ def missing(data: bytes) -> int | None:
 def ask(sock: socket.socket, request: bytes) -> bytes:
     """Send a request and return the body of its answer."""
     sock.sendall(request)
-    pieces = [sock.recv(1 << 18)]
-    left = missing(pieces[0])
-    while left is None:
-        pieces = [b"".join([*pieces, sock.recv(1 << 18)])]
-        left = missing(pieces[0])
+    data, left = _begun(sock)
+    pieces = [data]
     while left > 0:
-        piece = sock.recv(1 << 18)
-        if not piece:
-            raise PeerError("the connection ended within an answer")
+        piece = _received(sock)
         left -= len(piece)
         pieces.append(piece)
     return b"".join(pieces).split(b"\r\n\r\n", 1)[1]
 
 
-def one_by_one(port: int, requests: Iterator[bytes], seconds: float) -> float:
+def _begun(sock: socket.socket) -> tuple[bytes, int]:
+    """Return the first bytes of an answer with its whole head, and the number of missing ones."""
+    data = _received(sock)
+    left = missing(data)
+    while left is None:
+        data += _received(sock)
+        left = missing(data)
+    return data, left
+
+
+def _received(sock: socket.socket) -> bytes:
+    data = sock.recv(1 << 18)
+    if not data:
+        raise PeerError("the connection ended within an answer")
+    return data
+
+
+def one_by_one(port: int, requests: Sequence[bytes], seconds: float) -> float:
     """Send requests one after another; return the median duration in seconds."""
     durations: list[float] = []
+    endless = itertools.cycle(requests)
     with connect(port) as sock:
-        _warm_up(sock, requests)
+        deadline = monotonic() + WARM_UP
+        ask(sock, next(endless))
+        while monotonic() < deadline:
+            ask(sock, next(endless))
         deadline = monotonic() + seconds
         while len(durations) < MIN_ANSWERS or monotonic() < deadline:
-            request = next(requests)
+            request = next(endless)
             started = perf_counter()
             ask(sock, request)
             durations.append(perf_counter() - started)
     return statistics.median(durations)
 
 
-def _warm_up(sock: socket.socket, requests: Iterator[bytes]) -> None:
-    deadline = monotonic() + WARM_UP
-    ask(sock, next(requests))
-    while monotonic() < deadline:
-        ask(sock, next(requests))
-
-
-def side_by_side(port: int, requests: Iterator[bytes], seconds: float) -> float:
-    """Keep one request on each of CONNECTIONS connections; return the answers a second."""
-    socks = {sock.fileno(): sock for sock in (connect(port) for _ in range(CONNECTIONS))}
+def side_by_side(port: int, requests: Sequence[bytes], seconds: float, connections: int) -> float:
+    """Keep one request on each of ``connections`` connections; return the answers a second."""
+    socks = {sock.fileno(): sock for sock in (connect(port) for _ in range(connections))}
     epoll = select.epoll()
-    left: dict[int, int | None] = {}
-    begun: dict[int, bytes] = {}
+    endless = itertools.cycle(requests)
     try:
         for fd, sock in socks.items():
             epoll.register(fd, select.EPOLLIN)
-            sock.sendall(next(requests))
-            left[fd], begun[fd] = None, b""
-        return _count(epoll, socks, left, begun, requests, seconds)
+            sock.sendall(next(endless))
+        return _count(epoll, socks, endless, seconds)
     finally:
         epoll.close()
         for sock in socks.values():
@@ -96,17 +102,17 @@ def side_by_side(port: int, requests: Iterator[bytes], seconds: float) -> float:
 def _count(
     epoll: select.epoll,
     socks: dict[int, socket.socket],
-    left: dict[int, int | None],
-    begun: dict[int, bytes],
     requests: Iterator[bytes],
     seconds: float,
 ) -> float:
     """Count answers for ``seconds`` and return the answers a second.
 
-    ``left`` has the missing bytes and ``begun`` the bytes of an incomplete head by descriptor.
+    The server has answered everything at the end, so that it is idle while others are measured.
     """
-    ends: deque[float] = deque()
-    started = monotonic()
+    left: dict[int, int | None] = dict.fromkeys(socks)  # the missing bytes of an answer
+    begun = dict.fromkeys(socks, b"")  # the bytes of an incomplete head
+    answers = 0
+    ended = started = monotonic()
     deadline = started + seconds
     busy = len(socks)
     while busy:
@@ -114,9 +120,7 @@ def _count(
         if not events:
             raise PeerError(f"no answer within {TIMEOUT:g} s")
         for fd, _ in events:
-            data = socks[fd].recv(1 << 18)
-            if not data:
-                raise PeerError("the connection was closed")
+            data = _received(socks[fd])
             rest = left[fd]
             if rest is None:
                 data = begun[fd] + data
@@ -127,11 +131,11 @@ def _count(
             left[fd] = rest
             if rest is None or rest > 0:
                 continue
-            now = monotonic()
-            ends.append(now)
-            if now < deadline or len(ends) < MIN_ANSWERS:
+            answers += 1
+            ended = monotonic()
+            if ended < deadline or answers < MIN_ANSWERS:
                 socks[fd].sendall(next(requests))
-                left[fd], begun[fd] = None, b""
+                left[fd] = None
             else:
                 busy -= 1
-    return len(ends) / (ends[-1] - started)
+    return answers / (ended - started)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scripts.audit import (
+    ALONE,
     DEVELOPMENT,
     FILES,
     ROOT,
@@ -64,6 +65,14 @@ def test_a_difference_to_the_installation_is_found(installed, said):
 )
 def test_files_that_pin_different_versions_are_found(files, said):
     assert list(disagreements(files)) == said
+
+
+def test_the_file_with_an_environment_of_its_own_may_pin_other_versions():
+    other = GOOD.replace("1.0", "1.1").replace(f"    --hash=sha256:{A} \\\n", "", 1)
+
+    assert not list(disagreements({DEVELOPMENT: GOOD, ALONE: other}))
+    assert not list(bad_entries(ALONE, other))
+    assert list(bad_entries(ALONE, "one==1.1\n")) == [f"{ALONE}: one has no hash"]
 
 
 def test_the_first_file_is_preferred_when_pins_are_resolved_again():

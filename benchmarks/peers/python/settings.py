@@ -1,29 +1,41 @@
-"""Settings of a peer written with Django, on PCF's models and tables. PEER names the peer.
+"""Settings of a peer written with Django, for production. PEER names the peer.
 
-The peers have two small middlewares and PCF has all of its own. This is an advantage for the peers.
+The peer has one small middleware; PCF has all of its own.
 """
 
 import os
 
-from settings.production import *
+from psycopg.conninfo import conninfo_to_dict
 
 PEER = os.environ["PEER"]
-MIDDLEWARE = [
-    "django.middleware.common.CommonMiddleware",
-    "benchmarks.peers.python.anonymous.middleware",
-]
+SECRET_KEY = os.environ["SECRET_KEY"]
+ALLOWED_HOSTS = ["127.0.0.1"]
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
 ROOT_URLCONF = f"benchmarks.peers.python.{PEER}"
-if PEER != "graphene":  # graphene uses PCF's loaders, which need PCF's backend
-    DATABASES["default"] |= {"ENGINE": "django.db.backends.postgresql", "CONN_HEALTH_CHECKS": False}
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 10}
-if PEER == "strawberry":
-    INSTALLED_APPS = [*INSTALLED_APPS, "strawberry_django"]
-if PEER == "undine":
-    INSTALLED_APPS = [*INSTALLED_APPS, "undine"]
-    UNDINE = {
-        "SCHEMA": "benchmarks.peers.python.undine.schema",
-        "GRAPHQL_PATH": "graphql",
-        "PARSE_CACHE_MAX_SIZE": 1_000,
-        "VALIDATION_CACHE_MAX_SIZE": 1_000,
-        "ENTRYPOINT_DEFAULT_CACHE_TIME": int(os.environ.get("CACHE") or 0),  # seconds
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "benchmarks.peers.python",
+    {"strawberry": "strawberry_django", "undine": "undine"}[PEER],
+]
+
+_server = conninfo_to_dict(os.environ["DATABASE_URL"])
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": _server.get("host"),
+        "PORT": _server.get("port"),
+        "USER": _server.get("user"),
+        "PASSWORD": _server.get("password"),
+        "NAME": _server["dbname"],
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": 10}},
     }
+}
+
+UNDINE = {
+    "SCHEMA": "benchmarks.peers.python.undine.schema",
+    "GRAPHQL_PATH": "graphql",
+    "PARSE_CACHE_MAX_SIZE": 1_000,
+    "VALIDATION_CACHE_MAX_SIZE": 1_000,
+}

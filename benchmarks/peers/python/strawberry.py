@@ -11,9 +11,7 @@ from strawberry.django.views import GraphQLView
 from strawberry.extensions import ParserCache, ValidationCache
 from strawberry_django.optimizer import DjangoOptimizerExtension
 
-from notes.models import Note
-from tags.models import Tag
-from users.models import User
+from benchmarks.peers.python.models import VISIBLE, Note, Tag, User
 
 
 @strawberry_django.type(Tag, name="Tag")
@@ -38,7 +36,8 @@ class NoteType:
 
     @classmethod
     def get_queryset(cls, queryset: QuerySet[Note], _info: Any, **_: Any) -> QuerySet[Note]:
-        return queryset.filter(is_public=True)
+        # a page is sliced already, and Django refuses conditions then
+        return queryset if queryset.query.is_sliced else queryset.filter(VISIBLE)
 
 
 @strawberry.type
@@ -50,6 +49,11 @@ class Query:
     @strawberry_django.field
     def note(self, id: strawberry.ID) -> NoteType | None:  # noqa: A002 - the schema's name
         return Note.objects.filter(pk=id)  # type: ignore[return-value]
+
+    @strawberry_django.field
+    def notes(self, after: strawberry.ID, first: int = 20) -> list[NoteType]:
+        found = Note.objects.filter(VISIBLE, id__gt=after).order_by("id")
+        return found[:first]  # type: ignore[return-value]
 
 
 schema = strawberry.Schema(
