@@ -95,6 +95,32 @@ def test_durations_hold_the_servers_delay():
     assert 16 / 2 < side_by_side(port, [REQUEST], 0.2, 16) <= 16 / 0.02
 
 
+def test_a_measurement_ends_when_the_server_has_answered_everything():
+    listener = socket.create_server(("127.0.0.1", 0))
+    three, go_on = threading.Event(), threading.Event()
+
+    def serve_three():
+        socks = [listener.accept()[0] for _ in range(2)]
+        for number in range(4):
+            if number == 3:
+                three.set()
+                go_on.wait(60)
+            socks[number % 2].recv(65536)
+            socks[number % 2].sendall(ANSWER)
+
+    threading.Thread(target=serve_three, daemon=True).start()
+    arguments = (listener.getsockname()[1], [REQUEST], 0.0, 2)
+    measured = threading.Thread(target=side_by_side, args=arguments, daemon=True)
+    measured.start()
+
+    assert three.wait(60)
+    measured.join(0.3)
+    assert measured.is_alive()
+    go_on.set()
+    measured.join(60)
+    assert not measured.is_alive()
+
+
 def test_requests_forbid_stored_answers_and_have_ids_as_a_peer_has_them():
     assert b"\r\nCache-Control: no-store\r\n" in Ask(GRAPH, {}).encode()
 

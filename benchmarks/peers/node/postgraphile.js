@@ -1,5 +1,5 @@
 // PostGraphile: the Amber preset, and the schema of the comparison as plans for Grafast. PostGraphile
-// names its statements and keeps its plans; the whole answer is one or two statements.
+// keeps its plans and names its statements. Each request is one statement.
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import process from 'node:process'
