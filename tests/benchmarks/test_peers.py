@@ -75,17 +75,20 @@ def test_a_connection_that_ends_within_an_answer_ends_the_comparison():
     listener = socket.create_server(("127.0.0.1", 0))
 
     def cut_off():
-        while True:
-            with listener.accept()[0] as sock:
-                sock.recv(65536)
-                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")
+        with listener:
+            for _ in range(2):
+                with listener.accept()[0] as sock:
+                    sock.recv(65536)
+                    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")
 
-    threading.Thread(target=cut_off, daemon=True).start()
+    server = threading.Thread(target=cut_off, daemon=True)
+    server.start()
     port = listener.getsockname()[1]
     with connect(port) as sock, pytest.raises(PeerError, match="ended within"):
         ask(sock, REQUEST)
     with pytest.raises(PeerError, match="ended within"):
         side_by_side(port, [REQUEST], 0.1, 1)
+    server.join(60)
 
 
 def test_durations_hold_the_servers_delay():
@@ -100,15 +103,16 @@ def test_a_measurement_ends_when_the_server_has_answered_everything():
     three, go_on = threading.Event(), threading.Event()
 
     def serve_three():
-        socks = [listener.accept()[0] for _ in range(2)]
-        for number in range(4):
-            if number == 3:
-                three.set()
-                go_on.wait(60)
-            socks[number % 2].recv(65536)
-            socks[number % 2].sendall(ANSWER)
+        with listener, listener.accept()[0] as first, listener.accept()[0] as second:
+            for number, sock in enumerate([first, second, first, second]):
+                if number == 3:
+                    three.set()
+                    go_on.wait(60)
+                sock.recv(65536)
+                sock.sendall(ANSWER)
 
-    threading.Thread(target=serve_three, daemon=True).start()
+    server = threading.Thread(target=serve_three, daemon=True)
+    server.start()
     arguments = (listener.getsockname()[1], [REQUEST], 0.0, 2)
     measured = threading.Thread(target=side_by_side, args=arguments, daemon=True)
     measured.start()
@@ -118,6 +122,7 @@ def test_a_measurement_ends_when_the_server_has_answered_everything():
     assert measured.is_alive()
     go_on.set()
     measured.join(60)
+    server.join(60)
     assert not measured.is_alive()
 
 
