@@ -11,7 +11,6 @@ because its own statement is a part of the joined one.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 from django.db.models import Model
@@ -64,10 +63,9 @@ def _is_joinable(field: FieldPlan, model: type[Model], columns: Mapping[str, Col
     if type(edge) is not Edge or edge.many or edge.is_paged or field.definition.args:
         return False
     (name,) = edge.loaders
-    return name in columns and _leads_to_key(model, edge.columns[0], find_loader(name))  # type: ignore[arg-type]
+    return name in columns and _leads_to_key(model, edge.columns[0], find_loader(name))
 
 
-@cache
 def _leads_to_key(model: type[Model], column: str, loader: Any) -> bool:
     """Return whether ``column`` is a foreign key to the field that ``loader`` looks rows up by."""
     if not _looks_up_one(loader):
@@ -78,7 +76,6 @@ def _leads_to_key(model: type[Model], column: str, loader: Any) -> bool:
     return False
 
 
-@cache
 def _looks_up_one(loader: Any) -> bool:
     """Return whether the class finds one row for a key, by the engine's own code."""
     return (
@@ -96,10 +93,10 @@ def join(level: EdgeLevel, joins: Joins, columns: Mapping[str, Columns], loaders
     if len(level.loads) != 1:
         return False
     loader: Any = level.loads[0][0]
-    if loader.columns is None or loader.model is not joins.model or not _looks_up_one(type(loader)):  # type: ignore[arg-type]
+    if loader.columns is None or loader.model is not joins.model or not _looks_up_one(type(loader)):
         return False
     others: Sequence[Any] = [loaders.get_light(name, columns[name], {}) for name in joins.loaders]
-    if any(each.columns is None for each in others):
+    if any(each.columns is None or not _looks_up_one(type(each)) for each in others):
         return False
     loader.joins = tuple(zip(joins.columns, others, strict=True))
     return True

@@ -133,3 +133,16 @@ def test_only_a_foreign_key_to_the_key_of_the_loader_is_joined():
     ]
     assert pairs == [("writer_id", "UserById"), ("reader_id", "ByName")]
     assert find_loader("users.UserById") is UserById
+
+
+def test_a_loader_that_a_project_changes_later_reads_by_itself(world, monkeypatch):
+    query = f'{{ note(id: "{world.public.pk}") {{ author {{ name }} }} }}'
+    assert len(run(query)[1]) == 1
+
+    def load_batch(_self, keys):
+        return dict.fromkeys(keys, world.bob)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(UserById, "load_batch", load_batch)
+        assert run(query)[0]["note"]["author"] == {"name": world.bob.name}
+    assert len(run(query)[1]) == 1

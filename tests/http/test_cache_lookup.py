@@ -169,7 +169,7 @@ def test_a_waiter_leads_when_the_lease_of_a_dead_leader_has_ended(
     assert grown()["flights executed"] == 1
 
 
-@pytest.mark.blocks("another request that makes the same answer", at_least=1.5, within=10)
+@pytest.mark.blocks("another request that computes the same response", at_least=1.5, within=10)
 def test_a_waiter_executes_after_half_of_its_time(
     live_world, ask, monkeypatch, long_leases, dead_leader
 ):
