@@ -366,7 +366,7 @@ class Writes(Mutations):
     def _post(self, address: str, form: dict[str, Any], *rows: Model) -> None:
         """Post a form of the admin. Raises Unavailable when a crash has lost one of ``rows``.
 
-        PostgreSQL may also have lost that a note left the trash, which has no form there.
+        A crash may also put a note back into the trash. The admin has no form for such a note.
         """
         if self._browser is None:
             root, _ = User.objects.get_or_create(
