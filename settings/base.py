@@ -45,7 +45,7 @@ USERS_SESSION_LIFETIME = timedelta(days=30)  # since the last refresh
 USERS_HASHING = 1  # passwords that a process hashes at once
 USERS_MAILS = 10  # an hour to one address
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "users.hashers.OneLaneArgon2Hasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",  # of passwords from before
 ]
 PASSWORD_RESET_TIMEOUT = 3 * 3_600  # seconds that the link of a mail works

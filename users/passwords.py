@@ -1,6 +1,6 @@
 """Passwords: hashing within bounds, and the rules for a new one.
 
-A hash of Argon2 takes about 0.1 s of all processors and 100 MiB of memory, on purpose. So
+A hash of Argon2 takes about 40 ms of a processor and 46 MiB of memory, on purpose. So
 ``limit`` lets ``USERS_HASHING`` threads of a process hash at once. Others wait, half of the threads
 altogether. Further requests are refused at once. So passwords never occupy all threads.
 """

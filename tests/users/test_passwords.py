@@ -3,7 +3,7 @@
 from threading import Barrier, Event, Thread
 
 import pytest
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import Argon2PasswordHasher, check_password, make_password
 
 from pcf.timeouts import TimeoutContext, activate
 from tests.users.accounts import LOG_IN, SIGN_UP, log_in, person
@@ -16,9 +16,23 @@ def test_passwords_are_hashed_by_argon2(settings):
 
     settings.PASSWORD_HASHERS = package.base.PASSWORD_HASHERS
     text = make_password("secret")
-    assert text.startswith("argon2$argon2id$")
+    assert text.startswith("argon2$argon2id$v=19$m=47104,t=1,p=1$")
     assert check_password("secret", text)
     assert not check_password("Secret", text)
+
+
+@pytest.mark.django_db
+def test_a_hash_of_other_values_is_replaced_at_a_log_in(settings):
+    import settings as package
+
+    settings.PASSWORD_HASHERS = package.base.PASSWORD_HASHERS
+    user = person()
+    user.password = Argon2PasswordHasher().encode("secret", "a salt of 16 bytes")
+    user.save()
+    assert user.check_password("secret")
+    user.refresh_from_db()
+    assert user.password.startswith("argon2$argon2id$v=19$m=47104,t=1,p=1$")
+    assert user.check_password("secret")
 
 
 def occupy(limit, count):
