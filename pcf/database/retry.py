@@ -11,7 +11,6 @@ import psycopg
 
 from pcf.concurrency import slot_released
 from pcf.conf import config
-from pcf.database.snapshots import LATE_STATEMENT, STATEMENT_FAILED
 from pcf.timeouts import TimeoutContext
 
 LOST_STATES = {  # SQLSTATE: the server ends the connection
@@ -25,10 +24,6 @@ ABORTED_STATES = {  # SQLSTATE of a rollback in favour of others; only transacti
     "40P01": "deadlock_detected",
 }
 READ_ONLY = "read_only_sql_transaction"
-RETRY_REASONS = (
-    *LOST_STATES.values(), CONNECTION_LOST, *ABORTED_STATES.values(), READ_ONLY, STATEMENT_FAILED,
-    LATE_STATEMENT,
-)  # fmt: skip
 
 _READ_ONLY_STATE = "25006"
 _OUT_OF_RESOURCES = ("53", "58")  # classes of SQLSTATE: insufficient resources, system error

@@ -4,7 +4,7 @@ import pytest
 from django.db import OperationalError, transaction
 
 from pcf.database.query_log import count_queries
-from pcf.database.retry import RETRY_REASONS, Backoff, idempotent_reads, may_retry
+from pcf.database.retry import Backoff, idempotent_reads, may_retry
 from pcf.errors import ConnectionLost, DatabaseUnavailable, OutOfResources
 from pcf.observability import metrics
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate
@@ -16,7 +16,7 @@ def under(seconds):
 
 
 def retries():
-    return sum(value_of(metrics.db_retries.labels(reason)) for reason in RETRY_REASONS)
+    return sum(value_of(metrics.db_retries.labels(reason)) for reason in metrics.RETRY_REASONS)
 
 
 @pytest.fixture

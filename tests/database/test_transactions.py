@@ -7,7 +7,7 @@ from django.db import IntegrityError, connections, transaction
 from psycopg import IsolationLevel, OperationalError
 
 from pcf.database import transactions
-from pcf.database.retry import RETRY_REASONS, idempotent_reads
+from pcf.database.retry import idempotent_reads
 from pcf.database.transactions import run_transaction
 from pcf.errors import ConnectionLost, DatabaseUnavailable, OutcomeUnknown, OutOfResources
 from pcf.observability import metrics
@@ -24,7 +24,8 @@ def retried():
     """``retried()``: the number of retries since the test began, by reason."""
 
     def count():
-        return {reason: value_of(metrics.db_retries.labels(reason)) for reason in RETRY_REASONS}
+        reasons = metrics.RETRY_REASONS
+        return {reason: value_of(metrics.db_retries.labels(reason)) for reason in reasons}
 
     before = count()
     return lambda: {r: n - before[r] for r, n in count().items() if n != before[r]}

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics import MetricWrapperBase
 
-from pcf.database.retry import RETRY_REASONS
+from pcf.database import retry, snapshots
 from pcf.errors import ClientError
 from pcf.observability import metrics
 from pcf.observability.metrics import MAX_NAMES, Labelled, complexity_bucket, outcome
@@ -67,7 +67,9 @@ def test_every_metric_with_labels_is_bounded():
 
 
 def test_every_reason_of_a_retry_has_its_series():
-    assert set(RETRY_REASONS) == set(metrics.RETRY_REASONS)
+    lost = {*retry.LOST_STATES.values(), retry.CONNECTION_LOST}
+    aborted = {*retry.ABORTED_STATES.values(), retry.READ_ONLY}
+    assert lost | aborted | snapshots.ERRORS_OF_STATEMENTS == set(metrics.RETRY_REASONS)
 
 
 @pytest.mark.parametrize(
