@@ -16,6 +16,7 @@ PCF = engine_config(
     timeouts={"cache": 2.0},  # a test on a busy machine must not take Redis for dead
 )
 
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.flush"]
 SECRET_KEY = "test-" + "x" * 50
 ALLOWED_HOSTS = ["*"]
 USERS_SITE = "https://notes.example.org/"

@@ -19,7 +19,7 @@ DATABASES = {"default": database_settings(PCF, threads=THREADS)}
 DATABASES["default"]["TEST"] = {"NAME": f"test_oddities_{RUN_ID}"}
 CACHES = redis_settings(PCF, REDIS_URL)
 
-INSTALLED_APPS = [*INSTALLED_APPS, "odd"]
+INSTALLED_APPS = [*INSTALLED_APPS, "odd", "tests.flush"]
 AUTH_USER_MODEL = "odd.Member"
 ROOT_URLCONF = "oddities.urls"
 GRAPHQL_SERVICE = "oddities.schema.graphql_service"
