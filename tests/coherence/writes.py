@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -366,7 +367,8 @@ class Writes(Mutations):
     def _post(self, address: str, form: dict[str, Any], *rows: Model) -> None:
         """Post a form of the admin. Raises Unavailable when a crash has lost one of ``rows``.
 
-        A crash may also put a note back into the trash. The admin has no form for such a note.
+        A crash may also put a note back into the trash. The admin has no form for such a note. A
+        write whose answer was lost may be committed later, and then a name is taken.
         """
         if self._browser is None:
             root, _ = User.objects.get_or_create(
@@ -379,4 +381,8 @@ class Writes(Mutations):
             alive = {"deleted_at": None} if isinstance(row, Note) else {}
             if not type(row)._default_manager.filter(pk=row.pk, **alive).exists():
                 raise Unavailable("a crash of PostgreSQL has lost the row")
-        assert answer.status_code == 302, (address, form, answer.content[-2000:])
+            others = type(row)._default_manager.exclude(pk=row.pk)
+            if isinstance(row, Tag) and others.filter(name__iexact=form["name"]).exists():
+                raise Unavailable("a write that seemed to fail has taken the name")
+        errors = re.findall(rb'<ul class="errorlist.*?</ul>', answer.content, re.DOTALL)
+        assert answer.status_code == 302, (address, form, errors or answer.content[-2000:])
