@@ -22,6 +22,7 @@ from time import monotonic
 LEND_AFTER = 0.001  # seconds of waiting after which a thread lends its slot
 POLL_INTERVAL = 0.02  # seconds between two attempts of a thread that is not the next in line
 FORFEIT_AFTER = 0.1  # seconds of computing after which a thread forfeits its slot
+IDLE_AFTER = 0.05  # seconds without a job after which a thread gives back what it keeps
 
 Job = Callable[[], None]
 
@@ -54,6 +55,11 @@ class _Current(local):
 
 
 _current = _Current()
+
+
+def in_pool_thread() -> bool:
+    """Return whether the running thread belongs to a pool, which calls its ``on_idle``."""
+    return _current.thread is not None
 
 
 class slot_released:  # noqa: N801 - a context manager, used like a function
@@ -89,8 +95,14 @@ class ComputePool:
     ``FORFEIT_AFTER`` seconds.
     """
 
-    def __init__(self, threads: int, slots: int, *, max_queued: int) -> None:
-        """Start ``threads`` threads. At most ``max_queued`` jobs wait for a thread."""
+    def __init__(
+        self, threads: int, slots: int, *, max_queued: int, on_idle: Job = lambda: None
+    ) -> None:
+        """Start ``threads`` threads. At most ``max_queued`` jobs wait for a thread.
+
+        A thread calls ``on_idle`` after ``IDLE_AFTER`` seconds without a job, and at its end.
+        """
+        self._on_idle = on_idle
         self._lock = Lock()
         self._free_slots = slots
         self._queue: deque[Job] = deque()
@@ -211,10 +223,15 @@ class ComputePool:
     def _run(self, thread: _PoolThread) -> None:
         _current.thread = thread
         while (job := self._next_job(thread)) is not None:
-            try:
-                job()
-            except BaseException:
-                logger.exception("a job raised an exception that it did not report")
+            self._call(job)
+        self._call(self._on_idle)
+
+    @staticmethod
+    def _call(job: Job) -> None:
+        try:
+            job()
+        except BaseException:
+            logger.exception("a job raised an exception that it did not report")
 
     def _next_job(self, thread: _PoolThread) -> Job | None:
         """Return the next job of an idle thread, once there is one; None when the pool closes."""
@@ -234,6 +251,8 @@ class ComputePool:
             if self._free_slots and self._idle and self._queue:
                 self._free_slots -= 1
                 self._assign_slot()
-        thread.wake.acquire()
+        if not thread.wake.acquire(timeout=IDLE_AFTER):
+            self._call(self._on_idle)
+            thread.wake.acquire()
         job, thread.job = thread.job, None
         return job

@@ -88,6 +88,7 @@ class DeadlineConnection(SnapshotConnection):
     keeps_session_limit: bool = True  # False when a pooler shares sessions
     opened_at: float = 0.0  # on time.monotonic(); set by the backend
     last_used: float = 0.0  # on time.monotonic(); set by the pool
+    checked_out_at: float = 0.0  # likewise
     overdue: bool = False  # closed because the server stayed silent
     prepared_reads: PreparedReads | None = None  # None until the first read
     read_cursor: Any = None  # the backend's cursor for reads; it stays with the connection

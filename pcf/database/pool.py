@@ -18,9 +18,10 @@ from typing import Any
 
 import psycopg
 from django.db import connections
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
-from pcf.concurrency import slot_released
+from pcf.concurrency import in_pool_thread, slot_released
 from pcf.database.connection import LAYER, DeadlineConnection
 from pcf.database.retry import backoff
 from pcf.errors import DatabaseUnavailable, TooManyWaiting
@@ -33,6 +34,7 @@ CHECK_AFTER = 5.0  # seconds without use after which the pool asks the server
 CHECK_LIMIT = 1.0  # seconds that the server has to answer
 RECONNECT_TIMEOUT = 0.25  # seconds; psycopg_pool's own delays grow to minutes
 CONNECT_TIMEOUT = 5.0  # seconds for one attempt to connect
+MAX_KEPT = 1.0  # seconds after the checkout for which a thread may keep a connection
 LOG_INTERVAL = 5.0  # seconds between two log lines while a server waits for PostgreSQL
 
 
@@ -116,6 +118,7 @@ class DeadlinePool(ConnectionPool[DeadlineConnection]):
         finally:
             self._metrics.wait.observe(monotonic() - started)
         self._metrics.in_use.inc()
+        connection.checked_out_at = started
         if self._checked_out is not None:
             with self._checked_out_lock:
                 self._checked_out[connection] = os.dup(connection.fileno())
@@ -209,6 +212,43 @@ class DeadlinePool(ConnectionPool[DeadlineConnection]):
         policy.sleep(policy.delay(self._failures - 1))
         if self.get_stats().get("requests_waiting"):
             self._check_idle()  # which lets the pool grow
+
+
+def release_connections() -> None:
+    """Give back the connections of this thread at the end of a request.
+
+    A request thread keeps a sound one for its next request: a checkout costs about as much as a
+    statement. The thread gives the connection back once it has been idle for a moment
+    (``pcf.concurrency.IDLE_AFTER``), or ``MAX_KEPT`` seconds after the checkout. The pool has a
+    connection for each thread, so no other thread waits for a kept one.
+    """
+    keeps = in_pool_thread()
+    for wrapper in connections.all(initialized_only=True):
+        connection = wrapper.connection
+        if connection is None:
+            continue
+        now = monotonic()
+        if (
+            keeps
+            and isinstance(connection, DeadlineConnection)
+            and now - connection.checked_out_at < MAX_KEPT
+            and not wrapper.errors_occurred
+            and connection.autocommit
+            and connection.pgconn.transaction_status == TransactionStatus.IDLE
+        ):
+            connection.last_used = now
+        else:
+            wrapper.close_if_unusable_or_obsolete()
+
+
+def check_kept_connections() -> None:
+    """Give back the kept connections of this thread that are broken, before a request."""
+    for wrapper in connections.all(initialized_only=True):
+        connection = wrapper.connection
+        if isinstance(connection, DeadlineConnection) and not _works(
+            connection, monotonic() + CHECK_LIMIT
+        ):
+            wrapper.close()
 
 
 def _unavailable(budget: TimeoutContext) -> DeadlineExceeded | DatabaseUnavailable:

@@ -13,11 +13,11 @@ from typing import Any
 from django.conf import settings
 from django.core import signals
 from django.core.exceptions import DisallowedHost
-from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse
 
 from pcf._compat.django import SignalReceivers
 from pcf.conf import debugging, graphql_path, middleware_settings
+from pcf.database.pool import check_kept_connections, release_connections
 from pcf.http.request import BadRequest
 from pcf.http.request_state import REQUEST_ID, RequestState, request_state_of
 from pcf.http.views import refuse
@@ -149,18 +149,21 @@ def send_request_started(sender: Any, scope: dict[str, Any]) -> None:
     """
     if settings.DEBUG or not _started_receivers.only_django:
         signals.request_started.send(sender=sender, scope=scope)
+    else:
+        check_kept_connections()
 
 
 def send_request_finished(sender: Any) -> None:
     """Send Django's ``request_finished``.
 
-    When only Django listens, the thread's database connections go back to their pool without the
-    signal. The cache's connections stay open.
+    When only Django listens, the thread keeps its database connections for its next request, or
+    gives them back to their pool, without the signal (``pcf.database.pool.release_connections``).
+    The cache's connections stay open.
     """
     if settings.DEBUG or not _finished_receivers.only_django:
         signals.request_finished.send(sender=sender)
     else:
-        close_old_connections()
+        release_connections()
 
 
 def unknown_middleware() -> list[str]:

@@ -19,8 +19,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.db import close_old_connections
-
 from pcf.cache.entries import DirectRead
 from pcf.cache.keys import token_digest
 from pcf.conf import config, forwarding_headers
@@ -165,7 +163,6 @@ class GraphQLEndpoint:
                     if response is None and received.scope["method"] == "POST":
                         response = _execute(service, received, unparsed)
                     if response is not None:
-                        close_old_connections()
                         origin = received.headers.get("origin")
                         return answer_of(origin, state, response, request.media, default_headers)
         try:

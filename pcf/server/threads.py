@@ -15,6 +15,8 @@ from contextvars import copy_context
 from threading import get_ident
 from typing import Any, Generic, TypeVar
 
+from django.db import close_old_connections
+
 from pcf.concurrency import FORFEIT_AFTER, LEND_AFTER, ComputePool, slot_released
 from pcf.errors import ClientError
 from pcf.http.request_state import CLIENT_LAYER
@@ -49,7 +51,9 @@ class RequestThreads:
         At most ``max_queued`` requests wait for a thread.
         """
         self._loop = loop
-        self._pool = ComputePool(threads, min(threads, computing), max_queued=max_queued)
+        self._pool = ComputePool(
+            threads, min(threads, computing), max_queued=max_queued, on_idle=close_old_connections
+        )
         self._is_polling = False  # while requests are queued
         self._timer = loop.call_later(FORFEIT_AFTER, self._reassign_slots)
 
