@@ -21,7 +21,7 @@ GRAPHENE = {"SCHEMA": "pcf.project.schema.schema", "SCHEMA_OUTPUT": "schema.grap
 # password for AXES_COOLOFF_TIME. axes counts in PostgreSQL, so all workers share the count.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
+    "users.logins.PasswordBackend",
 ]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)

@@ -27,7 +27,10 @@ from pcf.admin.forms import ExactUsernameField
 from pcf.admin.model_admin import ModelAdmin
 from pcf.viewer import Viewer
 from users import policy
+from users.logins import LogInForm
 from users.models import ApiToken, Session, User
+
+admin.site.login_form = LogInForm
 
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 PROFILE = ("name", "email")

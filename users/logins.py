@@ -12,7 +12,10 @@ from typing import Any
 
 from axes.helpers import get_cool_off, get_failure_limit
 from django.contrib import auth
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.signals import user_logged_in
+from django.core.exceptions import ValidationError
 from django.db.models import Case, IntegerField, Q, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -55,6 +58,29 @@ def locked_out(request: HttpRequest, _response: Any, credentials: Any) -> HttpRe
     return response
 
 
+class PasswordBackend(ModelBackend):
+    """Django's backend, which checks a password within the limit of ``users.passwords``."""
+
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None,
+        password: str | None = None, **credentials: Any,
+    ) -> Any:  # fmt: skip
+        """Return the user with this password, or None. Raises TooManyPasswords."""
+        with passwords.limit.acquire():
+            return super().authenticate(request, username, password, **credentials)
+
+
+class LogInForm(AdminAuthenticationForm):
+    """The admin's log-in form, which asks for patience when too many passwords wait."""
+
+    def clean(self) -> dict[str, Any]:
+        """Return the cleaned data, as Django's form does. Raises ValidationError."""
+        try:
+            return super().clean()
+        except passwords.TooManyPasswords as error:
+            raise ValidationError(str(error), code="too_many") from error
+
+
 def authenticate(typed: str, password: str, address: str) -> User:
     """Return the active user with this username or confirmed address, and this password.
 
@@ -65,8 +91,7 @@ def authenticate(typed: str, password: str, address: str) -> User:
         typed = password = ""
     request = _request_from(address)
     username = _username_of(typed) or typed[:MAX_NAME]
-    with passwords.limit.acquire():
-        user = auth.authenticate(request, username=username, password=password)
+    user = auth.authenticate(request, username=username, password=password)
     if getattr(request, "axes_locked_out", False):
         minutes = round(get_cool_off(request).total_seconds() / 60)
         raise refusal(

@@ -14,7 +14,9 @@ from django.utils import timezone
 
 from pcf.http.middleware import CSP_DIRECTIVES, CSP_POLICY, CSPMiddleware
 from tests.conftest import make_user
+from users import passwords
 from users.models import User
+from users.passwords import HashingLimit
 
 pytestmark = pytest.mark.django_db
 
@@ -36,6 +38,16 @@ def log_in(username: str = "root", password: str = "right", address: str = "192.
 
 
 def test_the_right_password_opens_the_admin(root):
+    assert log_in().status_code == 302
+
+
+def test_too_many_passwords_at_once_are_refused(root, monkeypatch):
+    monkeypatch.setattr(passwords, "limit", limit := HashingLimit(1, admitted=1))
+    with limit.acquire():
+        refused = log_in()
+    assert refused.status_code == 200
+    assert "Too many people log in at the moment; try again" in refused.content.decode()
+    assert not AccessAttempt.objects.exists()  # it is no failure of the account
     assert log_in().status_code == 302
 
 
