@@ -41,8 +41,15 @@ def query(name):
 
 
 def clean(name):
+    """Delete all owners and items; a TRUNCATE of so few rows takes ten times as long."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        for model in (ITEMS[name], OWNERS[name]):
+            cursor.execute(f'DELETE FROM "{model._meta.db_table}"')
+
+
+def truncate(owner):
     with connection.cursor() as cursor:
-        cursor.execute(f'TRUNCATE "{OWNERS[name]._meta.db_table}" CASCADE')
+        cursor.execute(f'TRUNCATE "{owner._meta.db_table}" CASCADE')
 
 
 def owner_of(name, key, label="first"):
@@ -90,7 +97,7 @@ WRITES = {
     "copy": lambda owner, items: copy(owner, items),
     "cascade": lambda owner, _items: owner.delete(),
     "delete": lambda owner, items: items.all().delete(),
-    "truncate": lambda owner, _items: clean(type(owner).__name__.removesuffix("Owner")),
+    "truncate": lambda owner, _items: truncate(owner),
 }  # fmt: skip
 
 
