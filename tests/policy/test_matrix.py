@@ -185,9 +185,12 @@ def refusals(viewer, mutation, note):
 
 
 def stored():
-    """Return all rows that a mutation can change."""
-    models = (*MODELS.values(), NoteTag, Session)
-    return [list(model.objects.order_by("pk").values()) for model in models]
+    """Return all rows that a mutation can change, with one statement for thousands of calls."""
+    tables = [model._meta.db_table for model in (*MODELS.values(), NoteTag, Session)]
+    rows = [f"SELECT '{table}', found::text FROM {table} AS found" for table in tables]  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(f"{' UNION ALL '.join(rows)} ORDER BY 1, 2")
+        return cursor.fetchall()
 
 
 @pytest.mark.parametrize("kind", NAMES)
