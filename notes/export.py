@@ -82,7 +82,7 @@ def _viewer_of(request: HttpRequest) -> Viewer:
         raise NotAuthenticated("The export needs a token or the session cookie")
     credentials = find_credentials(token)
     if credentials is None:
-        raise InvalidToken("The token is not valid")
+        raise InvalidToken
     return credentials.viewer
 
 

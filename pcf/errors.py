@@ -90,6 +90,9 @@ class InvalidToken(NotAuthenticated):
 
     headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
+    def __init__(self) -> None:
+        super().__init__("The token is not valid")
+
 
 class InsufficientScope(ClientError):
     """The scope of the token does not allow an operation of this type (RFC 6750 section 3.1)."""

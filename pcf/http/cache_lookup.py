@@ -207,7 +207,7 @@ class CacheLookup:
         credentials = self._find_credentials(request.token or "")
         if credentials is None:
             self._rate_limiter.charge(ANONYMOUS, request.address, config().rates.wrong_token)
-            error = InvalidToken("The token is not valid")
+            error = InvalidToken()
             if request.from_cookie:  # the page cannot remove the cookie itself
                 error.headers = {**error.headers, **remove_cookie()}
             raise error
