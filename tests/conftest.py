@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -21,14 +20,7 @@ from notes.models import Note
 from tags.models import Tag
 from users.models import ApiToken, User
 
-LONGEST = Path(__file__).parent / "projects"  # each file takes a minute; others a few seconds
-
 _numbers = count(1)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest: at the end one process would wait for another."""
-    items.sort(key=lambda item: LONGEST not in item.path.parents)
 
 
 @pytest.hookimpl(wrapper=True)
