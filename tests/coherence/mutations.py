@@ -131,11 +131,13 @@ class Mutations:
 
     # --- helpers
 
-    def _note(self, *, lock: bool = False) -> Note:
-        notes = Note.objects.select_for_update() if lock else Note.objects.all()
+    def _note(self, *, lock: bool = False, alive: bool = False) -> Note:
+        """Return a note, with ``alive`` one that is not in the trash."""
+        chosen = Note.objects.filter(deleted_at=None) if alive else Note.objects.all()
+        notes = chosen.select_for_update() if lock else chosen
         rng = self._rng
         note = notes.filter(pk=rng.randint(1, 12)).first() if rng.random() < 0.5 else None
-        return note or notes.filter(pk=Note.objects.order_by("?").values("pk")[:1]).get()
+        return note or notes.filter(pk=chosen.order_by("?").values("pk")[:1]).get()
 
     def _trashed(self) -> Note:
         """Return a note in the trash; one goes there where there is none."""

@@ -263,7 +263,7 @@ class Writes(Mutations):
 
     def admin_save(self) -> None:
         """Save the form of a note, which has its tags among its fields."""
-        note, tags = self._note(), self._tags()
+        note, tags = self._note(alive=True), self._tags()  # the admin has no form for the trash
         form = {
             "title": f"d #{next_version()}", "content": note.content, "author": note.author_id,
             "is_public": "on" if note.is_public else "",
