@@ -71,7 +71,7 @@ class PasswordBackend(ModelBackend):
 
 
 class LogInForm(AdminAuthenticationForm):
-    """The admin's log-in form, which asks for patience when too many passwords wait."""
+    """The admin's log-in form. It asks for patience when too many passwords wait."""
 
     def clean(self) -> dict[str, Any]:
         """Return the cleaned data, as Django's form does. Raises ValidationError."""

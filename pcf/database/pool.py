@@ -242,13 +242,17 @@ def release_connections() -> None:
 
 
 def check_kept_connections() -> None:
-    """Give back the kept connections of this thread that are broken, before a request."""
+    """Give back the kept connections of this thread that are broken, before a request.
+
+    A server that has to be asked has ``CHECK_LIMIT`` seconds, or what is left of the request.
+    """
     for wrapper in connections.all(initialized_only=True):
         connection = wrapper.connection
-        if isinstance(connection, DeadlineConnection) and not _works(
-            connection, monotonic() + CHECK_LIMIT
-        ):
-            wrapper.close()
+        if isinstance(connection, DeadlineConnection):
+            context = current_timeout()
+            left = CHECK_LIMIT if context is None else min(CHECK_LIMIT, context.remaining())
+            if not _works(connection, monotonic() + left):
+                wrapper.close()
 
 
 def _unavailable(budget: TimeoutContext) -> DeadlineExceeded | DatabaseUnavailable:
