@@ -11,6 +11,7 @@ from pcf import concurrency
 from pcf.concurrency import ComputePool
 from pcf.database import pool as pools
 from pcf.database.pool import check_kept_connections, release_connections
+from pcf.timeouts import TimeoutContext, activate
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -160,6 +161,21 @@ def test_mutations_work_on_a_kept_connection(in_thread):
         return found, connections["default"].connection
 
     assert in_thread(write) == in_thread(write) == in_thread(request)
+
+
+@pytest.mark.blocks("checking a kept connection", at_least=0.2, within=5)
+def test_a_silent_server_is_asked_until_the_deadline(proxied, proxy, one, monkeypatch):
+    monkeypatch.setattr(pools, "CHECK_LIMIT", 3 * PATIENCE)
+    one(proxied, "SELECT 1")
+    own, connections["default"] = connections["default"], proxied
+    try:
+        proxied.connection.last_used = 0.0
+        proxy.freeze()
+        with activate(TimeoutContext.start("http", 0.3)):
+            check_kept_connections()
+        assert proxied.connection is None
+    finally:
+        connections["default"] = own
 
 
 def until(condition):
