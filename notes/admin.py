@@ -207,6 +207,7 @@ class NoteAdmin(ModelAdmin):
     )  # fmt: skip
     readonly_fields = ("created_at", "updated_at", "version", "deleted_at", "tag_list")
     autocomplete_fields = ("author",)
+    # a new column also goes into NoteChangeList, which loads no others
     list_display = ("id", "title", "author", "is_public", "tag_list", "created_at", "updated_at")
     list_display_links = ("id", "title")
     list_filter = (TrashFilter, "is_public", AuthorFilter, TagFilter, "created_at")

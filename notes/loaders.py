@@ -95,7 +95,10 @@ class NotesByTagName(ListLoader):
 
 
 class TagsByNote(RowListLoader):
-    """The tags of each note, by id. Another loader has checked that the note is readable."""
+    """The tags of each note, by id. Another loader has checked that the note is readable.
+
+    The order is ``Meta.ordering`` of Tag. An ``order_by`` here would be another one.
+    """
 
     dependency = "tags-by-note"
     row_dependency = "tag"

@@ -18,8 +18,9 @@ NOTHING = Q(pk__in=[])
 def visible_notes(viewer: Viewer) -> Q:
     """Return a filter for the notes that the viewer may read.
 
-    A viewer may read public notes and their own; staff may read all. Nobody reads a note in the
-    trash this way.
+    A viewer may read public notes and their own; staff may read all. ``is_staff`` is True for a
+    token with the scope admin alone (``Viewer.from_token``), so staff with another scope read what
+    all others do. Nobody reads a note in the trash this way.
     """
     if viewer.is_staff:
         return LISTED

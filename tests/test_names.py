@@ -153,3 +153,21 @@ def test_a_page_names_files_that_exist(page: str) -> None:
     root = PCF.parent
     named = NAMED_FILE.findall((root / page).read_text())
     assert [name for name in named if not (root / name).exists()] == []
+
+
+NAME = r"`[\w.@*-]+(?:\([^`]*\))?`(?: \([^()]*\))?"
+NAMES_OF_FILE = re.compile(
+    rf"((?:{NAME}(?:, and |, | and | of ))*{NAME}) in `([\w.-]+(?:/[\w.-]+)+\.\w+)`"
+)
+
+
+def test_the_map_names_what_its_files_hold() -> None:
+    """Each name that stands before a file: ``a``, ``b`` and ``c`` of ``D`` in ``file``."""
+    root = PCF.parent
+    missing = []
+    for names, file in NAMES_OF_FILE.findall((root / "docs/architecture.md").read_text()):
+        text = (root / file).read_text()
+        for name in re.findall(r"`([\w.]+)", re.sub(r" \([^()]*\)", "", names)):
+            words = [] if "..." in name or name.endswith(".py") else name.strip(".").split(".")
+            missing += [(file, word) for word in words if not re.search(rf"\b{word}\b", text)]
+    assert missing == []

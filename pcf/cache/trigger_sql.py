@@ -94,7 +94,8 @@ class Trigger:
         The function stands beside the outbox, whose qualified name is ``outbox``.
         """
         schema = outbox.rpartition(".")[0]
-        return _install(self, outbox, f"{schema}{'.' if schema else ''}{self.function}", qualify)
+        function = f"{schema}{'.' if schema else ''}{self.function}"
+        return _trigger_sql(self, outbox, function, qualify)
 
     def comment(self, outbox: str, qualify: Qualify) -> str:
         """Return the comment of the function, which tells whether it is up to date."""
@@ -125,12 +126,13 @@ def row_sql(declaration: Declaration) -> str:
         raise LookupError(f"{declaration.model.__name__} has a composite key: name no row of it")
     return (
         f"SELECT DISTINCT touched.name FROM {table} a, "  # noqa: S608 (identifiers of models)
-        f"LATERAL unnest({_names(declaration, ('a',))}) AS touched (name) "
+        f"LATERAL unnest({_touched_names(declaration, ('a',))}) AS touched (name) "
         f"WHERE touched.name IS NOT NULL AND a.{pk[0]} = %s"
     )
 
 
-def _install(trigger: Trigger, outbox: str, function: str, qualify: Qualify) -> str:
+def _trigger_sql(trigger: Trigger, outbox: str, function: str, qualify: Qualify) -> str:
+    """Return SQL for the triggers and their function, which writes the names to the outbox."""
     declaration, table = trigger.declaration, qualify(trigger.tables[0])
     created = "".join(
         f"CREATE OR REPLACE TRIGGER pcf_touch_{name} AFTER {name.upper()} ON {table} "
@@ -199,7 +201,7 @@ def _branch(declaration: Declaration, sides: tuple[str, ...], qualify: Qualify) 
             touched := {_whole(declaration)};
         ELSE
             SELECT array_agg(DISTINCT touches.name) INTO touched FROM {rows},
-                LATERAL unnest({_names(declaration, sides, qualify)}) AS touches (name)
+                LATERAL unnest({_touched_names(declaration, sides, qualify)}) AS touches (name)
                 WHERE touches.name IS NOT NULL;
         END IF;"""  # noqa: S608 (identifiers of models)
 
@@ -241,7 +243,7 @@ def _lock_held_rows(declaration: Declaration, qualify: Qualify) -> str:
     return f"    IF TG_OP IN ('INSERT', 'UPDATE') THEN\n{statements}    END IF;\n"
 
 
-def _names(declaration: Declaration, sides: tuple[str, ...], qualify: Qualify = str) -> str:
+def _touched_names(declaration: Declaration, sides: tuple[str, ...], qualify: Qualify = str) -> str:
     """Return SQL for an array of the names that one row touches, with NULL for none."""
     single: list[str] = []
     looked_up: list[str] = []
