@@ -257,7 +257,9 @@ def test_random_writes_of_concurrent_sessions(
     def write(number: int) -> int:
         random = Random(f"{seed}/{number}")
         connected = session()
+        connected.execute("SET deadlock_timeout = '20ms'")  # PostgreSQL finds a deadlock after it
         connected.execute("SELECT setseed(%s)", [random.random()])
+        connected.commit()
         committed = 0
         for _ in range(15):
             try:
