@@ -9,6 +9,7 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 from django.conf import settings
@@ -18,6 +19,7 @@ from prometheus_client import REGISTRY
 
 from notes.models import Note
 from tags.models import Tag
+from tests.databases import RUN, drop_template
 from users.models import ApiToken, User
 
 _numbers = count(1)
@@ -37,6 +39,13 @@ def check_blocking_time(mark: pytest.Mark, seconds: float) -> None:
     call, at_least, within = mark.args[0], mark.kwargs["at_least"], mark.kwargs["within"]
     assert seconds >= at_least, f"{call} ended after {seconds:.2f} s, so it did not block"
     assert seconds <= within, f"{call} took {seconds:.2f} s, more than {within} s"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Drop what the processes of a run share. The first process of a run ends last."""
+    if not hasattr(session.config, "workerinput") or not RUN:
+        with suppress(psycopg.OperationalError):  # without a server there is nothing to drop
+            drop_template()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from tests.end_to_end.conftest import ROOT, Server, beside, manage, start, stop
+from tests.end_to_end.conftest import ROOT, Server, beside, start, stop
 
 # The plain server uses gunicorn's Python parser, PCF the C parser.
 PLAIN = [
@@ -35,7 +35,7 @@ class Pair:
 
 @contextmanager
 def both(address: str) -> Iterator[Pair]:
-    """Start both servers on a migrated and seeded database."""
+    """Start both servers on a database with the demo data."""
     given = {k: v for k, v in os.environ.items() if not k.startswith(("PCF_", "PROMETHEUS_"))}
     environment = {
         **given,
@@ -48,8 +48,6 @@ def both(address: str) -> Iterator[Pair]:
         "WORKERS": "1",
         "PCF_SERVER_PROBE": "20",  # a busy machine must not change an answer
     }
-    manage(environment, "migrate", "--verbosity", "0")
-    manage(environment, "seed_demo")
     pcf = start(beside(environment))
     try:
         plain = _start_plain(beside(environment))

@@ -13,15 +13,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import pytest
 from django.conf import settings
 
-from tests.databases import throwaway_database
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.databases import ROOT, manage, seeded_database
 
 
 @dataclass
@@ -63,24 +60,10 @@ class Server:
                 return error.code, dict(error.headers), error.read()
 
 
-def manage(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="session")
 def own_database() -> Iterator[str]:
-    """A database that no other test knows; its address."""
-    with throwaway_database("e2e") as address:
+    """A database with the demo data that no other test knows; its address."""
+    with seeded_database("e2e") as address:
         yield address
 
 
@@ -150,9 +133,7 @@ def stop(server: Server) -> int:
 
 @pytest.fixture(scope="session")
 def server(environment: dict[str, str]) -> Iterator[Server]:
-    """The service, migrated and seeded, shared by the tests of this folder."""
-    manage(environment, "migrate", "--verbosity", "0")
-    manage(environment, "seed_demo")
+    """The service with the demo data, shared by the tests of this folder."""
     running = start(environment)
     yield running
     stop(running)

@@ -21,8 +21,8 @@ import psycopg
 import pytest
 
 from tests.cache.redis_server import RedisServer
-from tests.databases import throwaway_database
-from tests.end_to_end.conftest import Server, manage, start, stop
+from tests.databases import seeded_database
+from tests.end_to_end.conftest import Server, start, stop
 from tests.fuzz.attacks import ATTACKS, BIG_AUTHOR, BIG_NOTES, BIG_TEXT, STORING, Request
 
 MAX_WORKER = 64  # MB
@@ -91,7 +91,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     redis_server.start()
     client = redis_server.client()
     client.config_set("maxmemory", REDIS_MEMORY)
-    with socket.socket() as free, throwaway_database("fuzz") as address:
+    with socket.socket() as free, seeded_database("fuzz") as address:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
@@ -109,8 +109,6 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             "PORT": str(port),
             "WORKERS": "1",
         }
-        manage(environment, "migrate", "--verbosity", "0")
-        manage(environment, "seed_demo")
         with psycopg.connect(address) as connection:
             connection.execute(BIG, (BIG_TEXT, BIG_AUTHOR, BIG_NOTES))
         server = start(environment)
