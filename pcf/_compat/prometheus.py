@@ -10,7 +10,7 @@ Used and undocumented:
   ``values.MultiProcessValue(process_identifier)``, which returns such a class.
 - ``_value``, ``_file`` and ``_key`` of such a number; ``_m`` (the mmap) and ``_positions`` (by key)
   of its file, where a number is a double followed by a double for its time.
-- ``_sum``, ``_buckets`` and ``_upper_bounds`` of a Histogram.
+- ``_value`` of a Counter; ``_sum``, ``_buckets`` and ``_upper_bounds`` of a Histogram.
 """
 
 import struct
@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import prometheus_client
 from prometheus_client import values
 
-__all__ = ["Histogram", "ProcessName", "use_mapped_values"]
+__all__ = ["Counter", "Histogram", "ProcessName", "use_mapped_values"]
 
 _pack = struct.Struct("dd").pack  # a number and its time
 _PACKED_BYTES = 16
@@ -76,6 +76,14 @@ def mapped_value_class(process: ProcessName) -> type:
                 return found
 
     return MappedValue
+
+
+class Counter(prometheus_client.Counter):
+    """prometheus_client's Counter, which does not ask at each use whether it has labels."""
+
+    def inc(self, amount: float = 1, exemplar: Any = None) -> None:  # noqa: ARG002
+        """Add ``amount``, which is not negative. Exemplars are dropped, as in ``Histogram``."""
+        self._value.inc(amount)
 
 
 class Histogram(prometheus_client.Histogram):

@@ -8,7 +8,6 @@ entry and the credentials behind the token.
 import gzip
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from time import time
 from typing import Any, NamedTuple
@@ -41,8 +40,7 @@ class Entry(NamedTuple):
     stale: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """The bytes of a response, the same bytes in gzip where that is smaller, and their tag."""
 
     body: bytes

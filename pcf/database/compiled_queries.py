@@ -117,17 +117,6 @@ class AnyOf(Func):
         return f"{sql} = ANY({keys_sql}::{key_type}[])", (*params, *keys_params)
 
 
-def array_of(keys: Sequence[Any]) -> Any:
-    """Return ``keys`` as the value of an array parameter.
-
-    Integers become the text of a PostgreSQL array, which is faster than psycopg's adaption of a
-    list.
-    """
-    if set(map(type, keys)) <= {int}:
-        return f"{{{','.join(map(str, keys))}}}"
-    return list(keys)
-
-
 class CompiledQuery:
     """The statement of a query set with Parameters. Its rows are tuples. Thread-safe.
 

@@ -18,6 +18,7 @@ from graphql import GraphQLError, GraphQLObjectType, ResponsePath
 
 from pcf.execution.plan import FieldPlan, OutputType
 from pcf.execution.promises import field_error
+from pcf.execution.rows import Row
 
 Column = Union["FieldColumn", "ItemColumn"]
 Location = tuple[Column, int]  # a column and the index of one of its values
@@ -31,10 +32,11 @@ _BEHIND_CHILDREN = float("inf")
 class Batch:
     """Objects of one type: their values, their results, and the column that they are values of.
 
-    The root object has no column.
+    The root object has no column. ``row_class`` is the class of the values when all of them are
+    light rows of one class, else None.
     """
 
-    __slots__ = ("_paths", "column", "fields", "object_type", "results", "values")
+    __slots__ = ("_paths", "column", "fields", "object_type", "results", "row_class", "values")
 
     def __init__(
         self,
@@ -43,12 +45,14 @@ class Batch:
         fields: tuple[FieldPlan, ...],
         values: Sequence[Any],
         results: list[dict[str, Any]],
+        row_class: type[Row] | None = None,
     ) -> None:
         self.column = column
         self.object_type = object_type
         self.fields = fields
         self.values = values
         self.results = results
+        self.row_class = row_class
         self._paths: dict[int, ResponsePath] = {}
 
     def path(self, index: int) -> ResponsePath | None:

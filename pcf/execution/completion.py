@@ -20,7 +20,7 @@ from pcf.execution.pending_columns import PendingColumn, PendingColumns, outcome
 from pcf.execution.plan import TypeKind
 from pcf.execution.promises import awaitable_error, may_be_awaitable, type_resolver_of
 from pcf.execution.response_size import ResponseSize
-from pcf.execution.rows import Row, disguises, type_of_rows
+from pcf.execution.rows import Row, disguises, row_class_of, type_of_rows
 from pcf.lru import for_each_class
 
 VALUES_BETWEEN_CHECKS = 16
@@ -143,9 +143,10 @@ class Completer:
                         return serialized
                 return self._complete_leaves(column, values)
             case TypeKind.LIST:
-                return self._complete_lists(column, values)
+                lists = values if types == {list} else self._read_lists(column, values)
+                return self._complete_lists(column, lists)
             case TypeKind.OBJECT:
-                return self._complete_objects(column, output_type.type, values)
+                return self._complete_objects(column, output_type.type, values, types)
             case TypeKind.ABSTRACT:
                 return self._complete_abstract(column, values)
 
@@ -172,7 +173,16 @@ class Completer:
             self._size.add_texts(completed, types)
         return completed
 
-    def _complete_lists(self, column: Column, values: list[Any]) -> list[Any]:
+    def _complete_lists(self, column: Column, lists: list[list[Any]]) -> list[Any]:
+        self._check()
+        self._size.add_items(sum(map(len, lists)))  # before the executor spends memory on them
+        starts = list(accumulate(map(len, lists), initial=0))
+        items = list(chain.from_iterable(lists))
+        completed = self.complete(ItemColumn(column, starts, range(len(items))), items)
+        return [completed[start:end] for start, end in pairwise(starts)]
+
+    def _read_lists(self, column: Column, values: list[Any]) -> list[list[Any]]:
+        """Return the items of iterables; those before an error, and no more than one too many."""
         lists = []
         count, room = 0, self._size.room
         for index, value in enumerate(values):
@@ -195,19 +205,15 @@ class Completer:
                     self._errors.add(column, index, error)
             lists.append(items)
             count += len(items)
-        self._size.add_items(count)  # before the executor spends memory on the items
-        starts = list(accumulate(map(len, lists), initial=0))
-        items = list(chain.from_iterable(lists))
-        completed = self.complete(ItemColumn(column, starts, range(len(items))), items)
-        return [completed[start:end] for start, end in pairwise(starts)]
+        return lists
 
     def _complete_objects(
-        self, column: Column, object_type: GraphQLObjectType, values: list[Any]
+        self, column: Column, object_type: GraphQLObjectType, values: list[Any], types: set[type]
     ) -> list[Any]:
         """Begin objects, after ``is_type_of`` has confirmed their type."""
         is_type_of = object_type.is_type_of
-        if is_type_of is None or self._is_class_confirmed(column, object_type, values):
-            return self._begin(column, object_type, values)
+        if is_type_of is None or self._are_confirmed(column, object_type, values, types):
+            return self._begin(column, object_type, values, types)
 
         def complete_answers(
             column: Column, answers: list[Any], subjects: Sequence[Any]
@@ -226,7 +232,8 @@ class Completer:
                 else:
                     confirmed.append(index)
             objects = [subjects[index] for index in confirmed]
-            begun = self._begin(column.subset(confirmed), object_type, objects)
+            types = set(map(type, objects))
+            begun = self._begin(column.subset(confirmed), object_type, objects, types)
             return _spread(begun, confirmed, len(answers))
 
         return self._ask(column, values, is_type_of, complete_answers)
@@ -259,7 +266,8 @@ class Completer:
             completed: list[Any] = [None] * len(answers)
             for object_type, indexes in by_type.items():
                 chosen = [subjects[index] for index in indexes]
-                part = self._complete_objects(column.subset(indexes), object_type, chosen)
+                types = set(map(type, chosen))
+                part = self._complete_objects(column.subset(indexes), object_type, chosen, types)
                 for index, value in zip(indexes, part, strict=True):
                     completed[index] = value
             return completed
@@ -315,8 +323,8 @@ class Completer:
 
         self._pending.add(PendingColumn(column, promises, subjects, on_settled))
 
-    def _is_class_confirmed(
-        self, column: Column, object_type: GraphQLObjectType, values: list[Any]
+    def _are_confirmed(
+        self, column: Column, object_type: GraphQLObjectType, values: list[Any], types: set[type]
     ) -> bool:
         """Return whether ``is_type_of`` confirms all classes of ``values``.
 
@@ -325,17 +333,15 @@ class Completer:
         """
         if not is_default_type_check(object_type.is_type_of):
             return False
-        types = list(map(type, values))
-        for type_ in set(types):
+        for type_ in types:
             known = object_type.name, type_
             if known in self._confirmed or issubclass(type_, Row):  # loaders make rows for the type
                 continue
             if disguises(type_):
                 return False
-            index = types.index(type_)
-            value = values[index]
+            index = next(index for index, value in enumerate(values) if type(value) is type_)
             try:
-                answer = object_type.is_type_of(value, self.info(column, index))  # type: ignore[misc]
+                answer = object_type.is_type_of(values[index], self.info(column, index))  # type: ignore[misc]
             except Exception:  # noqa: BLE001 - the question for each value raises it again
                 return False
             if answer is not True:
@@ -344,7 +350,7 @@ class Completer:
         return True
 
     def _begin(
-        self, column: Column, object_type: GraphQLObjectType, values: list[Any]
+        self, column: Column, object_type: GraphQLObjectType, values: list[Any], types: set[type]
     ) -> list[Any]:
         """Return empty results for objects, and queue the objects as a batch of the next level."""
         try:
@@ -356,7 +362,8 @@ class Completer:
         self._size.add_bytes(len(values) * least_bytes)
         results: list[dict[str, Any]] = [{} for _ in values]
         if values:
-            self._batches.append(Batch(column, object_type, fields, values, results))
+            row_class = row_class_of(types)
+            self._batches.append(Batch(column, object_type, fields, values, results, row_class))
         return results
 
 

@@ -32,7 +32,7 @@ from pcf.database.key_types import key_type_of
 from pcf.errors import InvalidArgument
 from pcf.execution.edges import Edge, EdgeLevel, RootEdge, Route
 from pcf.execution.loaders import Values
-from pcf.execution.rows import REQUIRED, Columns, read_attribute
+from pcf.execution.rows import REQUIRED, Columns, Row, read_attribute
 
 MAX_NODES = 100  # ids; no setting, because the schema's description names it (schema.graphql)
 IDS_ARGUMENT = "nodeIds"  # the argument for the ids of several nodes
@@ -89,12 +89,13 @@ def node_id_of(resolver: Any) -> NodeId | None:
     return field if isinstance(field, NodeId) and is_own else None
 
 
-def node_ids(type_name: str, parents: Sequence[Any]) -> list[Any]:
+def node_ids(type_name: str, parents: Sequence[Any], row_class: type[Row] | None) -> list[Any]:
     """Return the node ids of ``parents``, whose type is ``type_name``.
 
-    An Exception among the values is the error of that parent's field.
+    ``row_class`` is their class when all are light rows of one class. An Exception among the values
+    is the error of that parent's field.
     """
-    keys = read_attribute(parents, "pk", REQUIRED)
+    keys = read_attribute(parents, "pk", REQUIRED, row_class)
     return [key if isinstance(key, Exception) else make_node_id(type_name, key) for key in keys]
 
 

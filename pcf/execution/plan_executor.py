@@ -244,15 +244,15 @@ class PlanExecutor:
 
     def _resolve(self, column: FieldColumn) -> list[Any]:
         """Return the field's values before their completion, one for each parent."""
-        field, parents = column.field, column.batch.values
+        field, batch, parents = column.field, column.batch, column.batch.values
         resolve = field.resolve or self._context.field_resolver
         # the coercion of an argument may fail
         if field.arguments is None and self._shared_arguments(field) is None:
             return self._call_all(column, resolve)
         if field.resolution is Resolution.ATTRIBUTE:
-            return read_attribute(parents, field.attribute, field.default)
+            return read_attribute(parents, field.attribute, field.default, batch.row_class)
         if field.resolution is Resolution.NODE_ID:
-            return node_ids(field.parent_type.name, parents)
+            return node_ids(field.parent_type.name, parents, batch.row_class)
         if resolve is default_field_resolver:
             values, functions = read_property(parents, field.nodes[0].name.value)
             for index in functions:

@@ -17,7 +17,7 @@ from django.db import router
 from django.db.models import F, Model, QuerySet
 
 from pcf._compat.django_db import unusual_part
-from pcf.database.compiled_queries import AnyOf, CompiledQuery, Parameter, Row, array_of
+from pcf.database.compiled_queries import AnyOf, CompiledQuery, Parameter, Row
 from pcf.database.key_types import (
     KeyType,
     ListKey,
@@ -138,7 +138,8 @@ class RowLoader(Loader):
         parsed = keys if key_type is None else key_type.parse_all(keys)
         if isinstance(keys, KeyBatch):
             keys.have_type = parsed is keys
-        values = {**self.arguments, "keys": array_of(parsed), "viewer": self.viewer.id}
+        array = list(parsed) if key_type is None else key_type.array_of(parsed)
+        values = {**self.arguments, "keys": array, "viewer": self.viewer.id}
         statement = self._statement(using)
         return PlannedRead(using, self._join(statement, using) if self.joins else statement, values)
 
@@ -236,8 +237,7 @@ class RowLoader(Loader):
 
     def _columns(self) -> tuple[str, ...]:
         """Return the columns of a value."""
-        columns = self.columns
-        return columns_of(self.model) if columns is None else columns
+        return columns_of(self.model) if self.columns is None else self.columns
 
     def _selected(self) -> Columns:
         """Return the columns of a value, and the annotations of an instance."""
@@ -295,7 +295,7 @@ class RowListLoader(RowLoader, ListLoader):
         if cls.order_by is not None:
             return cls.order_by
         terms = order_of(queryset)
-        return terms if "pk" in terms else (*terms, "pk")
+        return terms if "pk" in terms or primary_key_of(cls.model) in terms else (*terms, "pk")
 
     @classmethod
     def default_order(cls) -> tuple[Any, ...]:

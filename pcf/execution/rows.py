@@ -5,7 +5,7 @@ Its columns are its only attributes. Reading any other attribute raises Attribut
 never runs a statement.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -169,20 +169,22 @@ _NEVER_CALLABLE = frozenset(
 )
 
 
-def read_attribute(parents: Sequence[Any], name: str, default: Any) -> list[Any]:
+def read_attribute(
+    parents: Sequence[Any], name: str, default: Any, row_class: type[Row] | None
+) -> list[Any]:
     """Read ``name`` of all parents as graphene's default resolver does: an entry of a dict, or an
     attribute.
 
-    With REQUIRED as ``default`` the attribute has to exist. A light row has to have the column with
-    any default: graphene's default is not for a column that the loader has not fetched. An
-    Exception among the values is the error of that parent's field.
+    With REQUIRED as ``default`` the attribute has to exist. ``row_class`` is the class of the
+    parents when all are light rows of one class. A light row has to have the column with any
+    default: graphene's default is not for a column that the loader has not fetched. An Exception
+    among the values is the error of that parent's field.
     """
-    try:
-        reader = row_reader(parents, name)
-    except AttributeError as error:
-        return [error] * len(parents)
-    if reader is not None:
-        return list(map(reader, parents))
+    if row_class is not None:
+        try:
+            return list(map(_reader(row_class, name), parents))
+        except AttributeError as error:
+            return [error] * len(parents)
     if default is not REQUIRED and _may_hold(set(map(type, parents)), dict):
         return _read_entries(
             parents,
@@ -193,21 +195,29 @@ def read_attribute(parents: Sequence[Any], name: str, default: Any) -> list[Any]
     return _read_attributes(parents, name, default)
 
 
+def row_class_of(types: Collection[type]) -> type[Row] | None:
+    """Return the one class of ``types`` if it is one of light rows, else None."""
+    if len(types) != 1:
+        return None
+    (type_,) = types
+    return type_ if issubclass(type_, Row) else None
+
+
 def row_reader(parents: Sequence[Any], name: str) -> Reader | None:
     """Return the function that reads a column of ``parents``, if these are light rows of one class.
 
     Returns None for any other parents. Raises AttributeError for a column that the loader has not
     fetched.
     """
-    types = set(map(type, parents))
-    if len(types) != 1:
-        return None
-    type_ = types.pop()
-    if not issubclass(type_, Row):
-        return None
-    if name not in type_.readers_:
-        raise AttributeError(f"{type_.__name__} was fetched without the column '{name}'")
-    return type_.readers_[name]
+    row_class = row_class_of(set(map(type, parents)))
+    return None if row_class is None else _reader(row_class, name)
+
+
+def _reader(row_class: type[Row], name: str) -> Reader:
+    reader = row_class.readers_.get(name)
+    if reader is None:
+        raise AttributeError(f"{row_class.__name__} was fetched without the column '{name}'")
+    return reader
 
 
 def read_property(parents: Sequence[Any], name: str) -> tuple[list[Any], list[int]]:

@@ -7,8 +7,8 @@ So every response that a waiter gets has passed the cache's fence.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import monotonic
+from typing import NamedTuple
 
 from django.db import connections
 
@@ -86,8 +86,7 @@ class LedFlight:
         self._left_to_store = True
 
 
-@dataclass(frozen=True, slots=True)
-class LookupOutcome:
+class LookupOutcome(NamedTuple):
     """What ``CacheLookup.find`` found: the viewer, and for a hit the ``entry``.
 
     ``miss`` is the look-up behind which a response may be stored. ``miss`` is None for a hit, for a

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import getrandbits
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 
@@ -81,8 +81,7 @@ class RequestState:
         return early
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedOperation:
+class PreparedOperation(NamedTuple):
     """An operation that the service has read and checked, ready to be looked up and executed.
 
     ``digest`` names the response in the cache; None means that the response must not be cached.
@@ -97,8 +96,12 @@ class PreparedOperation:
     operation: Operation
     digest: str | None
     cost: Cost
-    token: str | None = field(repr=False)
+    token: str | None
     viewer: Viewer | None
+
+    def __repr__(self) -> str:
+        """Leave out what is private."""
+        return f"PreparedOperation(document={self.document!r}, operation={self.operation!r})"
 
     def cost_extensions(self) -> dict[str, Any]:
         """Return the extensions of the response: the cost, for a client that asks for it."""

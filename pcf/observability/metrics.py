@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Generic, TypeVar
 
-from prometheus_client import Counter, Gauge, Metric
+from prometheus_client import Gauge, Metric
 
-from pcf._compat.prometheus import Histogram
+from pcf._compat.prometheus import Counter, Histogram
 from pcf.observability.multiprocess import use_worker_files
 
 use_worker_files()  # before the first metric is made

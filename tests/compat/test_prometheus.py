@@ -6,9 +6,10 @@ import sys
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client import Counter as OriginalCounter
 from prometheus_client import Histogram as OriginalHistogram
 
-from pcf._compat.prometheus import Histogram
+from pcf._compat.prometheus import Counter, Histogram
 
 CHANGED = "prometheus_client changed"
 
@@ -62,3 +63,14 @@ def test_prometheus_client_puts_an_amount_into_the_same_bucket(amount):
         (family,) = histogram.collect()
         samples.append([s[:3] for s in family.samples if not s.name.endswith("_created")])
     assert samples[0] == samples[1], f"{CHANGED} Histogram"
+
+
+def test_prometheus_client_counts_in_the_same_number():
+    samples = []
+    for cls in (Counter, OriginalCounter):
+        counter = cls("c", "c", ("a",), registry=CollectorRegistry())
+        counter.labels("x").inc()
+        counter.labels("x").inc(2)
+        (family,) = counter.collect()
+        samples.append([s[:3] for s in family.samples if not s.name.endswith("_created")])
+    assert samples[0] == samples[1] == [("c_total", {"a": "x"}, 3.0)], f"{CHANGED} Counter"

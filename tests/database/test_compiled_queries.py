@@ -6,7 +6,7 @@ from django.db.models import Q, Value
 from django.test.utils import CaptureQueriesContext
 
 from notes.models import Note
-from pcf.database.compiled_queries import AnyOf, CompiledQuery, Parameter, array_of
+from pcf.database.compiled_queries import AnyOf, CompiledQuery, Parameter
 from pcf.viewer import Viewer
 from tags.models import Tag
 from tests.conftest import make_user
@@ -46,10 +46,10 @@ def test_any_of_many_keys_is_one_parameter(db):
         Tag.objects.filter(AnyOf("pk", Parameter("keys"))).values_list("name"), "default"
     )
     keys = [tags[2].pk, tags[0].pk, 0]
-    assert sorted(by_id.rows("default", {"keys": array_of(keys)})) == [("a",), ("c",)]
+    assert sorted(by_id.rows("default", {"keys": keys})) == [("a",), ("c",)]
     by_name = Tag.objects.filter(AnyOf("name", Parameter("keys"))).values_list("id")
     names = ["b", "'; --", "{x,y}", 'quo"te', ""]
-    found = CompiledQuery(by_name, "default").rows("default", {"keys": array_of(names)})
+    found = CompiledQuery(by_name, "default").rows("default", {"keys": names})
     assert found == [(tags[1].pk,)]
 
 

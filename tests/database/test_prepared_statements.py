@@ -7,7 +7,7 @@ import pytest
 from django.db import DataError, ProgrammingError, connection, transaction
 from django.db.models import CharField, Value
 
-from pcf.database.compiled_queries import CompiledQuery, Parameter
+from pcf.database.compiled_queries import AnyOf, CompiledQuery, Parameter
 from pcf.database.prepared_statements import ReadStatement
 from pcf.database.retry import idempotent_reads
 from pcf.errors import ConnectionLost
@@ -46,6 +46,18 @@ def test_a_statement_is_prepared_at_its_second_use():
     assert connection.rows(SUM, [3, 4]) == [(7,)]
     assert connection.rows(SUM, [5, 6]) == [(11,)]
     assert [uses for _, uses in prepared()] == [2]
+
+
+def test_a_prepared_statement_is_planned_once():
+    """By default PostgreSQL plans a look-up by keys anew for each value."""
+    tags = [Tag.objects.create(name=name) for name in "abc"]
+    rows = Tag.objects.filter(AnyOf("pk", Parameter("keys"))).values_list("pk")
+    statement = CompiledQuery(rows, "default")
+    for tag in tags * 3:
+        assert statement.rows("default", {"keys": [tag.pk]}) == [(tag.pk,)]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements")
+        assert cursor.fetchall() == [(8, 0)]
 
 
 def test_prepared_and_plain_statements_read_the_same():

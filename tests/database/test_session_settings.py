@@ -10,6 +10,7 @@ from pcf.database.backend.base import SESSION_SETTINGS
 OPERATORS = {
     "DateStyle": "German, DMY",
     "jit": "on",
+    "plan_cache_mode": "force_custom_plan",
     "IntervalStyle": "iso_8601",
     "TimeZone": "America/St_Johns",
     "standard_conforming_strings": "off",

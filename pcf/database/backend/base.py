@@ -38,12 +38,7 @@ from pcf._compat.django_db import PostgreSQLWrapper
 from pcf.conf import config
 from pcf.database.backend.cursors import DeadlineCursor, DeadlineDebugCursor
 from pcf.database.backend.read_cursor import ReadCursor
-from pcf.database.connection import (
-    GRACE,
-    SERVER_START,
-    DeadlineConnection,
-    run_session_hooks,
-)
+from pcf.database.connection import GRACE, SERVER_START, DeadlineConnection, run_session_hooks
 from pcf.database.pool import DeadlinePool
 from pcf.database.prepared_statements import PreparedReads, ReadRequest, ReadStatement, Rows
 from pcf.database.retry import is_out_of_resources, lost_reason
@@ -57,7 +52,8 @@ MAX_KEPT_ROWS = 100  # rows that a cursor may hold between two requests
 RENEW_AFTER = 1.0  # seconds after which a session's refusal of a write may be out of date
 # What the engine and psycopg rely on, whatever ALTER DATABASE or ALTER ROLE says. The formats are
 # those in which psycopg reads and writes values. At a stricter isolation level a write could miss
-# the rows that its invalidation depends on. Compilation (jit) takes longer than a short statement.
+# the rows that its invalidation depends on. To compile a statement (jit), and to plan a prepared
+# one anew for its values, takes longer than to run a short one.
 SESSION_SETTINGS = {
     "DateStyle": "ISO, MDY",
     "IntervalStyle": "postgres",
@@ -67,6 +63,7 @@ SESSION_SETTINGS = {
     "array_nulls": "on",
     "default_transaction_isolation": "read committed",
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
 }
 _PREFIX = re.compile(
     r"\A(BEGIN ISOLATION[^;]*; |(RELEASE SAVEPOINT pcf_read; )?SAVEPOINT pcf_read; )?"
