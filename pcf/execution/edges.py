@@ -145,10 +145,13 @@ class Edge(graphene.Field):
         needed = columns.get(route.loader) if isinstance(route.loader, str) else None
         keys = self.keys(parents, route)
         distinct = dict.fromkeys(keys)
+        all_have_keys = None not in distinct
         distinct.pop(None, None)
 
         def values(found: Sequence[Values]) -> list[Any]:
             by_key = found[0] if found else {}
+            if all_have_keys:
+                return list(map(by_key.__getitem__, keys))
             return [self.empty_value() if key is None else by_key[key] for key in keys]
 
         loads = []
