@@ -11,8 +11,10 @@ from notes.models import Note, NoteTag
 from pcf.database import pool
 from pcf.execution import row_loaders, shared_statements
 from pcf.execution.context import RequestContext
+from pcf.execution.row_loaders import RowListLoader
 from pcf.execution.shared_statements import SharedStatements
 from pcf.viewer import ANONYMOUS, Scope, Viewer
+from tags.models import Tag
 
 COLUMNS = ("author_id", "id", "title")
 
@@ -111,3 +113,20 @@ def test_the_kind_of_a_viewer_is_all_but_who_they_are():
     kinds = [Viewer(), Viewer(1), Viewer(1, True), Viewer(1, scope=Scope.READ)]
     assert len({viewer.kind for viewer in kinds}) == len(kinds)
     assert Viewer(1, True).kind == Viewer(2, True).kind
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (("name",), ("name", "pk")),
+        (("-name", "id"), ("-name", "id")),
+        (("pk",), ("pk",)),
+        (("-id",), ("-id", "pk")),
+        ((), ("pk",)),
+    ],
+)
+def test_the_primary_key_decides_between_equal_rows_once(given, expected):
+    class Tags(RowListLoader):
+        model = Tag
+
+    assert Tags.ordering(Tag.objects.order_by(*given)) == expected
