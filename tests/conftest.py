@@ -2,6 +2,7 @@
 
 import json
 import logging
+import resource
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from tags.models import Tag
 from tests.databases import RUN, drop_template
 from users.models import ApiToken, User
 
+MAX_MEMORY = 8 * 2**30  # bytes of a process of the tests, and of each that it starts
+
 _numbers = count(1)
 
 
@@ -39,6 +42,14 @@ def check_blocking_time(mark: pytest.Mark, seconds: float) -> None:
     call, at_least, within = mark.args[0], mark.kwargs["at_least"], mark.kwargs["within"]
     assert seconds >= at_least, f"{call} ended after {seconds:.2f} s, so it did not block"
     assert seconds <= within, f"{call} took {seconds:.2f} s, more than {within} s"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a test without an end fail by MemoryError, before it takes the memory of the machine."""
+    del config
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or hard > MAX_MEMORY:
+        resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, hard))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
