@@ -307,6 +307,14 @@ def target_of(field: Any) -> Any:
             return field
 
 
+def array_of(key_type: KeyType | None, keys: Sequence[Any]) -> Any:
+    """Return ``keys`` as the value of an array parameter; ``key_type`` is None for no field."""
+    if key_type is not None:
+        return key_type.array_of(keys)
+    are_integers = set(map(type, keys)) <= {int}
+    return f"{{{','.join(map(str, keys))}}}" if are_integers else list(keys)
+
+
 @cache
 def key_type_of(field: Any) -> KeyType | None:
     """Return the type of the keys in ``field``, None when it has none."""

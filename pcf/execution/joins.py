@@ -10,14 +10,14 @@ that a level asks for (``Loader.offer``). Each row is what its own loader would 
 because its own statement is a part of the joined one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db.models import Model
 
 from pcf.database.key_types import target_of
 from pcf.execution.edges import Edge, EdgeLevel
-from pcf.execution.loaders import Loader, Loaders, find_loader
+from pcf.execution.loaders import Loaders, find_loader
 from pcf.execution.plan import FieldPlan, Resolution, TypeKind
 from pcf.execution.row_loaders import RowLoader
 from pcf.execution.rows import Columns
@@ -26,12 +26,11 @@ from pcf.execution.rows import Columns
 class Joins(NamedTuple):
     """The edges below a field whose rows its statement can fetch.
 
-    ``above`` holds the loaders of the field that can. ``columns`` holds the columns with the keys
-    of the edges, ``loaders`` the names of their loaders. ``are_last`` says that nothing else below
-    the field needs a statement.
+    ``columns`` holds the columns with their keys, ``loaders`` the names of their loaders.
+    ``are_last`` says that nothing else below the field needs a statement.
     """
 
-    above: frozenset[type[Loader]]
+    model: type[Model]
     columns: Columns
     loaders: tuple[str, ...]
     are_last: bool
@@ -45,8 +44,7 @@ def joins_below(field: FieldPlan, columns: Mapping[str, Columns]) -> Joins | Non
     output, edge = field.output_type, field.edge
     if edge is None or output.kind is not TypeKind.OBJECT or edge.row_paths != ((),):
         return None
-    above = [find_loader(name) for name in edge.loaders]
-    model = above[0].model if above else None
+    model = find_loader(edge.loaders[0]).model if edge.loaders else None
     if model is None:
         return None
     below = field.selections.of(output.type)
@@ -57,8 +55,7 @@ def joins_below(field: FieldPlan, columns: Mapping[str, Columns]) -> Joins | Non
     are_last = len(edges) == len(joined) and all(each.is_innermost for each in joined)
     are_last = are_last and all(each.is_leaf or each.edge is not None for each in below)
     found = {each.edge.columns[0]: each.edge.loaders[0] for each in joined if each.edge is not None}
-    can_join = frozenset(each for each in above if each.model is model and _looks_up_one(each))
-    return Joins(can_join, tuple(found), tuple(found.values()), are_last)
+    return Joins(model, tuple(found), tuple(found.values()), are_last)
 
 
 def _is_joinable(field: FieldPlan, model: type[Model], columns: Mapping[str, Columns]) -> bool:
@@ -96,10 +93,10 @@ def join(level: EdgeLevel, joins: Joins, columns: Mapping[str, Columns], loaders
     if len(level.loads) != 1:
         return False
     loader: Any = level.loads[0][0]
-    if loader.columns is None or type(loader) not in joins.above:
+    if loader.columns is None or loader.model is not joins.model or not _looks_up_one(type(loader)):
         return False
-    others = [loaders.get_light(name, columns[name], {}) for name in joins.loaders]
-    if any(each.columns is None for each in others):
+    others: Sequence[Any] = [loaders.get_light(name, columns[name], {}) for name in joins.loaders]
+    if any(each.columns is None or not _looks_up_one(type(each)) for each in others):
         return False
     loader.joins = tuple(zip(joins.columns, others, strict=True))
     return True

@@ -21,6 +21,7 @@ from pcf.database.compiled_queries import AnyOf, CompiledQuery, Parameter, Row
 from pcf.database.key_types import (
     KeyType,
     ListKey,
+    array_of,
     key_field,
     lookup_type,
     recorded_type,
@@ -77,8 +78,9 @@ class RowLoader(Loader):
         self.dependencies.add(self.dependency, keys, recorded_type(self.model, self.key))
 
     def has_own_plans(self) -> bool:
-        """Return whether PostgreSQL has to plan the statement for the values of each run."""
-        return False
+        """Return whether the best plan depends on the values: an argument chooses rows."""
+        given = {name for name, value in self.arguments.items() if value is not None}
+        return bool(given - {*self.sql_constants, "after"})
 
     def kinds(self) -> frozenset[str]:
         """Return the kinds under which the loader records what its statement looks for."""
@@ -87,8 +89,7 @@ class RowLoader(Loader):
     def load_batch(self, keys: Sequence[Any]) -> Mapping[Any, Any]:
         """Fetch the rows of ``keys``; keys without a row are left out."""
         rows = self._fetch(keys)
-        key_of_row = itemgetter(self._key_position())
-        make_value = self._row_factory()
+        key_of_row, make_value = itemgetter(self._key_position()), self._row_factory()
         return self._as_asked(keys, {key_of_row(row): make_value(row) for row in rows})
 
     def _load_declared(self, keys: KeyBatch) -> Mapping[Any, Any]:
@@ -138,8 +139,7 @@ class RowLoader(Loader):
         parsed = keys if key_type is None else key_type.parse_all(keys)
         if isinstance(keys, KeyBatch):
             keys.have_type = parsed is keys
-        array = list(parsed) if key_type is None else key_type.array_of(parsed)
-        values = {**self.arguments, "keys": array, "viewer": self.viewer.id}
+        values = {**self.arguments, "keys": array_of(key_type, parsed), "viewer": self.viewer.id}
         statement = self._statement(using)
         return PlannedRead(using, self._join(statement, using) if self.joins else statement, values)
 
@@ -241,8 +241,7 @@ class RowLoader(Loader):
 
     def _selected(self) -> Columns:
         """Return the columns of a value, and the annotations of an instance."""
-        columns = self.columns  # with columns there are no annotations
-        return (*self._columns(), *self._annotations) if columns is None else columns
+        return (*self._columns(), *self._annotations) if self.columns is None else self.columns
 
     def _key_column(self) -> str:
         return primary_key_of(self.model) if self.key == "pk" else self.key

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Generic, TypeVar
 
+import prometheus_client
 from prometheus_client import Gauge, Metric
 
 from pcf._compat.prometheus import Counter, Histogram
@@ -18,7 +19,7 @@ from pcf.observability.multiprocess import use_worker_files
 
 use_worker_files()  # before the first metric is made
 
-M = TypeVar("M", Counter, Gauge, Histogram)
+M = TypeVar("M", prometheus_client.Counter, Gauge, prometheus_client.Histogram)
 
 OTHER = "other"
 MAX_NAMES = 50  # values of an open label: loaders, kinds of dependencies, databases

@@ -126,6 +126,10 @@ class SnippetLoader(RowLoader):
         rows = rows.annotate(**{_SNIPPET: headline})
         return rows.order_by()
 
+    def has_own_plans(self) -> bool:
+        """Return False: the search chooses no rows, the keys do."""
+        return False
+
     def _select_columns(self, queryset: "QuerySet[Any, Any]", using: str) -> "QuerySet[Any, Any]":
         return queryset.using(using).values_list("pk", _SNIPPET)
 

@@ -130,3 +130,14 @@ def test_the_primary_key_decides_between_equal_rows_once(given, expected):
         model = Tag
 
     assert Tags.ordering(Tag.objects.order_by(*given)) == expected
+
+
+def test_a_statement_whose_arguments_choose_rows_is_planned_for_their_values(world, compiled):
+    """An author may have written half of the notes with a tag, or none."""
+    plans = []
+    for arguments in ({}, {"author": world.ann.pk}, {"author": None}):
+        loader = RequestContext(ANONYMOUS).loaders.get_light(
+            "notes.NotesByTag", COLUMNS, {"first": 5, "after": 0, **arguments}
+        )
+        plans.append(loader.planned_read([1]).statement.has_own_plans)
+    assert plans == [False, True, False]
