@@ -28,7 +28,7 @@ def run(query, viewer=ANONYMOUS, plan_cache=None):
     with count_queries(keep_texts=True) as queries:
         result = execute(
             schema.graphql_schema, parse(query), context_value=context,
-            plan_cache=plan_cache or PlanCache(eager=True),
+            plan_cache=PlanCache(eager=True) if plan_cache is None else plan_cache,
         )  # fmt: skip
     assert not result.errors, result.errors
     by_promises = execute_with_promises(
