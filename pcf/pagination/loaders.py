@@ -79,9 +79,13 @@ class ConnectionLoader(RowListLoader):
             self.dependencies.add(kind, its_keys, key_type)
 
     def has_own_plans(self) -> bool:
-        """Return whether the list has a filter. A rare value needs another plan than others."""
+        """Return whether the list has a filter or a bound.
+
+        A rare value needs another plan than others. For all bounds alike, PostgreSQL would look for
+        rows on the other side of a bound from the beginning of the table on.
+        """
         shape: Group = self.arguments["filter"]
-        return bool(shape.parts)
+        return bool(shape.parts) or any(f"{bound}_0" in self.arguments for bound in _BOUNDS)
 
     def kinds(self) -> frozenset[str]:
         """Return the kinds that decide which rows a page shows, and in which order."""

@@ -155,6 +155,17 @@ def test_a_level_costs_a_statement_for_each_edge(world):
     assert again == data
 
 
+def test_a_page_behind_a_cursor_is_planned_for_the_cursor(world):
+    """Few or many rows are on the other side of it."""
+    query = """query ($after: String) {
+        notesConnection(first: 1, after: $after) { nodes { id } pageInfo { endCursor } }
+    }"""
+    first, dependencies, _ = run(query)
+    assert {statement.has_own_plans for _, statement, *_ in dependencies.statements} == {False}
+    _, dependencies, _ = run(query, after=first["notesConnection"]["pageInfo"]["endCursor"])
+    assert {statement.has_own_plans for _, statement, *_ in dependencies.statements} == {True}
+
+
 def test_a_count_reads_no_page(world):
     data, found, statements = run("{ notesConnection(first: 1) { totalCount __typename } }")
     assert data["notesConnection"] == {"totalCount": 1, "__typename": "NoteConnection"}
