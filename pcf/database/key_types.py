@@ -158,8 +158,8 @@ class IntegerKey(KeyType):
         return self._parse_each(values)
 
     def array_of(self, keys: Sequence[Any]) -> str:
-        """Return the text of a PostgreSQL array: psycopg takes longer to adapt a list."""
-        return f"{{{','.join(map(str, keys))}}}"
+        """Return the text of a PostgreSQL array."""
+        return _integer_array(keys)
 
 
 class TextKey(KeyType):
@@ -311,8 +311,12 @@ def array_of(key_type: KeyType | None, keys: Sequence[Any]) -> Any:
     """Return ``keys`` as the value of an array parameter; ``key_type`` is None for no field."""
     if key_type is not None:
         return key_type.array_of(keys)
-    are_integers = set(map(type, keys)) <= {int}
-    return f"{{{','.join(map(str, keys))}}}" if are_integers else list(keys)
+    return _integer_array(keys) if set(map(type, keys)) <= {int} else list(keys)
+
+
+def _integer_array(keys: Sequence[Any]) -> str:
+    """Return the text of a PostgreSQL array of integers: psycopg takes longer to adapt a list."""
+    return f"{{{','.join(map(str, keys))}}}"
 
 
 @cache
