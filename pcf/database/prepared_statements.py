@@ -56,6 +56,8 @@ class ReadStatement(NamedTuple):
     has_own_plans: bool = False
 
 
+Meanwhile = Callable[[], None] | None
+
 ReadRequest = tuple[ReadStatement, Sequence[Any]]
 """A SELECT and its parameters."""
 
@@ -92,23 +94,25 @@ class PreparedReads:
 
     def rows(
         self, read: ReadStatement, name: bytes, parameters: Sequence[Any],
-        *, begin: bytes = b"", end: bytes = b"",
+        *, begin: bytes = b"", end: bytes = b"", meanwhile: Meanwhile = None,
     ) -> Rows | None:  # fmt: skip
         """Return all rows of the prepared statement ``name``; None when the server has lost it.
 
         ``begin`` and ``end`` are statements without rows that travel before and after the SELECT in
-        the same message. The connection is in autocommit mode. Raises psycopg's errors.
+        the same message. ``meanwhile`` runs while the server works, where all bytes are sent at
+        once. The connection is in autocommit mode. Raises psycopg's errors.
         """
-        connection = self._connection
+        connection, pgconn = self._connection, self._connection.pgconn
         values = self._adapter.dump(parameters)
         with exclusive(connection):
             if begin or end:
                 execute = _execute_sql(connection, name, values)
-                connection.pgconn.send_query(b"; ".join(filter(None, (begin, execute, end))))
-                result = receive_result(connection, 1 if begin else 0)
+                pgconn.send_query(b"; ".join(filter(None, (begin, execute, end))))
             else:
-                connection.pgconn.send_query_prepared(name, values)
-                result = receive_result(connection)
+                pgconn.send_query_prepared(name, values)
+            if meanwhile is not None and not pgconn.flush():
+                meanwhile()
+            result = receive_result(connection, 1 if begin else 0)
         return self._load(read, result)
 
     def are_prepared(self, requests: Sequence[ReadRequest]) -> bool:
@@ -121,6 +125,7 @@ class PreparedReads:
     def send_pipeline(
         self, requests: Sequence[ReadRequest], timer_of: Callable[[ReadStatement], Any],
         *, in_transaction: bool = False, begin: bytes = b"", end: bytes = b"",
+        meanwhile: Meanwhile = None,
     ) -> None:  # fmt: skip
         """Send ``requests``, which ``are_prepared``, with one message and receive their results.
 
@@ -128,7 +133,8 @@ class PreparedReads:
         end with the error. ``timer_of`` returns the timer of a statement; the method calls it
         before it waits for the statement. ``begin`` and ``end`` are statements without rows that
         travel before the first and after the last SELECT. ``in_transaction`` says that the SELECTs
-        share a transaction; otherwise each is one of its own. The connection is in autocommit mode.
+        share a transaction; otherwise each is one of its own. ``meanwhile`` is as in ``rows``. The
+        connection is in autocommit mode.
         """
         for read, _ in requests:
             self._names.move_to_end(read.numbered)
@@ -137,18 +143,9 @@ class PreparedReads:
         with exclusive(connection):
             try:
                 pgconn.enter_pipeline_mode()
-                if begin:
-                    pgconn.send_query_params(begin, [])
-                for (read, _), each in zip(requests, values, strict=True):
-                    pgconn.send_query_prepared(self._names[read.numbered], each)
-                    if in_transaction:
-                        pgconn.send_flush_request()  # each result comes as soon as it is known
-                    else:
-                        pgconn.pipeline_sync()
-                if end:
-                    pgconn.send_query_params(end, [])
-                if in_transaction:
-                    pgconn.pipeline_sync()
+                self._send_all(requests, values, begin, end, in_transaction=in_transaction)
+                if meanwhile is not None and not pgconn.flush():
+                    meanwhile()
                 before, after = (1 if begin else 0), (0 if in_transaction else 1)
                 for request in requests[:-1]:
                     self._receive(request, timer_of(request[0]), before, after)
@@ -160,6 +157,25 @@ class PreparedReads:
                 connection.close()  # further results may arrive that no statement waits for
                 if not isinstance(error, psycopg.Error):
                     raise
+
+    def _send_all(
+        self, requests: Sequence[ReadRequest], values: Sequence[Sequence[Any]], begin: bytes,
+        end: bytes, *, in_transaction: bool,
+    ) -> None:  # fmt: skip
+        """Send what ``send_pipeline`` has been asked for; ``values`` are the parameters as text."""
+        pgconn = self._connection.pgconn
+        if begin:
+            pgconn.send_query_params(begin, [])
+        for (read, _), each in zip(requests, values, strict=True):
+            pgconn.send_query_prepared(self._names[read.numbered], each)
+            if in_transaction:
+                pgconn.send_flush_request()  # each result comes as soon as it is known
+            else:
+                pgconn.pipeline_sync()
+        if end:
+            pgconn.send_query_params(end, [])
+        if in_transaction:
+            pgconn.pipeline_sync()
 
     def _receive(self, request: ReadRequest, timer: Any, before: int, after: int) -> None:
         """Wait for the result of the next SELECT of the pipeline."""

@@ -45,13 +45,15 @@ class Snapshot:
         is_last: Whether the statements that are sent next as a pipeline are the last ones.
         has_others: Whether other fields may need time after the statement that is sent next.
         before_statement: A function that runs before the next statement of a Django cursor.
+        while_waiting: A function that runs once, while PostgreSQL works on the next statements. It
+            sends no statement and raises nothing.
         lost: The reason why the block has to be repeated, or None.
         thread: The thread whose SELECTs belong to the snapshot; None when the block is over.
     """
 
     __slots__ = (
         "_connections", "_is_complete", "_token", "before_statement", "has_others", "is_careful",
-        "is_last", "lost", "thread",
+        "is_last", "lost", "thread", "while_waiting",
     )  # fmt: skip
 
     def __init__(self, *, careful: bool) -> None:
@@ -62,6 +64,7 @@ class Snapshot:
         self.is_last = False
         self.has_others = True
         self.before_statement: Callable[[], None] | None = None
+        self.while_waiting: Callable[[], None] | None = None
         self.lost: str | None = None
 
     def __enter__(self) -> Self:
@@ -82,6 +85,11 @@ class Snapshot:
         function, self.before_statement = self.before_statement, None
         if function is not None:
             function()
+
+    def take_while_waiting(self) -> Callable[[], None] | None:
+        """Return ``while_waiting``, for the caller to run."""
+        function, self.while_waiting = self.while_waiting, None
+        return function
 
     def lose(self, reason: str) -> None:
         """Have the caller repeat the block, unless a statement has reached its time limit."""

@@ -16,9 +16,10 @@ from typing import Any, Union
 
 from graphql import GraphQLError, GraphQLObjectType, ResponsePath
 
-from pcf.execution.plan import FieldPlan, OutputType
+from pcf.execution.plan import FieldPlan
 from pcf.execution.promises import field_error
 from pcf.execution.rows import Row
+from pcf.execution.schema import OutputType
 
 Column = Union["FieldColumn", "ItemColumn"]
 Location = tuple[Column, int]  # a column and the index of one of its values

@@ -17,10 +17,10 @@ from pcf._compat.graphene_django import is_default_type_check
 from pcf._compat.graphql import ExecutionContext, inspect, invalid_return_type_error, is_iterable
 from pcf.execution.columns import Batch, Column, FieldErrors, ItemColumn
 from pcf.execution.pending_columns import PendingColumn, PendingColumns, outcome_of
-from pcf.execution.plan import TypeKind
 from pcf.execution.promises import awaitable_error, may_be_awaitable, type_resolver_of
 from pcf.execution.response_size import ResponseSize
 from pcf.execution.rows import Row, disguises, row_class_of, type_of_rows
+from pcf.execution.schema import TypeKind
 from pcf.lru import for_each_class
 
 VALUES_BETWEEN_CHECKS = 16
@@ -352,15 +352,16 @@ class Completer:
     def _begin(
         self, column: Column, object_type: GraphQLObjectType, values: list[Any], types: set[type]
     ) -> list[Any]:
-        """Return empty results for objects, and queue the objects as a batch of the next level."""
+        """Return results for objects, and queue the objects as a batch of the next level."""
         try:
-            fields, least_bytes = column.field.selections.with_bytes(object_type)
+            fields, template, least_bytes = column.field.selections.compiled(object_type)
         except Exception as error:  # noqa: BLE001 - for example: selections nested too deeply
             for index in range(len(values)):
                 self._errors.add(column, index, error)
             return [None] * len(values)
         self._size.add_bytes(len(values) * least_bytes)
-        results: list[dict[str, Any]] = [{} for _ in values]
+        results: list[dict[str, Any]]
+        results = [template.copy() for _ in values] if template else [{} for _ in values]
         if values:
             row_class = row_class_of(types)
             self._batches.append(Batch(column, object_type, fields, values, results, row_class))

@@ -18,9 +18,10 @@ from django.db.models import Model
 from pcf.database.key_types import target_of
 from pcf.execution.edges import Edge, EdgeLevel
 from pcf.execution.loaders import Loaders, find_loader
-from pcf.execution.plan import FieldPlan, Resolution, TypeKind
+from pcf.execution.plan import FieldPlan, Resolution
 from pcf.execution.row_loaders import RowLoader
 from pcf.execution.rows import Columns
+from pcf.execution.schema import TypeKind
 
 
 class Joins(NamedTuple):

@@ -13,24 +13,16 @@ threads may compile the same selection at once, with the same result.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
-    GRAPHQL_MAX_INT,
-    GRAPHQL_MIN_INT,
     ArgumentNode,
     FieldNode,
     FragmentDefinitionNode,
-    GraphQLBoolean,
     GraphQLEnumType,
     GraphQLField,
-    GraphQLID,
-    GraphQLInt,
-    GraphQLList,
     GraphQLObjectType,
-    GraphQLOutputType,
     GraphQLSchema,
-    GraphQLString,
     ListValueNode,
     ObjectValueNode,
     OperationDefinitionNode,
@@ -40,8 +32,6 @@ from graphql import (
     get_argument_values,
     get_named_type,
     is_leaf_type,
-    is_list_type,
-    is_non_null_type,
     is_object_type,
     specified_scalar_types,
 )
@@ -53,70 +43,7 @@ from pcf.execution.edges import Edge
 from pcf.execution.nodes import node_id_of
 from pcf.execution.response_size import object_bytes
 from pcf.execution.rows import REQUIRED
-
-
-class TypeKind(Enum):
-    """The four kinds of output types, by how the executor completes a value."""
-
-    LEAF = "leaf"
-    LIST = "list"
-    OBJECT = "object"
-    ABSTRACT = "abstract"
-
-
-class OutputType:
-    """An output type of the schema, prepared for the completion of values.
-
-    Attributes:
-        is_nullable: Whether null is a value of the type.
-        type: The GraphQL type without its Non-Null wrapper.
-        kind: How the executor completes a value.
-        item: The type of the items of a list.
-        serialized_classes: The Python classes whose values are their own serialised form.
-        serialize_integers: A function that serialises many integers at once, or returns None when
-            one of them has no serialised form.
-    """
-
-    __slots__ = ("is_nullable", "item", "kind", "serialize_integers", "serialized_classes", "type")
-
-    def __init__(self, declared: GraphQLOutputType) -> None:
-        self.is_nullable = not is_non_null_type(declared)
-        self.type: Any = declared if self.is_nullable else declared.of_type  # type: ignore[union-attr]
-        self.kind = _kind_of(self.type)
-        self.item: OutputType | None = (
-            OutputType(self.type.of_type) if isinstance(self.type, GraphQLList) else None
-        )
-        serialize = getattr(self.type, "serialize", None)
-        self.serialized_classes: frozenset[type] = frozenset()
-        self.serialize_integers: Callable[[list[int]], list[Any] | None] | None = None
-        if serialize in (GraphQLString.serialize, GraphQLID.serialize):
-            self.serialized_classes = frozenset({str})
-        elif serialize is GraphQLBoolean.serialize:
-            self.serialized_classes = frozenset({bool})
-        if serialize is GraphQLID.serialize:
-            self.serialize_integers = _as_texts
-        elif serialize is GraphQLInt.serialize:
-            self.serialize_integers = _within_32_bits
-
-
-def _as_texts(values: list[int]) -> list[Any] | None:
-    try:
-        return list(map(str, values))
-    except ValueError:  # Python limits the digits of an integer's text
-        return None
-
-
-def _within_32_bits(values: list[int]) -> list[Any] | None:
-    """Return the values when each of them fits into an Int, else None."""
-    return values if min(values) >= GRAPHQL_MIN_INT and max(values) <= GRAPHQL_MAX_INT else None
-
-
-def _kind_of(type_: Any) -> TypeKind:
-    if is_list_type(type_):
-        return TypeKind.LIST
-    if is_leaf_type(type_):
-        return TypeKind.LEAF
-    return TypeKind.OBJECT if is_object_type(type_) else TypeKind.ABSTRACT
+from pcf.execution.schema import OutputType, TypeKind
 
 
 class Resolution(Enum):
@@ -140,6 +67,8 @@ class FieldPlan:
         edge: The edge of ``Resolution.EDGE``.
         arguments: The arguments, when they are the same in every run; else None.
         is_opaque: Whether nothing is known of the field's resolver: it may send statements.
+        is_plain: Whether the field of a light row runs no code of the project: its value is a
+            column, and its type a scalar or an enum of graphql-core or graphene.
     """
 
     __slots__ = (
@@ -152,6 +81,7 @@ class FieldPlan:
         "index",
         "innermost",
         "is_opaque",
+        "is_plain",
         "name",
         "nodes",
         "output_type",
@@ -185,24 +115,21 @@ class FieldPlan:
         is_resolver = self.resolution is Resolution.RESOLVER
         self.is_opaque = is_resolver and not hasattr(self.resolve, "columns")
         self.arguments = constant_arguments(definition, nodes[0])
+        reads_column = self.resolution in {Resolution.ATTRIBUTE, Resolution.NODE_ID}
+        self.is_plain = reads_column and self.output_type.is_standard and self.arguments == {}
         self.innermost: bool | None = None  # not known yet
         self.below: frozenset[str] | None = None  # as above
 
     @property
     def is_leaf(self) -> bool:
         """Whether no fields are below the field."""
-        output = self.output_type
-        while output.item is not None:
-            output = output.item
-        return output.kind is TypeKind.LEAF
+        return self.output_type.innermost.kind is TypeKind.LEAF
 
     @property
     def is_innermost(self) -> bool:
         """Whether the fields below have no fields of their own, and none is an edge."""
         if self.innermost is None:
-            output = self.output_type
-            while output.item is not None:
-                output = output.item
+            output = self.output_type.innermost
             self.innermost = output.kind is not TypeKind.LEAF and all(
                 field.resolution is not Resolution.EDGE and is_leaf_type(field.output_type.type)
                 for field in self.selections.of_any(output.type)
@@ -213,9 +140,7 @@ class FieldPlan:
     def names_below(self) -> frozenset[str]:
         """The names in the schema of the fields below; empty for a leaf."""
         if self.below is None:
-            output = self.output_type
-            while output.item is not None:
-                output = output.item
+            output = self.output_type.innermost
             is_leaf = output.kind is TypeKind.LEAF
             below = () if is_leaf else self.selections.of_any(output.type)
             self.below = frozenset(field.nodes[0].name.value for field in below)
@@ -254,6 +179,19 @@ def edge_of(resolver: Any) -> Edge | None:
     return None
 
 
+class CompiledSelection(NamedTuple):
+    """The fields that an operation selects of an object of one type.
+
+    ``template`` is the result of an object before its fields have values. It keeps their order, and
+    is empty where all fields are plain: then they get their values in order. ``least_bytes`` are
+    the least bytes of such an object in the response.
+    """
+
+    fields: tuple["FieldPlan", ...]
+    template: dict[str, Any]
+    least_bytes: int
+
+
 class Selections:
     """The selection set of a field, compiled for each object type that the field's value can have.
 
@@ -265,23 +203,25 @@ class Selections:
     def __init__(self, compiler: "PlanCompiler", nodes: list[FieldNode]) -> None:
         self._compiler = compiler
         self._nodes = nodes
-        self._by_type: dict[str, tuple[tuple[FieldPlan, ...], int]] = {}
+        self._by_type: dict[str, CompiledSelection] = {}
 
     def of(self, object_type: GraphQLObjectType) -> tuple[FieldPlan, ...]:
         """Return the fields that the operation selects of an object of this type."""
-        return self.with_bytes(object_type)[0]
+        return self.compiled(object_type)[0]
 
     def of_any(self, type_: Any) -> Iterator[FieldPlan]:
         """Yield the fields that the operation selects of each object type that is a ``type_``."""
         for object_type in self._compiler.object_types(type_):
             yield from self.of(object_type)
 
-    def with_bytes(self, object_type: GraphQLObjectType) -> tuple[tuple[FieldPlan, ...], int]:
-        """Return the fields, and the least bytes of such an object in the response."""
+    def compiled(self, object_type: GraphQLObjectType) -> "CompiledSelection":
+        """Return what the operation selects of an object of this type."""
         compiled = self._by_type.get(object_type.name)
         if compiled is None:
             fields = self._compiler.fields(object_type, self._nodes)
-            compiled = fields, object_bytes([field.name for field in fields])
+            names = [field.name for field in fields]
+            template = {} if all(field.is_plain for field in fields) else dict.fromkeys(names)
+            compiled = CompiledSelection(fields, template, object_bytes(names))
             self._by_type[object_type.name] = compiled
         return compiled
 

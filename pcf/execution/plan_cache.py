@@ -25,13 +25,12 @@ from pcf.execution.joins import Joins, joins_below
 from pcf.execution.loaders import find_loader
 from pcf.execution.plan import (
     FieldPlan,
-    OutputType,
     PlanCompiler,
     Resolution,
-    TypeKind,
     edge_of,
 )
 from pcf.execution.rows import Columns, primary_key_of, raw_columns, type_of_rows
+from pcf.execution.schema import TypeKind
 from pcf.lru import LRUCache
 from pcf.observability import metrics
 
@@ -326,15 +325,9 @@ def _all_fields(fields: Iterable[FieldPlan]) -> Iterator[FieldPlan]:
     while remaining:
         field = remaining.pop()
         yield field
-        output_type = _innermost(field.output_type)
+        output_type = field.output_type.innermost
         if output_type.kind is not TypeKind.LEAF:
             remaining += field.selections.of_any(output_type.type)
-
-
-def _innermost(output_type: OutputType) -> OutputType:
-    while output_type.item is not None:
-        output_type = output_type.item
-    return output_type
 
 
 def _add_columns(needed: dict[str, set[str] | None], loader: str, columns: set[str] | None) -> None:
@@ -351,7 +344,7 @@ def _columns_behind(schema: GraphQLSchema, field: FieldPlan, loader: str) -> set
     primary_key = primary_key_of(model)
     columns = {primary_key}
     for row_field in _row_fields(field):
-        object_type = type_of_rows(schema, _innermost(row_field.output_type).type, model)
+        object_type = type_of_rows(schema, row_field.output_type.innermost.type, model)
         if object_type is None:
             return None
         for selected in row_field.selections.of(object_type):
@@ -370,7 +363,7 @@ def _row_fields(field: FieldPlan) -> Iterator[FieldPlan]:
             found = [
                 below
                 for each in found
-                for below in each.selections.of(_innermost(each.output_type).type)
+                for below in each.selections.of(each.output_type.innermost.type)
                 if below.nodes[0].name.value == name
             ]
         yield from found

@@ -13,6 +13,8 @@ makes the object null.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from graphql import (
@@ -40,6 +42,8 @@ from pcf.execution.rows import read_attribute, read_property
 from pcf.observability.tracing import span
 from pcf.timeouts import DeadlineExceeded
 
+LARGE_BATCH = 50  # objects from which on their plain fields wait for statements
+
 ExecuteField = Callable[[Batch, FieldPlan], None]
 
 
@@ -49,14 +53,19 @@ class Levels:
     ``check`` is called before each field; what it raises ends the run.
     """
 
-    def __init__(self, plan: Plan, pending: PendingColumns, check: Callable[[], object]) -> None:
+    def __init__(
+        self, plan: Plan, pending: PendingColumns, check: Callable[[], object], *, calls_none: bool
+    ) -> None:
+        """``calls_none`` says that no middleware wraps resolvers."""
         self._plan = plan
         self._pending = pending
         self._check = check
         self._late: deque[tuple[Batch, FieldPlan]] = deque()
+        self._leaves: deque[tuple[Batch, FieldPlan]] = deque()
         self.log = current_log() or QueryLog()
         """Its place is the field that runs now."""
         self._snapshot = current_snapshot()
+        self._defers_leaves = calls_none and self._snapshot is not None
         self._current: tuple[Batch, FieldPlan] | None = None
         self.batches: deque[Batch] = deque()
         """The batches that do not wait for promises."""
@@ -71,7 +80,11 @@ class Levels:
                     self._run_late(execute)
             if snapshot is not None:
                 snapshot.is_last = self._plan.knows_last and self._pending.are_last()
+                if self._leaves:
+                    snapshot.while_waiting = partial(self._complete_leaves, execute)
             settled = self._pending.next_settled()
+            if self._leaves:
+                self._run_leaves(execute)
             if not settled:
                 return
             self._resume(settled)
@@ -100,11 +113,13 @@ class Levels:
         batches, in_snapshot, check = self.batches, self._snapshot is not None, self._check
         while batches:
             batch = batches.popleft()
+            defers_leaves = self._defers_leaves and _has_time(batch)
             for field in batch.fields:
                 if in_snapshot and field.is_opaque:
                     self._late.append((batch, field))
-                    for result in batch.results:
-                        result[field.name] = None  # keeps the place in the order of the fields
+                    continue
+                if defers_leaves and field.is_plain:
+                    self._leaves.append((batch, field))
                     continue
                 self._current = batch, field
                 check()
@@ -123,6 +138,28 @@ class Levels:
             if snapshot is not None:
                 snapshot.before_statement, snapshot.has_others = None, True
             self._run_batches(execute)
+
+    def _run_leaves(self, execute: ExecuteField) -> None:
+        """Run the plain fields of light rows; a field that fails stays the first one."""
+        snapshot, leaves = self._snapshot, self._leaves
+        if snapshot is not None:
+            snapshot.while_waiting = None
+        while leaves:
+            self._current = leaves[0]
+            self._check()
+            execute(*leaves[0])
+            leaves.popleft()
+
+    def _complete_leaves(self, execute: ExecuteField) -> None:
+        """Run the plain fields of light rows, while PostgreSQL works on the statements below them.
+
+        They send no statement. What a field raises is left to ``run``, which runs it once more: an
+        exception here would leave the results of the statements on the connection.
+        """
+        place, current = self.log.place, self._current
+        with suppress(Exception):
+            self._run_leaves(execute)
+        self.log.place, self._current = place, current
 
     def _load_pending(self, execute: ExecuteField) -> None:
         """Load everything that is pending, while a resolver is about to send its first statement.
@@ -162,20 +199,21 @@ class PlanExecutor:
         self._check = check or _do_nothing
         self._errors = FieldErrors(size.add_error)
         self._pending = PendingColumns(check)
-        self._levels = Levels(plan, self._pending, self._check)
+        self._middleware = _middleware_of(context)
+        calls_none = self._middleware is None
+        self._levels = Levels(plan, self._pending, self._check, calls_none=calls_none)
         self._completer = Completer(
             context, self._errors, self._pending, self._levels.batches, self._check, size
         )
         self._log = self._levels.log
         self._arguments: dict[FieldPlan, dict[str, Any] | None] = {}
-        self._middleware = _middleware_of(context)
 
     def execute(self) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
         """Return the data and the errors. The caller has to open a ``promise_scope``.
 
         Raises what ``check`` raises. A DeadlineExceeded gets the path of the current field.
         """
-        data: dict[str, Any] = {}
+        data: dict[str, Any] = dict.fromkeys([field.name for field in self._plan.fields])
         try:
             for fields in self._root_selections():
                 root = [self._context.root_value]
@@ -331,10 +369,17 @@ class PlanExecutor:
         found = self._pending.load(PendingLevel(column, on_loaded, is_last=is_last), level.loads)
         if found is not None:
             on_loaded(found)
-            return True
-        for result in column.batch.results:
-            result[field.name] = None  # keeps the place in the order of the fields
         return True
+
+
+def _has_time(batch: Batch) -> bool:
+    """Return whether the plain fields of a batch may run while the statements below it run.
+
+    It is not worth it for a few objects. Light rows run no code when a column is read.
+    """
+    if batch.row_class is None or len(batch.values) < LARGE_BATCH:
+        return False
+    return any(not field.is_plain for field in batch.fields)
 
 
 def _do_nothing() -> None:

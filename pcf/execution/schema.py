@@ -1,10 +1,29 @@
-"""The schema of a project: graphene's, whose scalars name their specifications."""
+"""The schema of a project, and its output types.
 
-from collections.abc import Mapping
+The schema is graphene's, whose scalars name their specifications. An output type is prepared for
+the completion of values.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any
 
 import graphene
-from graphql import GraphQLScalarType
+from graphql import (
+    GRAPHQL_MAX_INT,
+    GRAPHQL_MIN_INT,
+    GraphQLBoolean,
+    GraphQLID,
+    GraphQLInt,
+    GraphQLList,
+    GraphQLOutputType,
+    GraphQLScalarType,
+    GraphQLString,
+    is_leaf_type,
+    is_list_type,
+    is_non_null_type,
+    is_object_type,
+)
 
 # Where the formats of graphene's scalars are specified.
 SPECIFICATIONS = {
@@ -31,3 +50,81 @@ class Schema(graphene.Schema):
             scalar = self.graphql_schema.type_map.get(name)
             if isinstance(scalar, GraphQLScalarType):
                 scalar.specified_by_url = url
+
+
+class TypeKind(Enum):
+    """The four kinds of output types, by how the executor completes a value."""
+
+    LEAF = "leaf"
+    LIST = "list"
+    OBJECT = "object"
+    ABSTRACT = "abstract"
+
+
+class OutputType:
+    """An output type of the schema, prepared for the completion of values.
+
+    Attributes:
+        is_nullable: Whether null is a value of the type.
+        is_standard: Whether it is a leaf that graphql-core or graphene serialises.
+        type: The GraphQL type without its Non-Null wrapper.
+        kind: How the executor completes a value.
+        item: The type of the items of a list.
+        serialized_classes: The Python classes whose values are their own serialised form.
+        serialize_integers: A function that serialises many integers at once, or returns None when
+            one of them has no serialised form.
+    """
+
+    __slots__ = (
+        "is_nullable", "is_standard", "item", "kind", "serialize_integers", "serialized_classes",
+        "type",
+    )  # fmt: skip
+
+    def __init__(self, declared: GraphQLOutputType) -> None:
+        self.is_nullable = not is_non_null_type(declared)
+        self.type: Any = declared if self.is_nullable else declared.of_type  # type: ignore[union-attr]
+        self.kind = _kind_of(self.type)
+        self.item: OutputType | None = (
+            OutputType(self.type.of_type) if isinstance(self.type, GraphQLList) else None
+        )
+        serialize: Any = getattr(self.type, "serialize", None)
+        package = getattr(serialize, "__module__", None) or ""
+        self.is_standard = package.partition(".")[0] in {"graphql", "graphene"}
+        self.serialized_classes: frozenset[type] = frozenset()
+        self.serialize_integers: Callable[[list[int]], list[Any] | None] | None = None
+        if serialize in (GraphQLString.serialize, GraphQLID.serialize):
+            self.serialized_classes = frozenset({str})
+        elif serialize is GraphQLBoolean.serialize:
+            self.serialized_classes = frozenset({bool})
+        if serialize is GraphQLID.serialize:
+            self.serialize_integers = _as_texts
+        elif serialize is GraphQLInt.serialize:
+            self.serialize_integers = _within_32_bits
+
+    @property
+    def innermost(self) -> "OutputType":
+        """The type of the items of the innermost list; the type itself without a list."""
+        found = self
+        while found.item is not None:
+            found = found.item
+        return found
+
+
+def _as_texts(values: list[int]) -> list[Any] | None:
+    try:
+        return list(map(str, values))
+    except ValueError:  # Python limits the digits of an integer's text
+        return None
+
+
+def _within_32_bits(values: list[int]) -> list[Any] | None:
+    """Return the values when each of them fits into an Int, else None."""
+    return values if min(values) >= GRAPHQL_MIN_INT and max(values) <= GRAPHQL_MAX_INT else None
+
+
+def _kind_of(type_: Any) -> TypeKind:
+    if is_list_type(type_):
+        return TypeKind.LIST
+    if is_leaf_type(type_):
+        return TypeKind.LEAF
+    return TypeKind.OBJECT if is_object_type(type_) else TypeKind.ABSTRACT

@@ -52,6 +52,7 @@ class ReadCursor(DeadlineCursor):
         if reads is None:
             return None
         begin = end = b""
+        meanwhile = None
         try:
             # the deadline holds for the preparation, too: it waits for a table that is locked
             timer = StatementTimer(connection, requests[0][0].text)
@@ -61,10 +62,12 @@ class ReadCursor(DeadlineCursor):
             if snapshot is not None:
                 begin = BEGIN if connection.join_snapshot(snapshot) else b""
                 end = END if snapshot.is_last else b""
+                meanwhile = snapshot.take_while_waiting()
             in_snapshot = connection.snapshot is not None
             reads.send_pipeline(
-                requests, self._timer_of, in_transaction=in_snapshot, begin=begin, end=end
-            )
+                requests, self._timer_of, in_transaction=in_snapshot, begin=begin, end=end,
+                meanwhile=meanwhile,
+            )  # fmt: skip
         except Exception:  # noqa: BLE001 - no time, or an invalid parameter: rows() raises it again
             reads.discard_results()
         finally:
@@ -107,7 +110,8 @@ class ReadCursor(DeadlineCursor):
                 if not timer.limit:
                     name = reads.prepare(read)
                 if name is not None:
-                    rows = reads.rows(read, name, params, begin=begin, end=end)
+                    meanwhile = snapshot.take_while_waiting()
+                    rows = reads.rows(read, name, params, begin=begin, end=end, meanwhile=meanwhile)
         except BaseException as error:
             self._failed(timer, error)
             raise
