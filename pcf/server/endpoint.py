@@ -188,13 +188,14 @@ async def run_in_thread(
 ) -> Answer:
     """Return what ``work`` returns in a thread, or the answer to its failure."""
     state = received.state
+    state.postponed = []
     deadline = state.timeout
     if received.body.error is not None:  # possibly because the deadline is over
         deadline = TimeoutContext.start("http", REFUSAL_TIME)
     response: GraphQLResponse
     with activate_request(state):
         try:
-            return await threads.run(work, deadline)
+            return await threads.run(work, deadline, then=state.run_postponed)
         except ClientError as error:
             response = error_response(error)
         except Exception:

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from django.db import close_old_connections
 
-from pcf.concurrency import FORFEIT_AFTER, LEND_AFTER, ComputePool, slot_released
+from pcf.concurrency import FORFEIT_AFTER, LEND_AFTER, ComputePool, Job, slot_released
 from pcf.errors import ClientError
 from pcf.http.request_state import CLIENT_LAYER
 from pcf.timeouts import TimeoutContext
@@ -57,13 +57,17 @@ class RequestThreads:
         self._is_polling = False  # while requests are queued
         self._timer = loop.call_later(FORFEIT_AFTER, self._reassign_slots)
 
-    async def run(self, work: Callable[[], T], deadline: TimeoutContext) -> T:
+    async def run(
+        self, work: Callable[[], T], deadline: TimeoutContext, *, then: Job = lambda: None
+    ) -> T:
         """Call ``work`` in a thread with the caller's context variables, and return its result.
+
+        The thread calls ``then`` when the result is on its way to the caller.
 
         Raises what ``work`` raises. Raises DeadlineExceeded when ``work`` has not returned by the
         deadline, and Overloaded when too many requests wait for a thread.
         """
-        job = _Job(self._loop, work, deadline)
+        job = _Job(self._loop, work, deadline, then)
         if not self._pool.submit(job):
             raise Overloaded("The service is too busy now; try again")
         if self._pool.queued and not self._is_polling:
@@ -91,10 +95,12 @@ class _Job(Generic[T]):
     """One call in a thread, and the future of its result on the event loop."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, work: Callable[[], T], timeout: TimeoutContext
-    ) -> None:
+        self, loop: asyncio.AbstractEventLoop, work: Callable[[], T], timeout: TimeoutContext,
+        then: Job,
+    ) -> None:  # fmt: skip
         self._loop = loop
         self._work = work
+        self._then = then
         self._context = copy_context()
         self._timeout = timeout
         self._thread: int | None = None
@@ -112,6 +118,7 @@ class _Job(Generic[T]):
         else:
             self._report(self._set_result, result)
         self._thread = None
+        self._context.run(self._then)
 
     def expire(self) -> None:
         """End the wait at the deadline; called on the event loop."""

@@ -75,6 +75,31 @@ def test_the_caller_gets_the_result_or_the_exception_of_a_thread(run):
     run(check)
 
 
+@pytest.mark.parametrize("work", [lambda: 1, lambda: 1 / 0])
+def test_what_a_thread_does_then_keeps_no_caller_waiting(run, work):
+    then = Work()
+
+    async def check(threads):
+        outcome = asyncio.gather(threads.run(work, patient(), then=then), return_exceptions=True)
+        await happens(then.begun)
+        assert len(await outcome) == 1
+        assert not then.done.is_set()
+        then.go.set()
+        await happens(then.done)
+        assert await threads.run(lambda: "the next one", patient()) == "the next one"
+
+    run(check)
+
+
+def test_what_a_thread_does_then_may_fail(run, caplog):
+    async def check(threads):
+        assert await threads.run(lambda: 1, patient(), then=lambda: 1 / 0) == 1
+        assert await threads.run(lambda: 2, patient()) == 2
+
+    run(check)
+    assert "ZeroDivisionError" in caplog.text
+
+
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, StopIteration])
 def test_an_exception_that_would_end_the_loop_becomes_a_runtime_error(run, error):
     def fail():
