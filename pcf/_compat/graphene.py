@@ -4,7 +4,8 @@ Works with graphene >= 3.4, < 3.5. Undocumented, and used here:
 
 * ``_meta.fields``, ``_meta.interfaces`` and ``_meta.name`` of a graphene type;
 * ``graphene.utils.str_converters.to_camel_case``;
-* ``graphene_type`` of a GraphQL type that graphene has made;
+* ``graphene_type`` of a GraphQL type that graphene has made; ``_meta.enum`` of a graphene enum:
+  Python's enum, which the serialisation of a value calls;
 * ``Field.wrap_resolve(parent_resolver)``, which ``pcf.execution.edges`` overrides: it returns the
   resolver of the field;
 * ``resolve_type`` of an interface or a union: a ``functools.partial`` of a method of graphene's
@@ -15,6 +16,7 @@ Works with graphene >= 3.4, < 3.5. Undocumented, and used here:
 """
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -50,6 +52,13 @@ def graphene_type_of(graphql_type: Any) -> type | None:
     """Return the graphene type that ``graphql_type`` was made from, or None."""
     graphene_type: type | None = getattr(graphql_type, "graphene_type", None)
     return graphene_type
+
+
+def has_own_lookup(graphql_type: Any) -> bool:
+    """Return whether the Python enum of ``graphql_type`` finds members by code of its own."""
+    meta = getattr(graphene_type_of(graphql_type), "_meta", None)
+    find = getattr(getattr(meta, "enum", None), "_missing_", Enum._missing_)
+    return getattr(find, "__func__", None) is not Enum._missing_.__func__  # type: ignore[attr-defined]
 
 
 def attribute_of(resolver: Any) -> tuple[str, Any] | None:

@@ -46,7 +46,7 @@ class Snapshot:
         has_others: Whether other fields may need time after the statement that is sent next.
         before_statement: A function that runs before the next statement of a Django cursor.
         while_waiting: A function that runs once, while PostgreSQL works on the next statements. It
-            sends no statement and raises nothing.
+            sends no statement, which would wait for its own thread, and raises no Exception.
         lost: The reason why the block has to be repeated, or None.
         thread: The thread whose SELECTs belong to the snapshot; None when the block is over.
     """
@@ -86,10 +86,11 @@ class Snapshot:
         if function is not None:
             function()
 
-    def take_while_waiting(self) -> Callable[[], None] | None:
-        """Return ``while_waiting``, for the caller to run."""
+    def run_while_waiting(self) -> None:
+        """Run ``while_waiting`` once, unless there is none."""
         function, self.while_waiting = self.while_waiting, None
-        return function
+        if function is not None:
+            function()
 
     def lose(self, reason: str) -> None:
         """Have the caller repeat the block, unless a statement has reached its time limit."""

@@ -25,6 +25,8 @@ Column = Union["FieldColumn", "ItemColumn"]
 Location = tuple[Column, int]  # a column and the index of one of its values
 Position = tuple[float, ...]  # sorts as the response is read, from its beginning to its end
 
+LARGE_BATCH = 50  # objects from which on their plain fields wait for statements
+
 _BEHIND_CHILDREN = float("inf")
 
 # -- places -------------------------------------------------------------------------------------
@@ -55,6 +57,16 @@ class Batch:
         self.results = results
         self.row_class = row_class
         self._paths: dict[int, ResponsePath] = {}
+
+    @property
+    def has_time(self) -> bool:
+        """Whether the plain fields may run while the statements below the objects run.
+
+        It is not worth it for a few objects. Light rows run no code when a column is read.
+        """
+        if self.row_class is None or len(self.values) < LARGE_BATCH:
+            return False
+        return any(not field.is_plain for field in self.fields)
 
     def path(self, index: int) -> ResponsePath | None:
         """Return the path of an object; None for the root."""

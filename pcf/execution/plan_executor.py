@@ -13,7 +13,6 @@ makes the object null.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -38,13 +37,15 @@ from pcf.execution.plan import FieldPlan, Resolution, shared_arguments
 from pcf.execution.plan_cache import Plan
 from pcf.execution.promises import free_frames
 from pcf.execution.response_size import ResponseSize
-from pcf.execution.rows import read_attribute, read_property
+from pcf.execution.rows import BUILT_IN, REQUIRED, read_attribute, read_property
 from pcf.observability.tracing import span
 from pcf.timeouts import DeadlineExceeded
 
-LARGE_BATCH = 50  # objects from which on their plain fields wait for statements
-
 ExecuteField = Callable[[Batch, FieldPlan], None]
+
+
+class RunsCode(Exception):
+    """The completion of a plain field may run code of the project, so it cannot be early."""
 
 
 class Levels:
@@ -62,6 +63,7 @@ class Levels:
         self._check = check
         self._late: deque[tuple[Batch, FieldPlan]] = deque()
         self._leaves: deque[tuple[Batch, FieldPlan]] = deque()
+        self._error: Exception | None = None  # that ended the plain fields while they ran early
         self.log = current_log() or QueryLog()
         """Its place is the field that runs now."""
         self._snapshot = current_snapshot()
@@ -70,8 +72,11 @@ class Levels:
         self.batches: deque[Batch] = deque()
         """The batches that do not wait for promises."""
 
-    def run(self, execute: ExecuteField) -> None:
-        """Run all levels; ``execute`` executes one field of a batch, and may add batches."""
+    def run(self, execute: ExecuteField, execute_early: ExecuteField) -> None:
+        """Run all levels; ``execute`` executes one field of a batch, and may add batches.
+
+        ``execute_early`` executes a plain field, or raises RunsCode.
+        """
         snapshot = self._snapshot
         while True:
             with span("level", batches=len(self.batches)):
@@ -81,9 +86,12 @@ class Levels:
             if snapshot is not None:
                 snapshot.is_last = self._plan.knows_last and self._pending.are_last()
                 if self._leaves:
-                    snapshot.while_waiting = partial(self._complete_leaves, execute)
+                    snapshot.while_waiting = partial(self._complete_leaves, execute_early)
             settled = self._pending.next_settled()
-            if self._leaves:
+            if snapshot is not None and self._leaves:
+                snapshot.while_waiting = None
+                if self._error is not None:
+                    raise self._error
                 self._run_leaves(execute)
             if not settled:
                 return
@@ -92,8 +100,11 @@ class Levels:
     def clear(self) -> None:
         """Forget what is pending, and note in the plan what the run has found out."""
         self._pending.clear()
-        if self._snapshot is not None and self._snapshot.lost == LATE_STATEMENT:
-            self._plan.knows_last = False
+        self._error = None
+        if self._snapshot is not None:
+            self._snapshot.while_waiting = None
+            if self._snapshot.lost == LATE_STATEMENT:
+                self._plan.knows_last = False
 
     def current_path(self) -> list[str | int] | None:
         """Return the path of the field that was begun last, for its first parent.
@@ -113,7 +124,7 @@ class Levels:
         batches, in_snapshot, check = self.batches, self._snapshot is not None, self._check
         while batches:
             batch = batches.popleft()
-            defers_leaves = self._defers_leaves and _has_time(batch)
+            defers_leaves = self._defers_leaves and batch.has_time
             for field in batch.fields:
                 if in_snapshot and field.is_opaque:
                     self._late.append((batch, field))
@@ -140,25 +151,26 @@ class Levels:
             self._run_batches(execute)
 
     def _run_leaves(self, execute: ExecuteField) -> None:
-        """Run the plain fields of light rows; a field that fails stays the first one."""
-        snapshot, leaves = self._snapshot, self._leaves
-        if snapshot is not None:
-            snapshot.while_waiting = None
-        while leaves:
-            self._current = leaves[0]
+        """Run the plain fields of light rows; a field that raises stays the first one."""
+        while self._leaves:
+            self._current = self._leaves[0]
             self._check()
-            execute(*leaves[0])
-            leaves.popleft()
+            execute(*self._current)
+            self._leaves.popleft()
 
     def _complete_leaves(self, execute: ExecuteField) -> None:
         """Run the plain fields of light rows, while PostgreSQL works on the statements below them.
 
-        They send no statement. What a field raises is left to ``run``, which runs it once more: an
-        exception here would leave the results of the statements on the connection.
+        They send no statement. ``run`` raises their error: here it would leave the results of the
+        statements on the connection.
         """
         place, current = self.log.place, self._current
-        with suppress(Exception):
+        try:
             self._run_leaves(execute)
+        except RunsCode:
+            pass
+        except Exception as error:  # noqa: BLE001 - raised again when the connection is free
+            self._error = error
         self.log.place, self._current = place, current
 
     def _load_pending(self, execute: ExecuteField) -> None:
@@ -196,7 +208,7 @@ class PlanExecutor:
     ) -> None:
         self._plan = plan
         self._context = context
-        self._check = check or _do_nothing
+        self._check = check or (lambda: None)  # the operation has no deadline
         self._errors = FieldErrors(size.add_error)
         self._pending = PendingColumns(check)
         self._middleware = _middleware_of(context)
@@ -219,7 +231,7 @@ class PlanExecutor:
                 root = [self._context.root_value]
                 batch = Batch(None, self._plan.root_type, fields, root, [data])
                 self._levels.batches.append(batch)
-                self._levels.run(self._execute_field)
+                self._levels.run(self._execute_field, self._execute_early)
                 if self._errors.reached_root:
                     break
             errors = self._errors.apply()
@@ -259,6 +271,14 @@ class PlanExecutor:
         if field.resolution is Resolution.EDGE and self._load_edge(column):
             return
         self._set_all(column, self._completer.complete(column, self._resolve(column)))
+
+    def _execute_early(self, batch: Batch, field: FieldPlan) -> None:
+        """Execute a plain field while PostgreSQL works on a statement. Raises RunsCode."""
+        attribute = field.attribute or "pk"
+        values = read_attribute(batch.values, attribute, REQUIRED, batch.row_class)
+        if not set(map(type, values)) <= BUILT_IN:
+            raise RunsCode
+        self._execute_field(batch, field)
 
     def _execute_wrapped(self, batch: Batch, field: FieldPlan) -> bool:
         """Execute a field whose resolver the middleware wraps, with one call for each parent.
@@ -370,20 +390,6 @@ class PlanExecutor:
         if found is not None:
             on_loaded(found)
         return True
-
-
-def _has_time(batch: Batch) -> bool:
-    """Return whether the plain fields of a batch may run while the statements below it run.
-
-    It is not worth it for a few objects. Light rows run no code when a column is read.
-    """
-    if batch.row_class is None or len(batch.values) < LARGE_BATCH:
-        return False
-    return any(not field.is_plain for field in batch.fields)
-
-
-def _do_nothing() -> None:
-    """Stand in for ``check`` when the operation has no deadline."""
 
 
 def _middleware_of(context: ExecutionContext) -> MiddlewareManager | None:

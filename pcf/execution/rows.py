@@ -6,7 +6,7 @@ never runs a statement.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from inspect import getattr_static
@@ -149,24 +149,12 @@ def requires_columns(*columns: str) -> Callable[[Resolver], Resolver]:
 
 REQUIRED = object()  # the default of an attribute that has to exist
 
-_NEVER_CALLABLE = frozenset(
-    {
-        str,
-        int,
-        float,
-        bool,
-        type(None),
-        list,
-        tuple,
-        dict,
-        set,
-        bytes,
-        datetime,
-        date,
-        Decimal,
-        UUID,
-    }
+BUILT_IN = frozenset(
+    {str, int, float, bool, type(None), bytes, datetime, date, time, timedelta, Decimal, UUID}
 )
+"""Classes whose values a scalar of graphql-core or graphene serialises without other code."""
+
+_NEVER_CALLABLE = BUILT_IN | {list, tuple, dict, set}
 
 
 def read_attribute(

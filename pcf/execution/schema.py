@@ -25,6 +25,8 @@ from graphql import (
     is_object_type,
 )
 
+from pcf._compat.graphene import has_own_lookup
+
 # Where the formats of graphene's scalars are specified.
 SPECIFICATIONS = {
     "Date": "https://datatracker.ietf.org/doc/html/rfc3339#section-5.6",
@@ -88,8 +90,7 @@ class OutputType:
             OutputType(self.type.of_type) if isinstance(self.type, GraphQLList) else None
         )
         serialize: Any = getattr(self.type, "serialize", None)
-        package = getattr(serialize, "__module__", None) or ""
-        self.is_standard = package.partition(".")[0] in {"graphql", "graphene"}
+        self.is_standard = _is_of_packages(serialize) and not has_own_lookup(self.type)
         self.serialized_classes: frozenset[type] = frozenset()
         self.serialize_integers: Callable[[list[int]], list[Any] | None] | None = None
         if serialize in (GraphQLString.serialize, GraphQLID.serialize):
@@ -108,6 +109,15 @@ class OutputType:
         while found.item is not None:
             found = found.item
         return found
+
+
+def _is_of_packages(function: Any) -> bool:
+    """Return whether the code of ``function`` is graphql-core's or graphene's.
+
+    ``functools.wraps`` copies the name of a module; a function keeps the globals of its own.
+    """
+    module: str = getattr(function, "__globals__", {}).get("__name__", "")
+    return module.partition(".")[0] in {"graphql", "graphene"}
 
 
 def _as_texts(values: list[int]) -> list[Any] | None:

@@ -1,17 +1,21 @@
 """Plain fields of light rows are completed while PostgreSQL works on the statements below them."""
 
+import enum
 import json
+from functools import wraps
 
+import graphene
 import psycopg
 import pytest
 from django.db import connection
+from graphene.types.definitions import GrapheneEnumType
 from graphql import GraphQLString, parse
 
 from notes.models import Note
 from pcf.database import prepared_statements
-from pcf.database.snapshots import one_snapshot
+from pcf.database.snapshots import current_snapshot, one_snapshot
 from pcf.errors import ConnectionLost, ResponseTooLarge
-from pcf.execution import plan_executor
+from pcf.execution import columns, plan_executor, rows
 from pcf.execution.context import RequestContext
 from pcf.execution.executor import execute, execute_with_promises
 from pcf.project.schema import schema
@@ -25,7 +29,7 @@ GRAPH = "{ users { id name notes { author { name } id createdAt tags { name } ti
 
 @pytest.fixture(autouse=True)
 def every_batch_is_large(monkeypatch, live_world):
-    monkeypatch.setattr(plan_executor, "LARGE_BATCH", 1)
+    monkeypatch.setattr(columns, "LARGE_BATCH", 1)
     connection.close()
     connection.close_pool()
     with activate(TimeoutContext.start("http", 30.0)):
@@ -98,22 +102,63 @@ def test_the_result_is_that_of_the_promise_executor(name):
         assert json.dumps(actual.data) == json.dumps(expected.data)  # the order of the fields
 
 
-def test_a_scalar_of_the_project_may_send_statements(monkeypatch):
-    """It runs when the connection is free: a statement would wait for its own thread for ever."""
+def seven():
+    """Send a statement: during the wait for another one it would wait for its own thread."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 7")
+        return cursor.fetchone()[0]
+
+
+def scalar_of_the_project():
+    return type(GraphQLString)("Text", serialize=lambda value: f"{value} {seven()}")
+
+
+def scalar_with_the_name_of_another_module():
+    serialize = wraps(GraphQLString.serialize)(lambda value: f"{value} {seven()}")
+    return type(GraphQLString)("Text", serialize=serialize)
+
+
+def enum_with_its_own_lookup():
+    class Title(enum.Enum):
+        ANY = "any 7"
+
+        @classmethod
+        def _missing_(cls, _value):
+            return cls(f"any {seven()}")
+
+    enumeration = graphene.Enum.from_enum(Title)
+    return GrapheneEnumType(graphene_type=enumeration, name="Title", values={"_7": Title.ANY})
+
+
+@pytest.mark.parametrize(
+    "make_type",
+    [scalar_of_the_project, scalar_with_the_name_of_another_module, enum_with_its_own_lookup],
+)
+def test_a_type_of_the_project_may_send_statements(monkeypatch, make_type):
     field = schema.graphql_schema.type_map["Note"].fields["title"]
-    seen = []
-
-    def serialize(value):
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 7")
-            seen.append(cursor.fetchone()[0])
-        return GraphQLString.serialize(value)
-
-    scalar = type(GraphQLString)("Text", serialize=serialize)
-    monkeypatch.setattr(field, "type", scalar)
-    result = run("{ users { notes { id title author { name } } } } # a scalar of its own", 3)
+    monkeypatch.setattr(field, "type", make_type())
+    text = f"{{ users {{ notes {{ id title author {{ name }} }} }} }} # {make_type.__name__}"
+    result = run(text, 3)
     assert result.errors is None
-    assert set(seen) == {7}
+    titles = [note["title"] for user in result.data["users"] for note in user["notes"]]
+    assert titles
+    assert all(title.endswith("7") for title in titles)
+
+
+@pytest.mark.parametrize("name", ["title", "pk"])
+def test_a_value_of_the_project_may_send_statements(monkeypatch, name):
+    class Text:
+        def __str__(self):
+            return f"text {seven()}"
+
+    read = rows._reader
+    texts = {name: lambda _parent: Text()}
+    monkeypatch.setattr(rows, "_reader", lambda rows, of: texts.get(of) or read(rows, of))
+    result = run("{ users { name notes { nodeId title author { name } createdAt } } }", 3)
+    assert result.errors is None
+    note = result.data["users"][0]["notes"][0]
+    assert list(note) == ["nodeId", "title", "author", "createdAt"]
+    assert (note["title"] == "text 7") is (name == "title")
 
 
 def test_a_limit_that_a_plain_field_exceeds_ends_the_run_and_spares_the_connection(events):
@@ -123,8 +168,38 @@ def test_a_limit_that_a_plain_field_exceeds_ends_the_run_and_spares_the_connecti
     events.clear()
     with pytest.raises(ResponseTooLarge):
         run(text, max_bytes=9_000)
-    assert events[-2:] == ["receive", "Note.content"]  # once more, after the exchange
+    assert events[-2:] == ["Note.content", "receive"]
     assert run(text).errors is None
+
+
+def test_an_error_that_occurs_once_ends_the_run():
+    """The client has other responses in execution when the first text is counted."""
+    text = "{ notes { id content author { name } } }"
+    run(text, 2)
+    Note.objects.update(content="x" * 100)
+    counts = []
+
+    def on_bytes(count):
+        counts.append(count)
+        if len(counts) == 2:
+            raise ResponseTooLarge.by_bytes(0)
+
+    with pytest.raises(ResponseTooLarge):
+        run(text, max_bytes=1_000, on_bytes=on_bytes)
+    assert len(counts) == 2
+
+
+def test_a_run_that_ends_early_leaves_no_function_to_the_snapshot():
+    ended = []
+
+    def check():
+        if current_snapshot().while_waiting is not None:
+            ended.append(current_snapshot())
+            raise ResponseTooLarge.by_bytes(0)
+
+    with pytest.raises(ResponseTooLarge):
+        run("{ notes { id content author { name } } }", check=check)
+    assert ended[0].while_waiting is None
 
 
 def test_a_connection_that_is_lost_meanwhile_is_an_error_of_its_fields(monkeypatch):

@@ -62,7 +62,7 @@ class ReadCursor(DeadlineCursor):
             if snapshot is not None:
                 begin = BEGIN if connection.join_snapshot(snapshot) else b""
                 end = END if snapshot.is_last else b""
-                meanwhile = snapshot.take_while_waiting()
+                meanwhile = snapshot.run_while_waiting
             in_snapshot = connection.snapshot is not None
             reads.send_pipeline(
                 requests, self._timer_of, in_transaction=in_snapshot, begin=begin, end=end,
@@ -110,7 +110,7 @@ class ReadCursor(DeadlineCursor):
                 if not timer.limit:
                     name = reads.prepare(read)
                 if name is not None:
-                    meanwhile = snapshot.take_while_waiting()
+                    meanwhile = snapshot.run_while_waiting
                     rows = reads.rows(read, name, params, begin=begin, end=end, meanwhile=meanwhile)
         except BaseException as error:
             self._failed(timer, error)
