@@ -52,6 +52,9 @@ class Loader(DataLoader):
 
     ``load`` asks for one key, ``load_level`` for the keys of a level. All keys that either of them
     asks for before the dispatch are one batch. The loader asks for each key once.
+
+    Attributes:
+        shared: What the loaders of one operation have found out for each other, until a write.
     """
 
     dependency: ClassVar[str]
@@ -71,6 +74,7 @@ class Loader(DataLoader):
         self.dependencies = dependencies
         self.arguments = arguments
         self.columns = columns
+        self.shared: dict[Hashable, Any] = {}
         self._values: dict[Hashable, Any] = {}
         self._promises: dict[Hashable, Promise] = {}  # by the keys that ``load`` was called for
         self._offered: dict[Hashable, Any] = {}
@@ -328,12 +332,13 @@ class ListLoader(Loader):
 class Loaders:
     """The loaders of one operation, each made at its first use."""
 
-    __slots__ = ("_dependencies", "_loaders", "_viewer")
+    __slots__ = ("_dependencies", "_loaders", "_shared", "_viewer")
 
     def __init__(self, viewer: Viewer, dependencies: Dependencies) -> None:
         self._viewer = viewer
         self._dependencies = dependencies
         self._loaders: dict[tuple[Hashable, ...], Loader] = {}
+        self._shared: dict[Hashable, Any] = {}
 
     def get(self, name: str, /, **arguments: Hashable) -> Loader:
         """Return the loader called ``name`` (``"notes.NotesByAuthor"``) for these arguments."""
@@ -363,12 +368,14 @@ class Loaders:
         if loader is None:
             loader_class = find_loader(name)  # type: ignore[arg-type]  # a class has a hash
             loader = loader_class(self._viewer, self._dependencies, arguments, key[1])
+            loader.shared = self._shared
             self._loaders[key] = loader
         return loader
 
     def clear(self) -> None:
         """Drop all loaders, because a write has made their values stale."""
         self._loaders.clear()
+        self._shared = {}
 
 
 @cache

@@ -311,6 +311,11 @@ class RelatedFilter(Filter):
         return (*super().decided_by(operator), *copied)
 
     @property
+    def model(self) -> type[Model]:
+        """The model of the related rows."""
+        return field_of(self.through, self.target).related_model  # type: ignore[arg-type, no-any-return]
+
+    @property
     def operators(self) -> tuple[str, ...]:
         """The operators, as conditions name them."""
         return ("any_ids", "any_names", "none_ids", "none_names", "all_ids", "all_names")
@@ -382,12 +387,11 @@ class RelatedFilter(Filter):
         most one link matches, and PostgreSQL joins the links in any order. It does not with a join
         inside of ``EXISTS``.
         """
-        target: Any = field_of(self.through, self.target)  # type: ignore[arg-type]
-        related = target.related_model
-        if path == self.target or not related._meta.get_field(self.by_name).unique:  # noqa: SLF001
+        if path == self.target or not field_of(self.model, self.by_name).unique:
             return Q(**{path: parameter})
-        named = related._default_manager.filter(**{self.by_name: parameter}).order_by()  # noqa: SLF001
-        return Q(**{self.target: Subquery(named.values(target.target_field.name)[:1])})
+        named = self.model._default_manager.filter(**{self.by_name: parameter}).order_by()  # noqa: SLF001
+        key = field_of(self.through, self.target).target_field.name  # type: ignore[arg-type]
+        return Q(**{self.target: Subquery(named.values(key)[:1])})
 
     def dependencies(self, operator: str, value: Any) -> Iterable[tuple[str, tuple[Hashable, ...]]]:
         """Yield the names: another row may get one of them."""

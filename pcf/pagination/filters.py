@@ -11,15 +11,19 @@ condition.
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import graphene
-from django.db.models import Model, Q
+from django.db import router
+from django.db.models import Model, Q, QuerySet
 from graphql import ListValueNode, ObjectValueNode, ValueNode, VariableNode
 
+from pcf.database.compiled_queries import AnyOf, CompiledQuery, Parameter
+from pcf.database.key_types import TextKey, field_of, key_type_of
+from pcf.database.query_log import declared
 from pcf.errors import InvalidArgument
-from pcf.pagination.filter_types import Filter
+from pcf.pagination.filter_types import Filter, RelatedFilter
 
 MAX_DEPTH = 5  # levels of and, or, not
 MAX_CONDITIONS = 30  # of one filter
@@ -57,6 +61,9 @@ class ParsedFilter(NamedTuple):
     search: Condition | None = None
     dependencies: tuple[tuple[str, tuple[Hashable, ...]], ...] = ()
 
+
+LookUps = dict[Condition, CompiledQuery]
+"""Conditions with names, and the statements that find the ids of the names."""
 
 NO_FILTER = ParsedFilter(Group("and", ()), {})
 
@@ -125,6 +132,53 @@ class FilterSet:
             return self.filters[shape.name].finds_keys(shape.operator)
         return any(map(self.finds_keys, shape.parts))
 
+    def look_ups(self, shape: "Group | Condition", using: str) -> "LookUps":
+        """Return the conditions with names that have ids, with the statements that find the ids."""
+        found: LookUps = {}
+        if isinstance(shape, Group):
+            for part in shape.parts:
+                found |= self.look_ups(part, using)
+            return found
+        related = self.filters[shape.name]
+        has_names = shape.operator.endswith("_names") and shape.parameters
+        if has_names and isinstance(related, RelatedFilter):
+            query = _ids_query(related, using)
+            if query is not None and router.db_for_read(related.model) == using:
+                found[shape] = query
+        return found
+
+    def with_ids(
+        self,
+        arguments: Mapping[str, Any],
+        look_ups: "LookUps",
+        using: str,
+        known: dict[Any, dict[str, Any]],
+    ) -> dict[str, Any]:
+        """Return ``arguments`` with ids for the names of ``look_ups``, as a client sends ids.
+
+        ``arguments`` holds the shape as ``filter``, and its parameters. ``known`` holds the ids of
+        names by statement, None for a name without a row; the method adds those that it finds.
+        """
+        _find_ids(look_ups, arguments, using, known)
+        given = dict(arguments)
+
+        def replaced(shape: "Group | Condition") -> "Group | Condition":
+            if isinstance(shape, Group):
+                return shape._replace(parts=tuple(map(replaced, shape.parts)))
+            if shape not in look_ups:
+                return shape
+            ids, is_all = known[look_ups[shape]], shape.operator == "all_names"
+            for parameter in shape.parameters:
+                keys = [ids[name] for name in _names_in(arguments[parameter])]
+                if is_all and None in keys:
+                    return Condition(shape.name, "nothing")
+                some = tuple(key for key in keys if key is not None)
+                given[parameter] = some[0] if is_all else some
+            return shape._replace(operator=shape.operator.replace("_names", "_ids"))
+
+        given["filter"] = replaced(arguments["filter"])
+        return given
+
 
 def _one_of(parts: Sequence[Q]) -> Q:
     """Return the disjunction. An empty Q is true, which Django's own operator ignores."""
@@ -134,6 +188,44 @@ def _one_of(parts: Sequence[Q]) -> Q:
     for part in parts:
         some = part if some is NOTHING else some | part
     return some
+
+
+def _find_ids(
+    look_ups: LookUps, arguments: Mapping[str, Any], using: str, known: dict[Any, dict[str, Any]]
+) -> None:
+    """Add the ids of names to what is ``known``, with one statement for each relation."""
+    names: dict[CompiledQuery, set[str]] = {}
+    for condition, query in look_ups.items():
+        for parameter in condition.parameters:
+            names.setdefault(query, set()).update(_names_in(arguments[parameter]))
+    for query, asked in names.items():
+        ids = known.setdefault(query, {})
+        if unknown := sorted(asked - ids.keys()):
+            rows = declared(query.rows, using, {"names": unknown})
+            ids.update(dict.fromkeys(unknown) | {name: key for name, key, *_ in rows})
+
+
+def _names_in(value: Any) -> tuple[str, ...]:
+    """Return the names in a parameter: a list, or one name of ``all``."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+@cache
+def _ids_query(related: RelatedFilter, using: str) -> CompiledQuery | None:
+    """Return the statement that finds the names and the ids of the rows with ``names``.
+
+    Returns None when a name may have several ids, when PostgreSQL and Python may disagree about
+    equal names, and when the model's manager hides rows.
+    """
+    field = field_of(related.model, related.by_name)
+    hides_rows = bool(related.model._default_manager.all().query.where)  # noqa: SLF001
+    if not field.unique or not isinstance(key_type_of(field), TextKey) or hides_rows:
+        return None
+    key = field_of(related.through, related.target).target_field.attname  # type: ignore[arg-type]
+    rows: QuerySet[Any, Any] = QuerySet(related.model).filter(
+        AnyOf(related.by_name, Parameter("names"))
+    )
+    return CompiledQuery(rows.order_by().values_list(related.by_name, key), using)
 
 
 class _Parser:

@@ -13,17 +13,18 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple
 
+from django.db import router
 from django.db.models import Exists, F, FloatField, QuerySet
 from django.db.models.expressions import Expression
 from django.db.models.functions import Cast
 
-from pcf.database.compiled_queries import Parameter
+from pcf.database.compiled_queries import Parameter, Row
 from pcf.database.key_types import KeyType, ListKey, field_of, recorded_type, target_of
 from pcf.database.planned_reads import PlannedRead
 from pcf.execution.dependencies import WHOLE
 from pcf.execution.paging import LATERAL_KEY, OuterKey, for_each
 from pcf.execution.row_loaders import OWN_ANNOTATION, RowListLoader
-from pcf.pagination.filters import Condition, FilterSet, Group
+from pcf.pagination.filters import Condition, FilterSet, Group, LookUps
 from pcf.pagination.orders import OrderSet, Term, Terms, behind, reversed_terms
 from pcf.pagination.pages import ConnectionPage
 from pcf.viewer import Viewer
@@ -210,14 +211,35 @@ class ConnectionLoader(RowListLoader):
             )
         return fields
 
-    def planned_read(self, keys: Sequence[Any]) -> PlannedRead:
-        """Return the statement of a batch. Lists are tuples among the arguments."""
+    def planned_read(self, keys: Sequence[Any]) -> PlannedRead | None:  # type: ignore[override]
+        """Return the statement of a batch; None while names of the filter have to be looked up.
+
+        Lists are tuples among the arguments.
+        """
+        if self._look_ups():
+            return None
         planned = super().planned_read(keys)
         values = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in planned.values.items()
         }
         return planned._replace(values=values)
+
+    def _fetch(self, keys: Sequence[Any]) -> Sequence[Row]:
+        """Fetch the rows, with ids for the names in the filter.
+
+        PostgreSQL knows how frequent an id is among the links. It cannot know that of a name.
+        """
+        if look_ups := self._look_ups():
+            for query in look_ups.values():
+                self.dependencies.statements.add((type(self), query, self.kinds(), False))
+            using = router.db_for_read(self.model)
+            self.arguments = self.filters.with_ids(self.arguments, look_ups, using, self.shared)
+        return super()._fetch(keys)
+
+    def _look_ups(self) -> LookUps:
+        using = router.db_for_read(self.model)
+        return self.filters.look_ups(self.arguments["filter"], using)
 
     def _select_columns(self, queryset: "QuerySet[Any, Any]", using: str) -> "QuerySet[Any, Any]":
         pages = for_each(queryset, Parameter("keys"), using, self._lateral_field())
