@@ -51,8 +51,8 @@ class RequestState:
       the body, or of the method and the query string. ``KnownRequests`` finds the request by it.
     - ``pcf.server.application`` sets ``early_lookup`` after a look-up that found no response.
       ``take_early_lookup`` removes it.
-    - ``pcf.server.endpoint.run_in_thread`` sets ``postponed``: the thread of the request runs it
-      after the client has got the answer. None stands for a server that does not.
+    - ``pcf.server.endpoint.run_in_thread`` sets ``postponed``, and has a thread run it when the
+      client has got the answer. None stands for a server that does not.
     """
 
     request_id: str
@@ -85,11 +85,10 @@ class RequestState:
         self.postponed.append(work)
         return True
 
-    def run_postponed(self) -> None:
-        """Run what was postponed."""
+    def take_postponed(self) -> list[Callable[[], object]]:
+        """Return what was postponed; nothing can be postponed after that."""
         postponed, self.postponed = self.postponed or [], None
-        for work in postponed:
-            work()
+        return postponed
 
     def take_early_lookup(self, digest: str | None) -> EarlyLookup | None:
         """Remove and return the early look-up if it asked for the response ``digest``."""

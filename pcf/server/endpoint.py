@@ -195,12 +195,15 @@ async def run_in_thread(
     response: GraphQLResponse
     with activate_request(state):
         try:
-            return await threads.run(work, deadline, then=state.run_postponed)
+            return await threads.run(work, deadline)
         except ClientError as error:
             response = error_response(error)
         except Exception:
             logger.exception("unexpected error outside of execution")
             response = internal_error_response()
+        finally:
+            for postponed in state.take_postponed():
+                threads.run_later(postponed)
         return answer_of(received.headers.get("origin"), state, response, JSON, [])
 
 

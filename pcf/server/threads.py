@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from threading import get_ident
 from typing import Any, Generic, TypeVar
 
@@ -57,17 +58,13 @@ class RequestThreads:
         self._is_polling = False  # while requests are queued
         self._timer = loop.call_later(FORFEIT_AFTER, self._reassign_slots)
 
-    async def run(
-        self, work: Callable[[], T], deadline: TimeoutContext, *, then: Job = lambda: None
-    ) -> T:
+    async def run(self, work: Callable[[], T], deadline: TimeoutContext) -> T:
         """Call ``work`` in a thread with the caller's context variables, and return its result.
-
-        The thread calls ``then`` when the result is on its way to the caller.
 
         Raises what ``work`` raises. Raises DeadlineExceeded when ``work`` has not returned by the
         deadline, and Overloaded when too many requests wait for a thread.
         """
-        job = _Job(self._loop, work, deadline, then)
+        job = _Job(self._loop, work, deadline)
         if not self._pool.submit(job):
             raise Overloaded("The service is too busy now; try again")
         if self._pool.queued and not self._is_polling:
@@ -78,6 +75,15 @@ class RequestThreads:
             return await job.future
         finally:
             timer.cancel()
+
+    def run_later(self, work: Job) -> None:
+        """Call ``work`` in a thread with the caller's context variables; nobody waits for it.
+
+        It comes after what the event loop is about to do, and after the requests that wait for a
+        thread. An exception goes to the log.
+        """
+        job = partial(copy_context().run, work)
+        self._loop.call_soon(partial(self._pool.submit, job, bounded=False))
 
     def close(self) -> None:
         """End the threads after their jobs."""
@@ -95,12 +101,10 @@ class _Job(Generic[T]):
     """One call in a thread, and the future of its result on the event loop."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, work: Callable[[], T], timeout: TimeoutContext,
-        then: Job,
-    ) -> None:  # fmt: skip
+        self, loop: asyncio.AbstractEventLoop, work: Callable[[], T], timeout: TimeoutContext
+    ) -> None:
         self._loop = loop
         self._work = work
-        self._then = then
         self._context = copy_context()
         self._timeout = timeout
         self._thread: int | None = None
@@ -118,7 +122,6 @@ class _Job(Generic[T]):
         else:
             self._report(self._set_result, result)
         self._thread = None
-        self._context.run(self._then)
 
     def expire(self) -> None:
         """End the wait at the deadline; called on the event loop."""
