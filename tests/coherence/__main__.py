@@ -300,6 +300,8 @@ class _Fuzz:
         twin = self.world.twin(viewer)
         if twin is None or viewer not in self.world.viewers:
             return
+        if viewer in self.world.ended or twin in self.world.ended:
+            return
         answer = client.ask(query, twin)
         self._count("twins", *(["twin hits"] if answer.hit else []))
         if self._is_unavailable(answer):

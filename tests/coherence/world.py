@@ -35,7 +35,7 @@ class World:
     """The viewers, and the ids that queries may ask for."""
 
     viewers: list[Viewer] = field(default_factory=list)
-    ended: list[Viewer] = field(default_factory=list)  # their sessions have ended
+    ended: list[Viewer] = field(default_factory=list)  # their sessions have ended, or may have
     users: list[int] = field(default_factory=list)
     newest_note: int = 0
     newest_tag: int = 0

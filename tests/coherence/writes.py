@@ -230,15 +230,18 @@ class Writes(Mutations):
         tokens.update(revoked_at=revoked)
 
     def end_session(self) -> None:
-        """End the sessions of a user with a cookie; the browser begins another one."""
+        """End the sessions of a user with a cookie; the browser begins another one.
+
+        After a fault between the two, the cookie is one of a session that may have ended.
+        """
         places = [at for at, viewer in enumerate(self._world.viewers) if viewer.has_cookie]
         at = self._rng.choice(places)
         old = self._world.viewers[at]
+        self._world.ended.append(old)
         with transaction.atomic():
             sessions.end_all(old.user)
         user = User.objects.get(pk=old.user)
         self._world.viewers[at] = begin_session(user, ever_staff=old.ever_staff)
-        self._world.ended.append(old)
 
     def log_in(self) -> None:
         User.objects.filter(pk=self._user()).update(last_login=timezone.now())
