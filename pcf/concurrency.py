@@ -24,7 +24,7 @@ POLL_INTERVAL = 0.02  # seconds between two attempts of a thread that is not the
 FORFEIT_AFTER = 0.1  # seconds of computing after which a thread forfeits its slot
 IDLE_AFTER = 0.05  # seconds without a job after which a thread gives back what it keeps
 
-Job = Callable[[], object]
+Job = Callable[[], None]
 
 logger = logging.getLogger("pcf.server")
 
@@ -119,16 +119,13 @@ class ComputePool:
         """The number of jobs that wait for a thread."""
         return len(self._queue)
 
-    def submit(self, job: Job, *, bounded: bool = True) -> bool:
-        """Have a thread run ``job``. Return False, and drop the job, when the queue is full.
-
-        ``bounded`` says that the queue may be full: else the job is always taken.
-        """
+    def submit(self, job: Job) -> bool:
+        """Have a thread run ``job``. Return False, and drop the job, when the queue is full."""
         with self._lock:
             if self._free_slots and self._idle:
                 self._free_slots -= 1
                 self._start(self._idle.pop(), job)
-            elif bounded and len(self._queue) >= self._max_queued:
+            elif len(self._queue) >= self._max_queued:
                 return False
             else:
                 self._queue.append(job)

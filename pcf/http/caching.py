@@ -9,13 +9,10 @@ learn of writes.
 import re
 from functools import lru_cache
 
-from pcf.cache.declaration_checks import uncovered
 from pcf.cache.entries import BROTLI, GZIP, Entry, compressed
 from pcf.cache.statistics import HitStatistics
 from pcf.conf import config
-from pcf.database.query_log import undeclared_kind
 from pcf.execution.cache_hints import CacheHint
-from pcf.execution.dependencies import Dependencies
 from pcf.http.request import GRAPHQL_JSON, GraphQLRequest, quality_values
 from pcf.http.response import GraphQLResponse
 from pcf.observability import metrics
@@ -41,17 +38,6 @@ _ETAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 def vary() -> str:
     """Return the value of Vary for a response that depends on the viewer."""
     return f"{_VARY}, Cookie" if config().requests.session_cookie else _VARY
-
-
-def undeclared_read(dependencies: Dependencies, declared: frozenset[str]) -> str | None:
-    """Return the place of the first undeclared read of a response, or None.
-
-    A dependency counts whose kind is not ``declared`` by a Touch. So does a column that no Touch
-    counts.
-    """
-    if unknown := dependencies.kinds_outside(declared):
-        return undeclared_kind(unknown)
-    return dependencies.undeclared or uncovered(dependencies)
 
 
 def undeclared_read_status(place: str) -> str:

@@ -1,7 +1,7 @@
 """The state of a request: what the engine knows of it before and after it reads the document."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import getrandbits
 from time import perf_counter
@@ -51,8 +51,6 @@ class RequestState:
       the body, or of the method and the query string. ``KnownRequests`` finds the request by it.
     - ``pcf.server.application`` sets ``early_lookup`` after a look-up that found no response.
       ``take_early_lookup`` removes it.
-    - ``pcf.server.endpoint.run_in_thread`` sets ``postponed``, and has a thread run it when the
-      client has got the answer. None stands for a server that does not.
     """
 
     request_id: str
@@ -60,7 +58,6 @@ class RequestState:
     started: float = field(default_factory=perf_counter)
     raw_digest: bytes | None = None
     early_lookup: EarlyLookup | None = field(default=None, repr=False)
-    postponed: list[Callable[[], object]] | None = field(default=None, repr=False)
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> "RequestState":
@@ -74,21 +71,6 @@ class RequestState:
     def elapsed(self) -> float:
         """The seconds since the request came in."""
         return perf_counter() - self.started
-
-    def postpone(self, work: Callable[[], object]) -> bool:
-        """Have ``work`` run after the client has got the answer; return False where nobody would.
-
-        ``work`` must not need the time that the request has left.
-        """
-        if self.postponed is None:
-            return False
-        self.postponed.append(work)
-        return True
-
-    def take_postponed(self) -> list[Callable[[], object]]:
-        """Return what was postponed; nothing can be postponed after that."""
-        postponed, self.postponed = self.postponed or [], None
-        return postponed
 
     def take_early_lookup(self, digest: str | None) -> EarlyLookup | None:
         """Remove and return the early look-up if it asked for the response ``digest``."""

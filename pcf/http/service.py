@@ -16,19 +16,24 @@ import graphene
 from graphql import ExecutionResult, GraphQLSchema, print_schema
 
 from pcf.cache import trigger_sql
+from pcf.cache.declaration_checks import uncovered
 from pcf.cache.entries import Content, Entry
 from pcf.cache.keys import request_digest, token_digest
 from pcf.cache.redis_gateway import redis_gateway
 from pcf.cache.response_cache import CachedResponses, LookupResult
 from pcf.cache.triggers import declared_kinds
 from pcf.conf import config
-from pcf.database.query_log import count_queries, report_n_plus_one, report_undeclared_read
+from pcf.database.query_log import (
+    count_queries,
+    report_n_plus_one,
+    report_undeclared_read,
+    undeclared_kind,
+)
 from pcf.database.replicas import replicas
 from pcf.documents.cost import Cost, check_cost
 from pcf.documents.document import Document, DocumentStore, InvalidDocument, Operation
 from pcf.documents.persisted import PersistedDocuments, PersistedStore, load_manifest
 from pcf.errors import ClientError
-from pcf.execution.dependencies import Dependencies
 from pcf.http.cache_lookup import CacheLookup, FindCredentials, LookupOutcome
 from pcf.http.caching import (
     BYPASS,
@@ -38,7 +43,6 @@ from pcf.http.caching import (
     compress_response,
     entry_response,
     hit_response,
-    undeclared_read,
     undeclared_read_status,
 )
 from pcf.http.error_responses import (
@@ -332,22 +336,23 @@ class GraphQLService:
         context, stale = execution.context, hint.stale
         ages = (settings.default_ttl, hint.max_age, context.max_age)
         max_age = min([age for age in ages if age is not None])
-        undeclared = undeclared_read(context.dependencies, self._kinds) if found.miss else None
+        undeclared = self._undeclared_read(execution) if found.miss else None
         fence = self._fence(found, execution, max_age, len(body), undeclared)
         content = Content.of(body, settings.compress_from_bytes if fence else None)
-        if fence is None:
-            self._charge_bytes(prepared, found, len(body))
-        else:
+        if fence is not None:
             if found.flight is not None:
                 found.flight.leave_to_store()
-            store = partial(
-                self._store_content, prepared, found, fence, content, max_age, context.dependencies
-            )
-            state = prepared.state
-            if (state is not None and state.postpone(store)) or store():
+            name = prepared.entry_name(found.viewer)
+            dependencies = context.dependencies
+            points = prepared.cost.points_beyond(len(body), config().documents)
+            cost = self._rate_limiter.store_cost(found.viewer, request.address, points)
+            if self._cache.store(
+                fence, name, content, max_age, dependencies, stale=stale, cost=cost
+            ):
                 entry = content.entry(gzip=request.accepts_gzip, max_age=max_age, stale=stale)
                 self._learn_coding(prepared, entry)
                 return entry_response(entry, STORED, hint, request)
+        self._charge_bytes(prepared, found, len(body))
         entry = content.unstored(
             request.coding, settings.compress_from_bytes, max_age=max_age, stale=stale
         )
@@ -356,19 +361,15 @@ class GraphQLService:
             status = undeclared_read_status(undeclared)
         return entry_response(entry, status, hint, request)
 
-    def _store_content(
-        self, prepared: PreparedOperation, found: LookupOutcome, fence: LookupResult,
-        content: Content, max_age: int, dependencies: Dependencies,
-    ) -> bool:  # fmt: skip
-        """Store the response behind ``fence``, or charge its bytes; return whether it is stored."""
-        size, stale = len(content.body), prepared.operation.hint.stale
-        points = prepared.cost.points_beyond(size, config().documents)
-        cost = self._rate_limiter.store_cost(found.viewer, prepared.request.address, points)
-        name = prepared.entry_name(found.viewer)
-        if self._cache.store(fence, name, content, max_age, dependencies, stale=stale, cost=cost):
-            return True
-        self._charge_bytes(prepared, found, size)
-        return False
+    def _undeclared_read(self, execution: Execution) -> str | None:
+        """Return the place of the first undeclared read, or None.
+
+        A dependency counts whose kind no Touch declares. So does a column that no Touch counts.
+        """
+        dependencies = execution.context.dependencies
+        if unknown := dependencies.kinds_outside(self._kinds):
+            return undeclared_kind(unknown)
+        return dependencies.undeclared or uncovered(dependencies)
 
     def _fence(
         self, found: LookupOutcome, execution: Execution, max_age: int, size: int,

@@ -188,7 +188,6 @@ async def run_in_thread(
 ) -> Answer:
     """Return what ``work`` returns in a thread, or the answer to its failure."""
     state = received.state
-    state.postponed = []
     deadline = state.timeout
     if received.body.error is not None:  # possibly because the deadline is over
         deadline = TimeoutContext.start("http", REFUSAL_TIME)
@@ -201,9 +200,6 @@ async def run_in_thread(
         except Exception:
             logger.exception("unexpected error outside of execution")
             response = internal_error_response()
-        finally:
-            for postponed in state.take_postponed():
-                threads.run_later(postponed)
         return answer_of(received.headers.get("origin"), state, response, JSON, [])
 
 

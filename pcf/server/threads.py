@@ -12,13 +12,12 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
 from threading import get_ident
 from typing import Any, Generic, TypeVar
 
 from django.db import close_old_connections
 
-from pcf.concurrency import FORFEIT_AFTER, LEND_AFTER, ComputePool, Job, slot_released
+from pcf.concurrency import FORFEIT_AFTER, LEND_AFTER, ComputePool, slot_released
 from pcf.errors import ClientError
 from pcf.http.request_state import CLIENT_LAYER
 from pcf.timeouts import TimeoutContext
@@ -75,15 +74,6 @@ class RequestThreads:
             return await job.future
         finally:
             timer.cancel()
-
-    def run_later(self, work: Job) -> None:
-        """Call ``work`` in a thread with the caller's context variables; nobody waits for it.
-
-        It comes after what the event loop is about to do, and after the requests that wait for a
-        thread. An exception goes to the log.
-        """
-        job = partial(copy_context().run, work)
-        self._loop.call_soon(partial(self._pool.submit, job, bounded=False))
 
     def close(self) -> None:
         """End the threads after their jobs."""

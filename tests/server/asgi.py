@@ -3,14 +3,12 @@
 import asyncio
 from http import HTTPStatus
 from math import inf
-from threading import Event
 from threading import enumerate as all_threads
 from typing import Any
 
 import pytest
 
 from pcf.cache.async_redis import AsyncRedis
-from pcf.http.request_state import RequestState
 from pcf.project.schema import graphql_service
 from pcf.server import application as applications
 from pcf.server.application import Application
@@ -106,7 +104,6 @@ class Service:
         self.application = application
         self.loop = asyncio.new_event_loop()
         self._before = set(all_threads())
-        self.postponed: list[Event] = []
 
     def run(self, awaitable: Any) -> Any:
         """Return the result of ``awaitable``."""
@@ -122,14 +119,9 @@ class Service:
         return self.ask(scope_of(environ), environ["wsgi.input"].read())
 
     def ask(self, scope: dict[str, Any], *pieces: bytes, silent: bool = False) -> Reply:
-        """Return the answer to a request whose body comes in ``pieces``, when all is done for it.
-
-        Its thread stores the response after the answer.
-        """
+        """Return the answer to a request whose body comes in ``pieces``."""
         exchange = self.run(self._exchange(scope, pieces, silent))
         reply: Reply = exchange.reply
-        while self.postponed:
-            assert self.postponed.pop().wait(PATIENCE)
         return reply
 
     async def _exchange(self, scope: Any, pieces: Any, silent: bool) -> Exchange:
@@ -181,26 +173,6 @@ def call(service: Any, environ: dict[str, Any]) -> Reply:
     return reply
 
 
-def note_postponed_work(monkeypatch: Any, postponed: list[Event]) -> None:
-    """Add an event to ``postponed`` for each work that is postponed; it is set when it is done."""
-    postpone = RequestState.postpone
-
-    def spy(self: RequestState, work: Any) -> bool:
-        done = Event()
-
-        def noted() -> None:
-            try:
-                work()
-            finally:
-                done.set()
-
-        if self.postponed is not None:
-            postponed.append(done)
-        return postpone(self, noted)
-
-    monkeypatch.setattr(RequestState, "postpone", spy)
-
-
 class CountingHandler(DjangoHandler):
     """Django's handler, and the scopes of the requests that reached it."""
 
@@ -230,7 +202,6 @@ def serving(monkeypatch):
         # no look-up reports the hit statistics unless a test makes them due
         monkeypatch.setattr(make_service()._cache.hit_statistics, "_due", inf)
         service = Service(Application(django_handler or CountingHandler(), make_service))
-        note_postponed_work(monkeypatch, service.postponed)
         services.append(service)
         return service.start()
 

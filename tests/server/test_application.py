@@ -2,7 +2,6 @@
 
 import gzip
 import json
-from threading import Event
 from unittest.mock import Mock
 from urllib.parse import urlencode
 
@@ -12,7 +11,6 @@ from django.core import signals
 from django.utils import timezone
 from django_redis import get_redis_connection
 
-from pcf.cache.response_cache import CachedResponses
 from pcf.database.query_log import count_queries
 from pcf.http.known_requests import KnownRequests
 from pcf.lru import LRUCache
@@ -20,7 +18,7 @@ from pcf.project.schema import graphql_service
 from pcf.server.endpoint import GraphQLEndpoint
 from tests.conftest import make_note, token_for
 from tests.http.wsgi import CountingDjango, call, environ_of
-from tests.server.asgi import PATIENCE, CountingHandler, Exchange, scope_of
+from tests.server.asgi import CountingHandler
 from users.models import ApiToken
 
 NOTES = "{ notes { id title content createdAt author { id name } tags { id name } } }"
@@ -155,39 +153,6 @@ def test_the_service_uses_the_early_lookup_of_a_miss(live_world, service, django
     commands.clear()
     service.call(post(NOTES))
     assert commands == ["read", "EVALSHA", "EVALSHA"]  # the direct read finds no entry
-
-
-def test_the_answer_does_not_wait_for_the_store(live_world, service, monkeypatch):
-    """Redis may be slow, or fail, between the look-up and the store."""
-    store, begun, go = CachedResponses.store, Event(), Event()
-
-    def slow_store(*args, **how):
-        begun.set()
-        assert go.wait(PATIENCE)
-        return store(*args, **how)
-
-    monkeypatch.setattr(CachedResponses, "store", slow_store)
-    request = post(NOTES)
-    scope, body = scope_of(request), request["wsgi.input"].read()
-    reply = service.run(Exchange(scope, body).run(service.application)).reply
-    assert reply.headers["Cache-Status"] == "pcf; fwd=miss; stored"
-    assert begun.wait(PATIENCE)
-    go.set()  # until the store has ended, the next request waits for it
-    with count_queries() as queries:
-        again = service.call(post(NOTES))
-    assert (again.headers["Cache-Status"], again.body) == ("pcf; hit", reply.body)
-    assert queries.count == 0
-
-
-def test_a_refused_store_is_charged_after_the_answer(live_world, service, monkeypatch):
-    """A write touched the response: the entry pays nothing, so its bytes are charged."""
-    charged = []
-    monkeypatch.setattr(CachedResponses, "store", lambda *_, **__: False)
-    monkeypatch.setattr(
-        type(graphql_service()), "_charge_bytes", lambda *how: charged.append(how[-1])
-    )
-    reply = service.call(post(NOTES))
-    assert charged == [len(reply.body)]
 
 
 def test_django_answers_only_requests_that_it_refuses(live_world, service, django_handler):

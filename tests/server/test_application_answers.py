@@ -78,7 +78,7 @@ def test_a_threads_log_lines_have_the_request_id(service, monkeypatch):
 def test_a_web_page_can_read_a_refusal_of_the_event_loop(service, settings, monkeypatch):
     settings.PCF = replace(settings.PCF, requests=RequestSettings(cors_origins=("https://x.org",)))
 
-    async def refuse(*_, **__):
+    async def refuse(*_):
         raise Overloaded("too many")
 
     monkeypatch.setattr(service.application._process.threads, "run", refuse)

@@ -75,41 +75,6 @@ def test_the_caller_gets_the_result_or_the_exception_of_a_thread(run):
     run(check)
 
 
-def test_later_work_keeps_no_caller_waiting_and_comes_after_waiting_requests(run):
-    first, later, told = Work(), Work(), []
-
-    async def check(threads):
-        busy = asyncio.ensure_future(threads.run(first, patient()))
-        await happens(first.begun)
-        waiting = asyncio.ensure_future(threads.run(lambda: told.append("request"), patient()))
-        await asyncio.sleep(0)
-        threads.run_later(lambda: told.append("later"))
-        threads.run_later(later)  # beyond the bound of the queue
-        first.go.set()
-        await asyncio.gather(busy, waiting)
-        await happens(later.begun)
-        assert told == ["request", "later"]
-        later.go.set()
-        await happens(later.done)
-
-    run(check, max_queued=1)
-
-
-def test_later_work_has_the_callers_context_and_may_fail(run, caplog):
-    variable, told, seen = ContextVar("variable"), Work(), []
-
-    async def check(threads):
-        variable.set("of the request")
-        threads.run_later(lambda: 1 / 0)
-        threads.run_later(lambda: (seen.append(variable.get()), told.begun.set()))
-        await happens(told.begun)
-        assert await threads.run(lambda: "the next one", patient()) == "the next one"
-
-    run(check)
-    assert seen == ["of the request"]
-    assert "ZeroDivisionError" in caplog.text
-
-
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, StopIteration])
 def test_an_exception_that_would_end_the_loop_becomes_a_runtime_error(run, error):
     def fail():
