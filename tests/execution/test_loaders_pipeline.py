@@ -9,10 +9,12 @@ from promise import Promise
 
 from pcf.database.prepared_statements import PreparedReads
 from pcf.database.query_log import count_queries
+from pcf.execution import row_loaders
 from pcf.execution.dependencies import Dependencies
 from pcf.execution.loaders import Loader
 from pcf.execution.promises import promise_scope, run
 from pcf.execution.row_loaders import RowLoader
+from pcf.execution.shared_statements import SharedStatements
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import ANONYMOUS
 from tags.models import Tag
@@ -64,6 +66,8 @@ def sent(monkeypatch, live_world):
     connection.close()
     connection.close_pool()
     Fractions.forbidden = live_world.red.pk
+    # the statement of another test has another number in it
+    monkeypatch.setattr(row_loaders, "_statements", SharedStatements(100))
     told, send_pipeline = [], PreparedReads.send_pipeline
 
     def spy(self, asked, timer_of, **how):
