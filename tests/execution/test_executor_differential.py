@@ -33,7 +33,7 @@ MAX_BYTES = 2_000_000  # of a response
 def execute(schema, document, *, plan_cache=None, **arguments):
     """Execute by a plan of a new cache: that of the process would keep all these schemas.
 
-    Reject a case with a response that is too large, before graphql-core, which has no limit.
+    Reject a case with too large a response: graphql-core has no limit, and would run for minutes.
     """
     if plan_cache is None:
         plan_cache = PlanCache(eager=True)

@@ -4,16 +4,13 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection, connections
-from django.test.utils import CaptureQueriesContext
-from graphql import parse
+from django.db import connections
 
 from notes.loaders import NoteConnections
 from notes.models import NoteTag
 from pcf.database.compiled_queries import CompiledQuery
 from pcf.database.snapshots import current_snapshot, one_snapshot
 from pcf.execution import row_loaders
-from pcf.execution.context import RequestContext
 from pcf.execution.dependencies import WHOLE, Dependencies
 from pcf.execution.executor import execute, execute_with_promises
 from pcf.execution.promises import promise_scope
@@ -22,11 +19,11 @@ from pcf.execution.shared_statements import SharedStatements
 from pcf.pagination import filters
 from pcf.pagination.fields import list_arguments
 from pcf.pagination.filters import FilterSet
-from pcf.project.schema import schema
 from pcf.timeouts import TimeoutContext, activate
 from pcf.viewer import Viewer
 from tags.models import Tag
 from tests.conftest import make_note, token_for
+from tests.pagination.test_connections import run
 
 LIST = """query ($f: NoteFilter, $first: Int, $last: Int, $before: String) {
     notesConnection(filter: $f, first: $first, last: $last, before: $before) {
@@ -36,18 +33,6 @@ LIST = """query ($f: NoteFilter, $first: Int, $last: Int, $before: String) {
 BELOW = "query ($f: NoteFilter) { users { notesConnection(filter: $f) { nodes { title } } } }"
 COUNT = "query ($f: NoteFilter) { notesConnection(filter: $f) { totalCount } }"
 NAMES = ("red", "blue", "Red", "réd", "Green", "green", "absent", "unused")
-
-
-def run(query, by=execute, viewer=None, **variables):
-    """Return the answer, its dependencies, and the statements."""
-    context = RequestContext(viewer or Viewer())
-    with CaptureQueriesContext(connection) as captured:
-        result = by(
-            schema.graphql_schema, parse(query), context_value=context, variable_values=variables
-        )
-    assert result.errors is None, result.errors
-    statements = [entry["sql"] for entry in captured.captured_queries]
-    return result.data, context.dependencies, statements
 
 
 @pytest.fixture
@@ -95,13 +80,15 @@ def test_names_choose_what_their_ids_choose(tagged, by):
     for given in FILTERS:
         same = by_ids(given)
         for query in (LIST, BELOW, COUNT):
-            expected = run(query, by, f=same)[0]
-            assert run(query, by, f=given)[0] == expected, given
-        last = run(LIST, by, f=given, last=2)[0]
-        assert last == run(LIST, by, f=same, last=2)[0], given
+            expected = run(query, by=by, f=same)[0]
+            assert run(query, by=by, f=given)[0] == expected, given
+        last = run(LIST, by=by, f=given, last=2)[0]
+        assert last == run(LIST, by=by, f=same, last=2)[0], given
         page = {"last": 2, "before": last["notesConnection"]["pageInfo"]["startCursor"]}
         if page["before"]:
-            assert run(LIST, by, f=given, **page)[0] == run(LIST, by, f=same, **page)[0], given
+            assert run(LIST, by=by, f=given, **page)[0] == run(LIST, by=by, f=same, **page)[0], (
+                given
+            )
 
 
 def test_names_choose_what_the_statement_with_names_chooses(tagged, monkeypatch):
