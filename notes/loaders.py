@@ -83,6 +83,7 @@ class NotesByTagName(ListLoader):
 
     dependency = "tag-name"
     model = Note
+    waits_for_database_only = True
 
     def load_batch(self, keys: Sequence[str]) -> Mapping[str, list[Any]]:
         """Return the pages by name, with one statement for the tags and one for the pages."""

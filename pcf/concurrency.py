@@ -24,7 +24,7 @@ POLL_INTERVAL = 0.02  # seconds between two attempts of a thread that is not the
 FORFEIT_AFTER = 0.1  # seconds of computing after which a thread forfeits its slot
 IDLE_AFTER = 0.05  # seconds without a job after which a thread gives back what it keeps
 
-Job = Callable[[], None]
+Job = Callable[[], object]
 
 logger = logging.getLogger("pcf.server")
 

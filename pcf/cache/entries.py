@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 
 import brotli  # type: ignore[import-untyped]
 
+from pcf.greenlets import in_thread
+
 GZIP = "gzip"
 BROTLI = "br"
 _GZIP_LEVEL = 4  # of 9: the first client waits for it
 _BROTLI_QUALITY = 3  # of 11: JSON becomes as small as in gzip, in less time
 _WORTH = 0.9  # of the size; compressed bytes beyond it are not kept
+LARGE = 16_384  # bytes of a body from which on a greenlet has a thread compress it
 
 logger = logging.getLogger("pcf.cache")
 
@@ -83,7 +86,8 @@ def compressed(body: bytes, coding: str, threshold: int) -> bytes | None:
     """
     if not coding or len(body) < threshold:
         return None
-    packed = _COMPRESS[coding](body)
+    compress = _COMPRESS[coding]
+    packed = compress(body) if len(body) < LARGE else in_thread(compress, body)
     return packed if len(packed) < _WORTH * len(body) else None
 
 

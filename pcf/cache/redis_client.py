@@ -15,7 +15,6 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import lru_cache
-from threading import local
 from typing import Any
 
 import hiredis
@@ -27,6 +26,7 @@ from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError, Resp
 from pcf._compat import redis as redis_compat
 from pcf.cache.scripts import Script
 from pcf.concurrency import slot_released
+from pcf.greenlets import READ, WRITE, TaskLocal, in_greenlet, in_thread, wait_for_socket
 
 _process = os.getpid()  # kept, since os.getpid() is a system call
 
@@ -52,7 +52,7 @@ class RedisClient:
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
-        self._thread = local()
+        self._connections: TaskLocal[_Connection] = TaskLocal()
 
     def run(self, script: Script[Any], *arguments: str | bytes | float) -> Any:
         """Return what ``script`` returns. KEYS[1] is the ``run_id`` of the server."""
@@ -92,22 +92,23 @@ class RedisClient:
             # The reply to a command that was cut short would be taken for that of the next one.
             # A server that has become a replica takes no writes: the primary is elsewhere.
             if isinstance(error, ReadOnlyError) or not isinstance(error, ResponseError):
-                self._thread.connection = None
+                self._connections.set(None)
             raise
 
     def _connection(self) -> "_Connection":
         """Return the thread's connection; a forked process uses none of its parent's."""
-        connection: _Connection | None = getattr(self._thread, "connection", None)
+        connection = self._connections.get()
         if connection is None or connection.process != _process:
-            connection = self._thread.connection = _Connection(self._alias)
+            connection = in_thread(_Connection, self._alias)
+            self._connections.set(connection)
         return connection
 
 
 class _Connection:
-    """A connection of one thread.
+    """A connection of one thread or greenlet.
 
-    The kernel bounds its waits (SO_RCVTIMEO). A time-out of Python's would poll before each wait
-    and let go of the interpreter once more. TLS needs Python's time-outs.
+    The kernel bounds the waits of a thread (SO_RCVTIMEO). A time-out of Python's would poll before
+    each wait and let go of the interpreter once more. TLS needs Python's time-outs, and threads.
     """
 
     def __init__(self, alias: str) -> None:
@@ -128,13 +129,21 @@ class _Connection:
 
     def exchange(self, packed: bytes) -> Any:
         """Send a command and return its reply. Raises RedisError."""
+        if not in_greenlet():
+            return self._exchange(packed, self._socket.sendall, self._receive)
+        if not self._kernel_bounds:
+            return in_thread(self.exchange, packed)
+        return self._exchange(packed, self._send_in_greenlet, self._receive_in_greenlet)
+
+    def _exchange(
+        self, packed: bytes, send: Callable[[bytes], object], receive: Callable[[], bytes]
+    ) -> Any:
         reader = self._reader
         try:
-            self._socket.sendall(packed)
+            send(packed)
             while (reply := reader.gets()) is False or type(reply) is _Push:
                 if reply is False:
-                    with slot_released():
-                        received = self._socket.recv(_CHUNK)
+                    received = receive()
                     if not received:
                         raise RedisConnectionError("Redis closed the connection")
                     reader.feed(received)
@@ -146,6 +155,28 @@ class _Connection:
             raise reply
         return reply
 
+    def _receive(self) -> bytes:
+        with slot_released():
+            return self._socket.recv(_CHUNK)
+
+    def _send_in_greenlet(self, packed: bytes) -> None:
+        while packed:
+            try:
+                packed = packed[self._socket.send(packed, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                self._wait_for(WRITE)
+
+    def _receive_in_greenlet(self) -> bytes:
+        while True:
+            try:
+                return self._socket.recv(_CHUNK, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self._wait_for(READ)
+
+    def _wait_for(self, event: int) -> None:
+        if not wait_for_socket(self._socket.fileno(), event, self._limit):
+            raise TimeoutError
+
     def exchange_within(self, packed: bytes, seconds: float) -> Any:
         """Do the same for a command that waits in the server, ``seconds`` at most."""
         self._set_timeout(seconds)
@@ -155,6 +186,7 @@ class _Connection:
             self._set_timeout(self._seconds)
 
     def _set_timeout(self, seconds: float | None) -> None:
+        self._limit = seconds
         if not self._kernel_bounds:
             self._socket.settimeout(seconds)
             return

@@ -34,6 +34,7 @@ from pcf.cache.scripts import Script
 from pcf.conf import config
 from pcf.database.replicas import primary_position, replicas
 from pcf.execution.dependencies import Dependencies
+from pcf.greenlets import in_thread
 from pcf.observability import metrics
 from pcf.observability.tracing import record
 from pcf.timeouts import current_timeout
@@ -137,7 +138,7 @@ class RedisGateway:
         if self.disabled.reasons or self.lease.is_over:
             raise CacheUnavailable
         if self._pending.count:
-            self.flush_pending()
+            in_thread(self.flush_pending)
 
     @staticmethod
     def _check_time() -> None:
@@ -165,7 +166,7 @@ class RedisGateway:
         Without ``maxmemory`` these are the bytes of its machine. Raises CacheUnavailable.
         """
         if not self.space.is_known:
-            self._read_memory()
+            in_thread(self._read_memory)
         return self.space.memory
 
     def run_in_epoch(self, script: Script[A], arguments: A) -> Any:
@@ -174,7 +175,7 @@ class RedisGateway:
             reply = self.run(script, arguments)
             if reply[0] is not None:
                 return reply
-            self.epochs.begin()
+            in_thread(self.epochs.begin)
         raise CacheUnavailable
 
     def wait(self, key: str, seconds: float) -> bytes | None:

@@ -300,7 +300,7 @@ def replica_settings(config: Config, *, threads: int) -> dict[str, dict[str, Any
 def _database(variable: str, url: str, config: Config, threads: int) -> dict[str, Any]:
     """Return the entry of ``DATABASES`` for ``url``, the value of ``variable``."""
     try:
-        pool = config.pool.sized(threads)
+        pool = config.pool.sized(threads, config.server.greenlets)
     except ConfigError as error:
         raise ImproperlyConfigured(str(error)) from error
     if urlsplit(url).scheme not in {"postgres", "postgresql"}:

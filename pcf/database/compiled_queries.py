@@ -14,7 +14,6 @@ sum behind the last column.
 from collections.abc import Mapping, Sequence
 from datetime import date, time
 from secrets import token_hex
-from threading import local
 from typing import Any, NoReturn
 
 from django.db import connections
@@ -37,6 +36,7 @@ from pcf.database.key_types import array_type
 from pcf.database.prepared_statements import ReadRequest, ReadStatement
 from pcf.database.query_log import current_log
 from pcf.errors import ResponseTooLarge
+from pcf.greenlets import TaskLocal
 
 Row = tuple[Any, ...]
 
@@ -47,18 +47,13 @@ class UnknownValue(TypeError):
     """Code looked at the value of a Parameter, which differs from run to run."""
 
 
-class _Looks(local):
-    """The last look of this thread at the value of a Parameter; code may catch its error."""
-
-    last: UnknownValue | None = None
-
-
-_looks = _Looks()
+_last_look: TaskLocal[UnknownValue] = TaskLocal()  # code may catch the error of a look
 
 
 def take_last_look() -> UnknownValue | None:
     """Forget and return the error of this thread's last look at the value of a Parameter."""
-    last, _looks.last = _looks.last, None
+    last = _last_look.get()
+    _last_look.set(None)
     return last
 
 
@@ -89,8 +84,9 @@ class Parameter(Placeholder):
         return Placeholder(self.name, output_field).resolve_expression(*args, **kwargs)
 
     def _refuse(self, *_: object) -> NoReturn:
-        _looks.last = UnknownValue(f"looks at the value of {self.name!r}")
-        raise _looks.last
+        look = UnknownValue(f"looks at the value of {self.name!r}")
+        _last_look.set(look)
+        raise look
 
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __bool__ = _refuse
     __str__ = __repr__ = __format__ = __bytes__ = _refuse

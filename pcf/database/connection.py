@@ -17,6 +17,7 @@ from pcf.concurrency import slot_released
 from pcf.database.prepared_statements import PreparedReads
 from pcf.database.query_log import note_exchange
 from pcf.database.snapshots import SnapshotConnection
+from pcf.greenlets import in_greenlet, in_thread, wait_for_socket
 from pcf.timeouts import TimeoutContext, current_timeout
 
 logger = logging.getLogger("pcf.database")
@@ -200,21 +201,27 @@ class DeadlineConnection(SnapshotConnection):
             return self._wait(gen, interval, timeout)
 
     def _wait(self, gen: PQGen[RV], interval: float, timeout: float | None) -> RV:
-        if timeout is not None:
-            return super().wait(gen, interval, timeout)
         context = current_timeout()
+        if timeout is not None:
+            return self._wait_for(gen, interval, timeout)
         if self.deadline is not None:
             seconds = _time_to_answer(self.deadline, context)
         elif context is None:
-            return super().wait(gen, interval)
+            return self._wait_for(gen, interval, None)
         else:
             seconds = max(context.remaining(), TRANSACTION_CONTROL)
         try:
-            return super().wait(gen, interval, seconds)
+            return self._wait_for(gen, interval, seconds)
         except WaitTimeout:
             self.overdue = True
             self._cancel_and_close()
             raise StatementOverdue("the server did not answer within the deadline") from None
+
+    def _wait_for(self, gen: PQGen[RV], interval: float, seconds: float | None) -> RV:
+        """Run ``gen`` for ``seconds`` at most. Raises WaitTimeout."""
+        if in_greenlet():
+            return _wait_in_greenlet(gen, self.pgconn.socket, seconds)
+        return super().wait(gen, interval, seconds)
 
     def _cancel_and_close(self) -> None:
         """Ask the server to cancel the statement, and close the connection.
@@ -227,7 +234,7 @@ class DeadlineConnection(SnapshotConnection):
         if capabilities.has_cancel_safe():
             thread = Thread(target=self._cancel, daemon=True)
             thread.start()
-            thread.join(CANCEL_WAIT)
+            in_thread(thread.join, CANCEL_WAIT)
         self.close()
 
     def _cancel(self) -> None:
@@ -235,6 +242,21 @@ class DeadlineConnection(SnapshotConnection):
             self.cancel_safe(timeout=CANCEL_TIMEOUT)
         except psycopg.Error as error:
             logger.warning("PostgreSQL did not cancel a statement past its deadline: %s", error)
+
+
+def _wait_in_greenlet(gen: PQGen[RV], socket: int, seconds: float | None) -> RV:
+    """Run ``gen`` as psycopg does (``psycopg.waiting``), but wait for the socket in a greenlet."""
+    end = None if seconds is None else monotonic() + seconds
+    try:
+        wanted = next(gen)
+        while True:
+            ready = wait_for_socket(socket, wanted, None if end is None else end - monotonic())
+            if not ready:
+                raise WaitTimeout
+            wanted = gen.send(ready)
+    except StopIteration as ended:
+        found: RV = ended.value
+        return found
 
 
 def _time_to_answer(deadline: float, context: TimeoutContext | None) -> float:

@@ -25,6 +25,7 @@ from pcf.concurrency import in_pool_thread, slot_released
 from pcf.database.connection import LAYER, DeadlineConnection
 from pcf.database.retry import backoff
 from pcf.errors import DatabaseUnavailable, TooManyWaiting
+from pcf.greenlets import in_greenlet, in_thread
 from pcf.observability import metrics
 from pcf.timeouts import DeadlineExceeded, TimeoutContext, activate, current_timeout
 
@@ -97,6 +98,9 @@ class DeadlinePool(ConnectionPool[DeadlineConnection]):
 
     def getconn(self, timeout: float | None = None) -> DeadlineConnection:
         """Return a working connection within ``timeout`` seconds (by default the pool's own)."""
+        return in_thread(self._get_in_time, timeout)
+
+    def _get_in_time(self, timeout: float | None) -> DeadlineConnection:
         context = current_timeout()
         seconds = self.timeout if timeout is None else timeout
         budget = None
@@ -222,7 +226,7 @@ def release_connections() -> None:
     (``pcf.concurrency.IDLE_AFTER``), or ``MAX_KEPT`` seconds after the checkout. The pool has a
     connection for each thread, so no other thread waits for a kept one.
     """
-    keeps = in_pool_thread()
+    keeps = in_greenlet() or in_pool_thread()
     for wrapper in connections.all(initialized_only=True):
         connection = wrapper.connection
         if connection is None:

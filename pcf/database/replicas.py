@@ -22,6 +22,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from pcf.conf import config
 from pcf.database.connection import GRACE, DeadlineConnection, StatementOverdue
 from pcf.database.pool import DeadlinePool
+from pcf.greenlets import in_thread
 from pcf.observability import metrics
 
 logger = logging.getLogger("pcf.database")
@@ -160,7 +161,7 @@ def primary_position() -> int:
     deadline: a commit must be accounted for in any case. The function takes at most twice
     ``replicas.check_timeout``. Raises psycopg's Error when the primary does not answer.
     """
-    return _primary_probe().read()
+    return in_thread(_primary_probe().read)  # which waits for its turn, too
 
 
 def replayed_position(alias: str) -> int | None:

@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from random import uniform
-from time import sleep
 
 import psycopg
 
-from pcf.concurrency import slot_released
 from pcf.conf import config
+from pcf.greenlets import pause
 from pcf.timeouts import TimeoutContext
 
 LOST_STATES = {  # SQLSTATE: the server ends the connection
@@ -41,7 +40,7 @@ class Backoff:
     maximum: float
     attempts: int
     jitter: Callable[[float, float], float] = uniform
-    sleep: Callable[[float], object] = sleep
+    sleep: Callable[[float], object] = pause
 
     def delay(self, attempt: int) -> float:
         """Return the seconds to wait before retry number ``attempt``, counted from 0."""
@@ -57,8 +56,7 @@ class Backoff:
             seconds = self.delay(attempt)
             if context is not None and seconds >= context.remaining():
                 return
-            with slot_released():
-                self.sleep(seconds)
+            self.sleep(seconds)
             yield attempt
 
 

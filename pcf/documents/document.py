@@ -193,7 +193,7 @@ class DocumentStore:
 
         Raises InvalidDocument. Two threads that miss the same text may both prepare it.
         """
-        document = self._documents.get(_digest(text).hex())
+        document = self.known(text)
         if document is not None:
             self._known.inc()
             return document
@@ -209,10 +209,13 @@ class DocumentStore:
         self._documents.set(document.digest.hex(), document)
         return document
 
-    def text_of(self, digest: str) -> str | None:
-        """Return the text with this SHA-256 (hexadecimal), or None when the store lacks it."""
-        document = self._documents.get(digest)
-        return None if document is None else document.text
+    def known(self, text: str) -> Document | None:
+        """Return the document of ``text``, or None when the store lacks it."""
+        return self._documents.get(_digest(text).hex())
+
+    def by_digest(self, digest: str) -> Document | None:
+        """Return the document whose text has this SHA-256 (hexadecimal), or None."""
+        return self._documents.get(digest)
 
     def __len__(self) -> int:
         return len(self._documents)

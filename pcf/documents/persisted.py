@@ -192,6 +192,20 @@ class PersistedDocuments:
             raise HashMismatch("The hash is not the SHA-256 of the document")
         return self._documents.get(text)
 
+    def known(self, text: str, document_id: str | None) -> Document | None:
+        """Return the document that ``find`` would return, if this process knows it already.
+
+        Never waits. Returns None where ``find`` might raise an error.
+        """
+        if not text and document_id is not None:
+            trusted = self._manifest.get(document_id)
+            if trusted is None and self._mode == "automatic":
+                return self._documents.by_digest(document_id)
+            return None if trusted is None else self._documents.known(trusted)
+        if document_id is not None or (self._mode == "only" and text not in self._trusted):
+            return None
+        return self._documents.known(text)
+
     def register(self, document: Document, client: str) -> None:
         """Register a document that the service has answered without an error, for ``client``."""
         if self._mode == "automatic":
@@ -207,7 +221,8 @@ class PersistedDocuments:
             raise PersistedNotSupported("PersistedQueryNotSupported")
         text = None
         if _DIGEST.fullmatch(document_id):
-            text = self._documents.text_of(document_id) or self._shared.get(document_id)
+            known = self._documents.by_digest(document_id)
+            text = known.text if known is not None else self._shared.get(document_id)
         if text is None or _sha256(text) != document_id:
             raise PersistedNotFound("PersistedQueryNotFound")
         return self._documents.get(text)

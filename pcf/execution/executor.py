@@ -1,6 +1,6 @@
 """The execution of an operation: by a plan, or on the promise executor where it has none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -127,6 +127,17 @@ def execute(  # noqa: PLR0917 - the signature of graphql-core's execute()
         with promise_scope():
             data, errors = executor.execute()
     return context.build_response(data, errors)
+
+
+def waits_for_database_only(
+    schema: GraphQLSchema, document: DocumentNode, name: str | None, variables: Mapping[str, Any]
+) -> bool:
+    """Return whether a run of the operation ``name`` waits for nothing but PostgreSQL.
+
+    Returns False for an operation whose plan this process has not compiled.
+    """
+    plan = _plan_cache.known_plan(schema, document, name, variables)
+    return plan is not None and plan.waits_for_database_only
 
 
 def execute_with_promises(

@@ -58,6 +58,9 @@ class Loader(DataLoader):
     """
 
     dependency: ClassVar[str]
+    waits_for_database_only: ClassVar[bool | None] = None
+    """Whether ``load_batch`` waits for nothing but PostgreSQL. None means that it does where it is
+    the engine's own. The engine answers short queries with such loaders on the event loop."""
     model: ClassVar[type[Model] | None] = None
     """The model of the values, for a loader whose ``load_batch`` honours ``columns``: None means
     instances of the model, other columns mean light rows (``pcf.execution.rows``)."""

@@ -1,12 +1,13 @@
 """The plan cache: compiled operations, and the columns that their loaders have to fetch."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
 from weakref import ref
 
 from graphql import (
+    BooleanValueNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -22,14 +23,14 @@ from graphql import (
 
 from pcf._compat.graphql import ExecutionContext, estimated_bytes
 from pcf.execution.joins import Joins, joins_below
+from pcf.execution.loader_columns import all_fields, loader_columns
 from pcf.execution.loaders import find_loader
 from pcf.execution.plan import (
     FieldPlan,
     PlanCompiler,
-    Resolution,
     edge_of,
 )
-from pcf.execution.rows import Columns, primary_key_of, raw_columns, type_of_rows
+from pcf.execution.rows import Columns
 from pcf.execution.schema import TypeKind
 from pcf.lru import LRUCache
 from pcf.observability import metrics
@@ -82,12 +83,34 @@ class Plan:
         return self._joins[field]
 
     @cached_property
+    def waits_for_database_only(self) -> bool:
+        """Whether no code of the project that may wait for anything but PostgreSQL is in a run."""
+        try:
+            return all(map(self._waits_for_database_only, all_fields(self.fields)))
+        except (GraphQLError, RecursionError):
+            return False
+
+    def _waits_for_database_only(self, field: FieldPlan) -> bool:
+        if field.is_opaque or (field.is_leaf and not field.output_type.innermost.is_standard):
+            return False
+        for name in field.edge.loaders if field.edge is not None else ():
+            loader = find_loader(name)
+            if loader.model is not None and name not in self.columns:
+                return False  # to make an instance, Django may run code of the model
+            waits_for_database_only = loader.waits_for_database_only
+            if waits_for_database_only is None:
+                waits_for_database_only = loader.load_batch.__module__.startswith("pcf.")
+            if not waits_for_database_only:
+                return False
+        return True
+
+    @cached_property
     def has_batches(self) -> bool:
         """Whether a level of a response can hold several objects or load an edge."""
         try:
             return any(
                 field.edge is not None or field.output_type.kind is TypeKind.LIST
-                for field in _all_fields(self.fields)
+                for field in all_fields(self.fields)
             )
         except (GraphQLError, RecursionError):  # the promise executor reports it at its field
             return False
@@ -119,6 +142,11 @@ class CompiledOperation:
         self._fragments = context.fragments
         self._operation = context.operation
         self._conditions = _condition_variables([context.operation, *context.fragments.values()])
+        self._defaults = {
+            declared.variable.name.value: declared.default_value.value
+            for declared in context.operation.variable_definitions
+            if isinstance(declared.default_value, BooleanValueNode)
+        }
         self._plans: LRUCache[tuple[Any, ...], Plan] = LRUCache(MAX_PLANS)
         self._document_bytes = _BYTES_OF_ENTRY + estimated_bytes(document)
         self._equal = ref(document)  # the document that was compared last, and found equal
@@ -169,6 +197,13 @@ class CompiledOperation:
             plan = self._compile(values)
             self._plans.set(values, plan)
         return plan
+
+    def known_plan(self, variables: Mapping[str, Any]) -> Plan | None:
+        """Return the plan for ``variables`` as a client gives them, if it is compiled."""
+        values = tuple([variables.get(name, self._defaults.get(name)) for name in self._conditions])
+        if not all(isinstance(value, bool) for value in values):
+            return None  # a run refuses such a value, and it may have no hash
+        return self._plans.get(values)
 
     def _compile(self, values: tuple[Any, ...]) -> Plan:
         if not all(isinstance(value, bool) for value in values):
@@ -268,6 +303,22 @@ class PlanCache:
             self._operations.set(key, operation)
         return plan if needs_plan else None
 
+    def known_plan(
+        self, schema: GraphQLSchema, document: DocumentNode, name: str | None,
+        variables: Mapping[str, Any],
+    ) -> Plan | None:  # fmt: skip
+        """Return the plan that the cache has for an operation, compiled for its own schema.
+
+        Returns None where a run would compile one, or use none.
+        """
+        try:
+            operation = self._operations.get((id(schema), _text_of(document), name))
+        except NotPlannable:
+            return None
+        if operation is None or not operation.is_of(schema, document):
+            return None
+        return operation.known_plan(variables)
+
     def _begins_with_edge(self, context: ExecutionContext) -> bool:
         """Return whether a root field of the operation is an edge."""
         edges = self._root_edges.get(id(context.schema))
@@ -302,84 +353,3 @@ def _root_edges(schema: GraphQLSchema) -> frozenset[str]:
     """Return the names of the root fields of queries that are edges."""
     fields = schema.query_type.fields if schema.query_type is not None else {}
     return frozenset(name for name, field in fields.items() if edge_of(field.resolve) is not None)
-
-
-# -- columns of loaders -------------------------------------------------------------------------
-
-
-def loader_columns(schema: GraphQLSchema, fields: Iterable[FieldPlan]) -> Mapping[str, Columns]:
-    """Return the columns that each loader has to fetch for ``fields`` and all fields below them.
-
-    The result lacks the loaders that have to return instances.
-    """
-    needed: dict[str, set[str] | None] = {}
-    for field in _all_fields(fields):
-        for loader in field.edge.loaders if field.edge is not None else ():
-            _add_columns(needed, loader, _columns_behind(schema, field, loader))
-    return {name: tuple(sorted(columns)) for name, columns in needed.items() if columns is not None}
-
-
-def _all_fields(fields: Iterable[FieldPlan]) -> Iterator[FieldPlan]:
-    """Yield ``fields`` and all fields below them, for each object type that is possible."""
-    remaining = list(fields)
-    while remaining:
-        field = remaining.pop()
-        yield field
-        output_type = field.output_type.innermost
-        if output_type.kind is not TypeKind.LEAF:
-            remaining += field.selections.of_any(output_type.type)
-
-
-def _add_columns(needed: dict[str, set[str] | None], loader: str, columns: set[str] | None) -> None:
-    """Add the columns of one edge. One edge that needs instances decides for the whole loader."""
-    known = needed.get(loader, set())
-    needed[loader] = None if known is None or columns is None else known | columns
-
-
-def _columns_behind(schema: GraphQLSchema, field: FieldPlan, loader: str) -> set[str] | None:
-    """Return the columns that an edge needs of its loader; None when it needs instances."""
-    model = find_loader(loader).model
-    if model is None:
-        return None
-    primary_key = primary_key_of(model)
-    columns = {primary_key}
-    for row_field in _row_fields(field):
-        object_type = type_of_rows(schema, row_field.output_type.innermost.type, model)
-        if object_type is None:
-            return None
-        for selected in row_field.selections.of(object_type):
-            attributes = _attributes_read_by(selected)
-            if attributes is None:
-                return None
-            columns.update(primary_key if name == "pk" else name for name in attributes)
-    return columns if columns <= raw_columns(model) else None
-
-
-def _row_fields(field: FieldPlan) -> Iterator[FieldPlan]:
-    """Yield the fields at and below an edge whose values are the rows of its loader."""
-    for path in field.edge.row_paths if field.edge is not None else ():
-        found = [field]
-        for name in path:
-            found = [
-                below
-                for each in found
-                for below in each.selections.of(each.output_type.innermost.type)
-                if below.nodes[0].name.value == name
-            ]
-        yield from found
-
-
-def _attributes_read_by(field: FieldPlan) -> Iterable[str] | None:
-    """Return the attributes of its parent that a field reads; None when they are unknown."""
-    match field.resolution:
-        case Resolution.TYPENAME:
-            return ()
-        case Resolution.ATTRIBUTE:
-            return (field.attribute,)
-        case Resolution.NODE_ID:
-            return ("pk",)
-        case Resolution.EDGE:
-            return field.edge.columns if field.edge is not None else None
-        case Resolution.RESOLVER:
-            declared: Columns | None = getattr(field.resolve, "columns", None)
-            return declared

@@ -134,10 +134,11 @@ def _model_of_rows(object_type: GraphQLObjectType) -> type[Model] | None:
 
 
 def requires_columns(*columns: str) -> Callable[[Resolver], Resolver]:
-    """Declare the columns of its parent that a resolver reads.
+    """Declare the columns of its parent that a resolver reads. The resolver waits for nothing.
 
-    The executor may give such a resolver a light row. A resolver without this declaration gets an
-    instance of the model.
+    The executor may give such a resolver a light row, and call it on the event loop
+    (``Plan.waits_for_database_only``). A resolver without this declaration gets an instance of the
+    model.
     """
 
     def declare(resolver: Resolver) -> Resolver:

@@ -20,6 +20,7 @@ from pcf.conf import config
 from pcf.database.query_log import report_undeclared_read, undeclared_kind
 from pcf.errors import InvalidToken
 from pcf.execution.dependencies import Dependencies
+from pcf.greenlets import in_thread
 from pcf.http.caching import known_tag
 from pcf.http.rate_limits import RateLimiter
 from pcf.http.request import GraphQLRequest
@@ -203,7 +204,7 @@ class CacheLookup:
         Raises InvalidToken, and charges the client's address for it.
         """
         request = operation.request
-        credentials = self._find_credentials(request.token or "")
+        credentials = in_thread(self._find_credentials, request.token or "")  # code of the project
         if credentials is None:
             self._rate_limiter.charge(ANONYMOUS, request.address, config().rates.wrong_token)
             error = InvalidToken()

@@ -141,6 +141,11 @@ class activate_request:  # noqa: N801 - callers use it like a function
         logs.request_id.reset(self._token)
 
 
+def only_django_listens() -> bool:
+    """Return whether the signals of requests have no receivers but Django's."""
+    return _started_receivers.only_django and _finished_receivers.only_django
+
+
 def send_request_started(sender: Any, scope: dict[str, Any]) -> None:
     """Send Django's ``request_started`` for a request with this ASGI scope.
 

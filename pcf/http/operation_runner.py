@@ -1,12 +1,12 @@
 """The execution of an operation: on a replica or on the primary, with one repetition if need be."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.utils.module_loading import import_string
-from graphql import ExecutionResult, GraphQLSchema, MiddlewareManager
+from graphql import DocumentNode, ExecutionResult, GraphQLSchema, MiddlewareManager
 
 from pcf.conf import config, graphene_middleware
 from pcf.database.query_log import watch_reads
@@ -15,7 +15,7 @@ from pcf.database.retry import backoff, idempotent_reads
 from pcf.database.snapshots import ERRORS_OF_STATEMENTS, one_snapshot
 from pcf.errors import ClientError
 from pcf.execution.context import Client, RequestContext
-from pcf.execution.executor import execute
+from pcf.execution.executor import execute, waits_for_database_only
 from pcf.http.error_responses import to_graphql_error
 from pcf.http.idempotency import IdempotentOperation
 from pcf.http.rate_limits import TooManyRequests
@@ -77,6 +77,14 @@ class OperationRunner:
         self._schema = schema
         self._middleware = make_middleware()
         self._sources = sources
+
+    def waits_for_database_only(
+        self, document: DocumentNode, name: str | None, variables: Mapping[str, Any]
+    ) -> bool:
+        """Return whether the operation ``name`` waits for nothing but PostgreSQL."""
+        return self._middleware is None and waits_for_database_only(
+            self._schema, document, name, variables
+        )
 
     def run(
         self,

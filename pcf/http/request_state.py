@@ -81,6 +81,14 @@ class RequestState:
         return early
 
 
+class ReadOperation(NamedTuple):
+    """The operation of a request: its document, and its cost with the variables of the request."""
+
+    document: Document
+    operation: Operation
+    cost: Cost
+
+
 class PreparedOperation(NamedTuple):
     """An operation that the service has read and checked, ready to be looked up and executed.
 

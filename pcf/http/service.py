@@ -30,7 +30,6 @@ from pcf.database.query_log import (
     undeclared_kind,
 )
 from pcf.database.replicas import replicas
-from pcf.documents.cost import Cost, check_cost
 from pcf.documents.document import Document, DocumentStore, InvalidDocument, Operation
 from pcf.documents.persisted import PersistedDocuments, PersistedStore, load_manifest
 from pcf.errors import ClientError
@@ -58,9 +57,10 @@ from pcf.http.operation_runner import Execution, OperationRunner, middleware_nam
 from pcf.http.rate_limits import RateLimiter, Slot, TooManyRequests, client_key
 from pcf.http.read_sources import ReadSources, WalPositions
 from pcf.http.request import BadRequest, GraphQLRequest
-from pcf.http.request_state import PreparedOperation, RequestState
+from pcf.http.request_state import PreparedOperation, ReadOperation, RequestState
 from pcf.http.response import GraphQLResponse, encode, record_operation
 from pcf.http.session_cookie import with_cookie
+from pcf.http.short_queries import ShortQueries, cost_of
 from pcf.observability import metrics
 from pcf.observability.tracing import span
 from pcf.timeouts import TimeoutContext, activate
@@ -126,6 +126,7 @@ class GraphQLService:
         self._rate_limiter = rate_limiter
         self._sources = sources
         self._runner = OperationRunner(schema, sources)
+        self.short_queries = ShortQueries(documents, self._runner)
         self._cache_lookup = CacheLookup(cache, find_credentials, rate_limiter)
         self._kinds = declared_kinds()
         size = config().cache.remembered_requests
@@ -133,22 +134,26 @@ class GraphQLService:
 
     def answer(
         self, request: GraphQLRequest, timeout: TimeoutContext, state: RequestState | None = None,
-        viewer: Viewer = ANONYMOUS,
+        viewer: Viewer = ANONYMOUS, read: ReadOperation | None = None,
     ) -> GraphQLResponse:  # fmt: skip
         """Return the response to ``request`` within ``timeout``; errors become responses, too.
 
         ``state`` is that of an HTTP request with this one GraphQL request. ``viewer`` is the viewer
-        of a request without a token.
+        of a request without a token. ``read`` is what ``short_queries`` has read.
         """
         started = perf_counter()
-        operation: Operation | None = None  # the metrics need it after an error, too
+        document, operation, cost = read or (
+            None,
+            None,
+            None,
+        )  # the metrics need them
         with count_queries(limit=config().database.repeated_statements) as queries:
             try:
                 with span("document"):
-                    document = self._documents.find(request.query, request.document_id)
-                    operation = document.operation(request.operation_name)
+                    document = document or self._documents.find(request.query, request.document_id)
+                    operation = operation or document.operation(request.operation_name)
                     digest = self._response_digest(request, document, operation)
-                cost = self._check_cost(request, operation)
+                cost = cost or cost_of(request, operation)
                 token = None if request.token is None else token_digest(request.token)
                 prepared = PreparedOperation(
                     request, timeout, state, document, operation, digest, cost, token,
@@ -201,15 +206,6 @@ class GraphQLService:
         return request_digest(
             self._fingerprint, document.digest, operation.name, declared, current_locale()
         )
-
-    @staticmethod
-    def _check_cost(request: GraphQLRequest, operation: Operation) -> Cost:
-        """Return the cost of the operation with the request's variables. Raises TooExpensive."""
-        limits = config().documents
-        cost = operation.cost.cost(request.variables)
-        cost = cost.with_variables(request.variable_values, request.variable_bytes, limits)
-        check_cost(cost, limits)
-        return cost
 
     def _remember(self, prepared: PreparedOperation) -> None:
         """Make the request known by its bytes."""
@@ -308,6 +304,7 @@ class GraphQLService:
         limit = config().requests.max_response_bytes
         if not result.errors:
             body = execution.body or encode({"data": result.data, **extensions})
+            self.short_queries.note_size(prepared, len(body))
             if len(body) <= limit:
                 if prepared.operation.type == "query":
                     return self._store(prepared, found, execution, body)

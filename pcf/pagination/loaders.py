@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple
 
 from django.db import router
-from django.db.models import Exists, F, FloatField, QuerySet
+from django.db.models import Exists, F, FloatField, QuerySet, Value
 from django.db.models.expressions import Expression
 from django.db.models.functions import Cast
 
@@ -164,7 +164,13 @@ class ConnectionLoader(RowListLoader):
     @classmethod
     def _filtered(cls, viewer: Viewer, arguments: Mapping[str, Any]) -> "QuerySet[Any, Any]":
         rows = cls._list(viewer)
-        condition = cls.filters.condition(arguments["filter"], arguments)
+        values = {  # a statement for one request has values in the place of Parameters
+            name: value
+            if isinstance(value, Parameter)
+            else Value(list(value) if type(value) is tuple else value)
+            for name, value in arguments.items()
+        }
+        condition = cls.filters.condition(arguments["filter"], values)
         return rows.filter(condition) if condition else rows
 
     @classmethod

@@ -64,7 +64,7 @@ class SearchFilter(Filter):
         if isinstance(parameter, Parameter):  # Django hashes an expression that orders rows
             text: Any = Placeholder(parameter.name, TextField())
         else:
-            text = Value(parameter)
+            text = parameter if isinstance(parameter, Value) else Value(parameter)
         if operator == "prefix":
             return SearchQuery(text, config=self.config, search_type="raw")
         return SearchQuery(SearchText(text), config=self.config, search_type="websearch")

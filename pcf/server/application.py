@@ -63,6 +63,7 @@ class ProcessState:
             thread_count(),
             computing=settings.computing,
             max_queued=settings.max_queued,
+            greenlets=settings.greenlets,
         )
         self.redis = AsyncRedis(redis_gateway(), self.loop)
         self.fast_path: FastPath | None = None  # the access log and traces need every request

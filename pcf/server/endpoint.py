@@ -1,9 +1,10 @@
-"""The GraphQL endpoint of the server: hits on the event loop, everything else in threads.
+"""The GraphQL endpoint of the server: on the event loop, in greenlets, and in threads.
 
 =================================  ===============================================================
 a request to the endpoint          is answered
 =================================  ===============================================================
 a hit on a known request           on the event loop
+a short query of the fast path     in a greenlet on the event loop, by the service
 a POST of one GraphQL request,     in a thread, by the service
 a GET that is a hit
 any other                          in a thread, by Django's view, which answers or refuses it
@@ -16,6 +17,7 @@ GraphQL request goes through the whole chain.
 
 import logging
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,11 +29,12 @@ from pcf.http import middleware
 from pcf.http.error_responses import error_response, internal_error_response
 from pcf.http.known_requests import KnownRequest
 from pcf.http.middleware import activate_request
-from pcf.http.request import JSON, make_request, parse_body
-from pcf.http.request_state import EarlyLookup
+from pcf.http.request import JSON, GraphQLRequest, make_request, parse_body
+from pcf.http.request_state import EarlyLookup, ReadOperation
 from pcf.http.response import GraphQLResponse
 from pcf.http.service import GraphQLService
 from pcf.lru import LRUCache
+from pcf.observability import logs
 from pcf.server.django_handler import DjangoHandler
 from pcf.server.messages import Answer, Headers, ReceivedRequest, UnparsedRequest, answer_of
 from pcf.server.threads import RequestThreads
@@ -43,6 +46,7 @@ OriginKey = tuple[Any, ...]
 logger = logging.getLogger("pcf.http")
 
 REFUSAL_TIME = 1.0  # seconds for the refusal of a request whose body came too late
+MAX_SHORT_BYTES = 16_384  # of the body of a short request: the event loop parses it
 _MAX_ORIGINS = 64  # origin keys with remembered default headers; clients choose the Host header
 
 
@@ -137,6 +141,53 @@ class GraphQLEndpoint:
         """Return the answer of a thread."""
         return await run_in_thread(threads, partial(self._answer, received, unparsed), received)
 
+    def start_short(
+        self,
+        threads: RequestThreads,
+        received: ReceivedRequest,
+        unparsed: UnparsedRequest,
+        send: Callable[[Answer], None],
+    ) -> Callable[[], None] | None:
+        """Have a greenlet answer a short query (``pcf.http.short_queries``), then call ``send``.
+
+        Returns a function that cancels the request; None for a request that is no short query.
+        """
+        if (short := self._read_short(received, unparsed)) is None:
+            return None
+        state = received.state
+        context = copy_context()
+        context.run(logs.request_id.set, state.request_id)
+
+        def on_done(answer: Answer | None, error: Exception | None) -> None:
+            if answer is None:
+                answer = context.copy().run(_error_answer, received, error)
+            send(answer)
+
+        try:
+            work = partial(self._answer_short, received, *short)
+            return threads.start_short(work, state.timeout, context, on_done).cancel
+        except ClientError as error:  # Overloaded
+            on_done(None, error)
+            return lambda: None
+
+    def _read_short(
+        self, received: ReceivedRequest, unparsed: UnparsedRequest
+    ) -> tuple[GraphQLRequest, ReadOperation, Headers] | None:
+        body = received.body
+        if received.scope["method"] != "POST" or len(body.content) > MAX_SHORT_BYTES:
+            return None
+        (default_headers,) = self._default_headers.get(self._origin_key(received)) or (None,)
+        if default_headers is None or not middleware.only_django_listens():
+            return None
+        try:
+            request = _parse(received, unparsed)
+            read = request and self._make_service().short_queries.read(request)
+        except Exception:  # a thread answers, and reports a lasting error
+            with activate_request(received.state):
+                logger.exception("unexpected error before a short request")
+            return None
+        return None if request is None or read is None else (request, read, default_headers)
+
     def _origin_key(self, received: ReceivedRequest) -> OriginKey:
         scope, get = received.scope, received.headers.get
         return (
@@ -161,12 +212,30 @@ class GraphQLEndpoint:
                     if isinstance(response, EarlyLookup):
                         state.early_lookup, response = response, None
                     if response is None and received.scope["method"] == "POST":
-                        response = _execute(service, received, unparsed)
+                        parsed = _parse(received, unparsed)
+                        response = parsed and _execute(service, received, parsed)
                     if response is not None:
                         origin = received.headers.get("origin")
                         return answer_of(origin, state, response, request.media, default_headers)
         try:
             return self._django_handler.answer(received)
+        finally:
+            service.known_requests.abandon(state)
+
+    def _answer_short(
+        self, received: ReceivedRequest, request: GraphQLRequest, read: ReadOperation,
+        default_headers: Headers,
+    ) -> Answer:  # fmt: skip
+        """Answer a short request by the service; called in a greenlet."""
+        service, state = self._make_service(), received.state
+        try:
+            with activate_request(state):
+                response = service.known_requests.answer(request, state)
+                if response is None or isinstance(response, EarlyLookup):
+                    state.early_lookup = response
+                    response = _execute(service, received, request, read)
+                origin = received.headers.get("origin")
+                return answer_of(origin, state, response, request.media, default_headers)
         finally:
             service.known_requests.abandon(state)
 
@@ -191,32 +260,41 @@ async def run_in_thread(
     deadline = state.timeout
     if received.body.error is not None:  # possibly because the deadline is over
         deadline = TimeoutContext.start("http", REFUSAL_TIME)
-    response: GraphQLResponse
     with activate_request(state):
         try:
             return await threads.run(work, deadline)
-        except ClientError as error:
-            response = error_response(error)
-        except Exception:
-            logger.exception("unexpected error outside of execution")
-            response = internal_error_response()
-        return answer_of(received.headers.get("origin"), state, response, JSON, [])
+        except Exception as error:  # noqa: BLE001 - the client gets an answer to it
+            return _error_answer(received, error)
+
+
+def _error_answer(received: ReceivedRequest, error: Exception | None) -> Answer:
+    """Return the answer to a failure of the work for a request; log an unexpected one."""
+    response: GraphQLResponse
+    if isinstance(error, ClientError):
+        response = error_response(error)
+    else:
+        logger.error("unexpected error outside of execution", exc_info=error)
+        response = internal_error_response()
+    return answer_of(received.headers.get("origin"), received.state, response, JSON, [])
+
+
+def _parse(received: ReceivedRequest, unparsed: UnparsedRequest) -> GraphQLRequest | None:
+    """Return the request of a POST. Return None unless it holds one valid request."""
+    try:
+        parameters = parse_body(JSON, received.body.content)
+        return make_request(parameters, **unparsed.fields) if isinstance(parameters, dict) else None
+    except ClientError:
+        return None
 
 
 def _execute(
-    service: GraphQLService, received: ReceivedRequest, unparsed: UnparsedRequest
-) -> GraphQLResponse | None:
-    """Return the service's response to a POST. Return None unless it holds one valid request."""
-    try:
-        parameters = parse_body(JSON, received.body.content)
-        if not isinstance(parameters, dict):
-            return None
-        request = make_request(parameters, **unparsed.fields)
-    except ClientError:
-        return None
+    service: GraphQLService, received: ReceivedRequest, request: GraphQLRequest,
+    read: ReadOperation | None = None,
+) -> GraphQLResponse:  # fmt: skip
+    """Return the service's response to the request of a POST."""
     middleware.send_request_started(GraphQLEndpoint, received.scope)
     try:
-        return service.answer(request, received.state.timeout, received.state)
+        return service.answer(request, received.state.timeout, received.state, read=read)
     except Exception:
         logger.exception("unexpected error outside of execution")
         return internal_error_response()

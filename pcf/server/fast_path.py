@@ -217,7 +217,7 @@ class Exchange:
         self._received = received
         self._unparsed = unparsed
         self._send = send
-        self._task: asyncio.Task[Answer] | None = None
+        self._cancel: Callable[[], object] | None = None
         self._is_cancelled = False
 
     def start(self) -> None:
@@ -233,8 +233,8 @@ class Exchange:
     def cancel(self) -> None:
         """Give up: the client is gone."""
         self._is_cancelled = True
-        if self._task is not None:
-            self._task.cancel()
+        if self._cancel is not None:
+            self._cancel()
 
     def _on_replies(
         self, question: CacheQuestion, run_id: bytes, replies: list[Any] | None
@@ -247,26 +247,34 @@ class Exchange:
             self._send(answer)
 
     def _start_thread(self) -> None:
-        received = self._received
+        received, fast_path = self._received, self._fast_path
+        cancel_short = fast_path.endpoint.start_short(
+            fast_path.threads, received, self._unparsed, self._send
+        )
+        if cancel_short is not None:
+            self._cancel = partial(self._cancel_short, cancel_short)
+            return
         # A thread may pass the request on to Django, which reads the headers of the scope.
         received.scope["headers"] = [
             (name.encode(), value.encode()) for name, value in received.headers.items()
         ]
-        self._task = asyncio.get_running_loop().create_task(self._answer_in_thread())
-        self._task.add_done_callback(self._on_answer)
+        task = asyncio.get_running_loop().create_task(self._answer_in_thread())
+        task.add_done_callback(self._on_answer)
+        self._cancel = task.cancel
+
+    def _cancel_short(self, cancel: Callable[[], None]) -> None:
+        cancel()
+        self._send(None)
 
     async def _answer_in_thread(self) -> Answer:
         logs.request_id.set(self._received.state.request_id)  # for this task and its thread
-        fast_path = self._fast_path
-        answer = await fast_path.endpoint.answer_in_thread(
-            fast_path.threads, self._received, self._unparsed
-        )
+        endpoint, threads = self._fast_path.endpoint, self._fast_path.threads
+        answer = await endpoint.answer_in_thread(threads, self._received, self._unparsed)
         if answer.stream is not None:
             raise TypeError("an answer of the GraphQL view must not stream")
         return answer
 
     def _on_answer(self, task: "asyncio.Task[Answer]") -> None:
-        self._task = None
         error = None if task.cancelled() else task.exception()
         if error is not None:
             logger.error("unexpected error on the fast path", exc_info=error)

@@ -177,7 +177,7 @@ def on_starting(server: Any) -> None:
     # Until gunicorn has its handlers, SIGTERM would end the process without its exit handlers.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     block_signals_over_forks()
-    size = settings.PCF.pool.sized(thread_count()).max_size
+    size = settings.PCF.pool.sized(thread_count(), settings.PCF.server.greenlets).max_size
     wait_for_database(settings.PCF.database.startup_wait, wanted=server.cfg.workers * size)
 
 

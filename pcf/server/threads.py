@@ -7,18 +7,20 @@ the thread continues, the server drops its result, and the log shows the thread'
 
 import asyncio
 import logging
-import sys
+import select
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import copy_context
-from threading import get_ident
-from typing import Any, Generic, TypeVar
+from contextvars import Context, copy_context
+from functools import partial
+from types import FrameType
+from typing import Any, Generic, TypeVar, cast
 
 from django.db import close_old_connections
 
-from pcf.concurrency import FORFEIT_AFTER, LEND_AFTER, ComputePool, slot_released
+from pcf.concurrency import FORFEIT_AFTER, LEND_AFTER, ComputePool, Job, slot_released
 from pcf.errors import ClientError
+from pcf.greenlets import GreenletPool, frame_reader, in_greenlet
 from pcf.http.request_state import CLIENT_LAYER
 from pcf.timeouts import TimeoutContext
 
@@ -44,16 +46,23 @@ class RequestThreads:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, threads: int, *, computing: int, max_queued: int
-    ) -> None:
+        self, loop: asyncio.AbstractEventLoop, threads: int, *, computing: int, max_queued: int,
+        greenlets: int = 0,
+    ) -> None:  # fmt: skip
         """Start ``threads`` threads, of which ``computing`` compute at once.
 
-        At most ``max_queued`` requests wait for a thread.
+        At most ``max_queued`` requests wait for a thread. ``greenlets`` short requests run beside
+        each other on the event loop.
         """
         self._loop = loop
         self._pool = ComputePool(
             threads, min(threads, computing), max_queued=max_queued, on_idle=close_old_connections
         )
+        self._greenlets: GreenletPool | None = None
+        if greenlets and hasattr(select, "epoll"):  # Linux
+            self._greenlets = GreenletPool(
+                loop, greenlets, max_queued=max_queued, on_idle=close_old_connections
+            )
         self._is_polling = False  # while requests are queued
         self._timer = loop.call_later(FORFEIT_AFTER, self._reassign_slots)
 
@@ -63,80 +72,124 @@ class RequestThreads:
         Raises what ``work`` raises. Raises DeadlineExceeded when ``work`` has not returned by the
         deadline, and Overloaded when too many requests wait for a thread.
         """
-        job = _Job(self._loop, work, deadline)
-        if not self._pool.submit(job):
+        future: asyncio.Future[T] = self._loop.create_future()
+        job = _Job(self._loop, work, deadline, copy_context(), partial(_settle, future))
+        self._submit(self._pool, job)
+        try:
+            return await future
+        finally:
+            job.cancel()
+
+    def start_short(
+        self, work: Callable[[], T], deadline: TimeoutContext, context: Context,
+        on_done: Callable[[T | None, Exception | None], object],
+    ) -> "_Job[T]":  # fmt: skip
+        """Call ``work``, which is short, in ``context``; then ``on_done`` with its result or error.
+
+        Short work computes for a few milliseconds, and waits for PostgreSQL and Redis alone. A
+        greenlet calls it, or a thread where there are none. ``on_done`` gets a DeadlineExceeded
+        when ``work`` has not returned by the deadline. Raises Overloaded.
+        """
+        job = _Job(self._loop, work, deadline, context, on_done)
+        self._submit(self._greenlets or self._pool, job)
+        return job
+
+    def _submit(self, pool: ComputePool | GreenletPool, job: "_Job[Any]") -> None:
+        job.timer = self._loop.call_later(job.timeout.remaining(), job.expire)
+        if not pool.submit(job):
+            job.cancel()
             raise Overloaded("The service is too busy now; try again")
-        if self._pool.queued and not self._is_polling:
+        if pool.queued and not self._is_polling:
             self._timer.cancel()
             self._reassign_slots()
-        timer = self._loop.call_later(deadline.remaining(), job.expire)
-        try:
-            return await job.future
-        finally:
-            timer.cancel()
 
     def close(self) -> None:
         """End the threads after their jobs."""
         self._timer.cancel()
         self._pool.close()
+        if self._greenlets is not None:
+            self._greenlets.close()
 
     def _reassign_slots(self) -> None:
         self._pool.reassign_slots()
         self._is_polling = self._pool.queued > 0
+        if self._greenlets is not None and self._greenlets.queued:
+            self._is_polling = True
+            self._greenlets.move_stuck(self._pool.submit)
         delay = 2 * LEND_AFTER if self._is_polling else FORFEIT_AFTER
         self._timer = self._loop.call_later(delay, self._reassign_slots)
 
 
+def _settle(future: "asyncio.Future[T]", result: T | None, error: Exception | None) -> None:
+    if future.done():  # the caller is gone
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(cast(T, result))
+
+
 class _Job(Generic[T]):
-    """One call in a thread, and the future of its result on the event loop."""
+    """One call in a thread or greenlet, and the time that it has."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, work: Callable[[], T], timeout: TimeoutContext
-    ) -> None:
+        self, loop: asyncio.AbstractEventLoop, work: Callable[[], T], timeout: TimeoutContext,
+        context: Context, on_done: Callable[[T | None, Exception | None], object],
+    ) -> None:  # fmt: skip
+        self.timeout = timeout
+        self.timer: asyncio.TimerHandle | None = None  # of ``expire``
         self._loop = loop
         self._work = work
-        self._context = copy_context()
-        self._timeout = timeout
-        self._thread: int | None = None
-        self.future: asyncio.Future[T] = loop.create_future()
+        self._context = context
+        self._on_done = on_done
+        self._frame: Callable[[], FrameType | None] | None = None  # while the work is done
+        self._has_ended = False  # the caller has the outcome, or is gone
+        self._is_late = False  # the caller has got the timeout
 
-    def __call__(self) -> None:
-        """Do the work; called in a thread."""
-        if self.future.done():  # the client is gone, or has its answer
-            return
-        self._thread = get_ident()
+    def __call__(self) -> Job | None:
+        """Do the work; called in a thread or greenlet. A greenlet's loop has to call what it
+        returns.
+        """
+        if self._has_ended:
+            return None
+        self._frame = frame_reader()
+        result: T | None = None
+        error: Exception | None = None
         try:
             result = self._context.run(self._work)
-        except BaseException as error:  # noqa: BLE001 - the caller gets it
-            self._report(self._set_exception, _for_future(error))
-        else:
-            self._report(self._set_result, result)
-        self._thread = None
+        except BaseException as raised:  # noqa: BLE001 - the caller gets it
+            error = _for_future(raised)
+        self._frame = None
+        finish = partial(self._finish, result, error)
+        if in_greenlet():
+            return finish
+        try:
+            self._loop.call_soon_threadsafe(finish)
+        except RuntimeError:  # the event loop is closed
+            logger.warning("a thread finished its request after the end of the event loop")
+        return None
+
+    def cancel(self) -> None:
+        """Forget the caller, unless the job has ended; called on the event loop."""
+        self._has_ended = True
+        if self.timer is not None:
+            self.timer.cancel()
 
     def expire(self) -> None:
         """End the wait at the deadline; called on the event loop."""
-        if self.future.done():
-            return
-        self.future.set_exception(self._timeout.exceeded())
+        self._is_late = True
         self._context.copy().run(self._log_stack)  # the thread uses the context itself
+        self._end(None, self.timeout.exceeded())
 
-    def _report(self, callback: Callable[[Any], None], value: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(callback, value)
-        except RuntimeError:  # the event loop is closed
-            logger.warning("a thread finished its request after the end of the event loop")
-
-    def _set_result(self, result: T) -> None:
-        if not self.future.done():
-            self.future.set_result(result)
-        elif not self.future.cancelled():  # else the client is gone
+    def _finish(self, result: T | None, error: Exception | None) -> None:
+        if not self._has_ended:
+            self._end(result, error)
+        elif self._is_late:
             self._log_late()
 
-    def _set_exception(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-        elif not self.future.cancelled():  # else the client is gone
-            self._log_late()
+    def _end(self, result: T | None, error: Exception | None) -> None:
+        self.cancel()
+        self._on_done(result, error)
 
     def _log_late(self) -> None:
         self._context.copy().run(
@@ -144,10 +197,9 @@ class _Job(Generic[T]):
         )
 
     def _log_stack(self) -> None:
-        if self._thread is None or self._timeout.bound_by == CLIENT_LAYER:
+        if self._frame is None or self.timeout.bound_by == CLIENT_LAYER:
             return  # no thread has begun the work, or the client chose a very short time
-        # Python documents this function; its name has an underscore as a warning.
-        frame = sys._current_frames().get(self._thread)  # noqa: SLF001
+        frame = self._frame()
         stack = "".join(traceback.format_stack(frame)[-_STACK_FRAMES:]) if frame else ""
         logger.error("a thread is busy past its request's deadline:\n%s", stack.rstrip())
 

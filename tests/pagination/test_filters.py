@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connections
+from django.utils.timezone import now
 
 from notes.loaders import NoteConnections
 from notes.models import NoteTag
@@ -273,3 +274,33 @@ def test_names_without_ids_stay_in_the_statement(tagged, monkeypatch, reason):
             assert found == answer, given
             assert len(statements) == 1
     assert [len(run(COUNT, f=of("any", *names))[2]) for names in ((), ("red",))] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tags": {"any": {"names": ["red", "blue"]}}},
+        {"tags": {"none": {"names": ["red"]}}},
+        {"tags": {"all": {"names": ["red", "blue"]}}},
+        {"tags": {"any": {"ids": ["1", "2"]}}},
+        {"authorId": {"in": ["1", "2"]}},
+        {"authorId": {"eq": "1"}},
+        {"title": {"startsWith": "n"}},
+        {"title": {"contains": "1"}},
+        {"isPublic": True},
+        {"createdAt": {"gte": "2020-01-01T00:00:00Z"}},
+        {"search": "note"},
+    ],
+)
+def test_a_query_set_of_each_request_takes_the_lists_of_a_filter(tagged, monkeypatch, given):
+    """Its statement holds the values of the request, because it depends on the time."""
+    expected, *_ = run(COUNT, f=given)
+    shared = NoteConnections.queryset.__func__
+    monkeypatch.setattr(
+        NoteConnections,
+        "queryset",
+        classmethod(lambda cls, viewer: shared(cls, viewer).filter(created_at__lte=now())),
+    )
+    monkeypatch.setattr(row_loaders, "_statements", SharedStatements(10))
+    found, *_ = run(COUNT, f=given)
+    assert found == expected

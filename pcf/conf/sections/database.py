@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pcf.errors import ConfigError
 
-SPARE = 2  # connections beyond the threads, for probes and background work
+SPARE = 2  # connections beyond threads and greenlets, for probes and background work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +68,9 @@ class PoolSettings:
     """Connections that the pool keeps open."""
 
     max_size: int = 0
-    """Connections of the pool at most; at least `THREADS`. 0 stands for `THREADS` + 2: one for each
-    thread, two for probes. PostgreSQL's `max_connections` must hold the pools of all processes."""
+    """Connections of the pool at most; at least `THREADS`. 0 stands for `THREADS` +
+    `server.greenlets` + 2: one for each thread and greenlet, two for probes. PostgreSQL's
+    `max_connections` must hold the pools of all processes."""
 
     timeout: float = 5.0
     """Seconds that a request waits for a connection."""
@@ -90,13 +91,13 @@ class PoolSettings:
         if min(self.timeout, self.max_lifetime, self.max_idle) <= 0:
             raise ConfigError("pool: timeout, max_lifetime and max_idle must be > 0 seconds")
 
-    def sized(self, threads: int) -> "PoolSettings":
-        """Return the settings for a process with ``threads`` threads, with every size filled in.
+    def sized(self, threads: int, greenlets: int = 0) -> "PoolSettings":
+        """Return the settings for a process of that many threads, with every size filled in.
 
         Raises ConfigError when the pool is smaller than ``threads``: each thread may need a
         connection at the same time.
         """
-        size = self.max_size or threads + SPARE
+        size = self.max_size or threads + greenlets + SPARE
         if size < threads:
             raise ConfigError(f"pool.max_size must be at least the {threads} THREADS, got {size}")
         if self.min_size > size:

@@ -96,6 +96,13 @@ class ServerSettings:
     """Threads of a process that compute at the same time; the others wait for PostgreSQL or
     Redis."""
 
+    greenlets: int = 4
+    """Short queries that a process answers on its event loop beside each other: small ones that
+    wait for PostgreSQL and Redis alone. 0 has threads answer them."""
+
+    short_points: int = 100
+    """The greatest cost of a query that counts as short, in points."""
+
     max_queued: int = 500
     """Requests of a process that wait for a thread. The server answers 503 to more."""
 
@@ -132,6 +139,8 @@ class ServerSettings:
             raise ConfigError(
                 "server: computing, max_queued, max_connections and max_unread_bytes must be >= 1"
             )
+        if self.greenlets < 0 or self.short_points < 0:
+            raise ConfigError("server: greenlets and short_points must be 0 or more")
         if self.max_connections_per_address < 0:
             raise ConfigError("server.max_connections_per_address must be 0 or more")
         seconds = (self.body_silence, self.write, self.linger, self.idle_at_end, self.probe)

@@ -23,6 +23,7 @@ OPTIONS in addition to Django's:
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, cast
 
@@ -46,6 +47,7 @@ from pcf.database.sql_text import StatementKind, WritingFunctions, effect_of, ki
 from pcf.database.statements import statement_budget, usual_limit
 from pcf.database.transactions import AfterCommit, CommitOutcome, run_commit_hooks
 from pcf.errors import ConnectionLost, OutcomeUnknown, OutOfResources
+from pcf.greenlets import in_thread
 from pcf.timeouts import current_timeout
 
 MAX_KEPT_ROWS = 100  # rows that a cursor may hold between two requests
@@ -166,7 +168,7 @@ class DatabaseWrapper(PostgreSQLWrapper):
         if context is not None:  # libpq's connect_timeout is in whole seconds, two at least
             limits = conn_params.get("connect_timeout") or 5, max(1, round(context.remaining()))
             conn_params = {**conn_params, "connect_timeout": min(map(int, limits))}
-        connection = self._connection_class().connect(**conn_params)
+        connection = in_thread(partial(self._connection_class().connect, **conn_params))
         if level is not None:
             connection.isolation_level = self.isolation_level
         return connection
@@ -188,7 +190,7 @@ class DatabaseWrapper(PostgreSQLWrapper):
         started = self._apply_settings(connection)
         if self.pool and connection.keeps_session_limit:
             connection.apply_limit(usual_limit(), usual_limit())
-        run_session_hooks(self.alias, started)
+        in_thread(run_session_hooks, self.alias, started)  # a hook may hold a lock while it waits
         return commit
 
     def _apply_settings(self, connection: DeadlineConnection) -> str:
