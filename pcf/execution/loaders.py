@@ -3,6 +3,9 @@
 When a batch fails, the loader rejects each load of that batch with the error and forgets its keys.
 A later load of such a key asks again. The fields that waited for the batch become errors, and the
 rest of the response stays.
+
+A loader belongs to one thread: promise's DataLoader is a ``threading.local``, so in another thread
+the loader begins anew.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
