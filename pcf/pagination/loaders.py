@@ -166,7 +166,7 @@ class ConnectionLoader(RowListLoader):
         rows = cls._list(viewer)
         values = {  # a statement for one request has values in the place of Parameters
             name: value
-            if isinstance(value, Parameter)
+            if hasattr(value, "resolve_expression")
             else Value(list(value) if type(value) is tuple else value)
             for name, value in arguments.items()
         }
