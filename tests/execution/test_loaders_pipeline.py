@@ -75,7 +75,7 @@ def sent(monkeypatch, live_world):
         told.append(len(self._results))
 
     monkeypatch.setattr(PreparedReads, "send_pipeline", spy)
-    with activate(TimeoutContext.start("http", 30.0)):
+    with activate(TimeoutContext.start("http", 300.0)):  # a statement with less than 20 s has a SET
         # the first statement of a connection may send a SET with it
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
