@@ -6,7 +6,6 @@ import select
 import socket
 from contextvars import ContextVar
 from threading import get_ident
-from time import monotonic
 
 import pytest
 import uvloop
@@ -22,7 +21,6 @@ from pcf.concurrency import IDLE_AFTER
 from pcf.greenlets import (
     READ,
     WRITE,
-    GreenletPool,
     TaskLocal,
     frame_reader,
     in_greenlet,
@@ -30,84 +28,11 @@ from pcf.greenlets import (
     pause,
     wait_for_socket,
 )
+from tests.greenlet_jobs import PATIENCE, Jobs, here, receive, run
 
-PATIENCE = 20.0  # seconds after which a test has failed
+__all__ = ["run"]
+
 value: ContextVar[object] = ContextVar("value", default=None)
-
-
-class Jobs:
-    """A pool on a running loop; the results of its jobs, in the order of their ends."""
-
-    def __init__(self, count, max_queued=10):
-        self.loop = asyncio.get_running_loop()
-        self.ended, self.tidied, self.sockets = [], [], []
-        self.pool = GreenletPool(
-            self.loop, count, max_queued=max_queued, on_idle=lambda: self.tidied.append(here())
-        )
-
-    def submit(self, name, job):
-        """Have the pool run a job; its result or error goes into ``ended`` with its name."""
-
-        def run():
-            try:
-                result = job()
-            except Exception as error:  # noqa: BLE001 - the test looks at it
-                result = error
-            return lambda: self.ended.append((name, result))
-
-        return self.pool.submit(run)
-
-    def pair(self):
-        """Return two connected sockets, which are closed at the end."""
-        pair = socket.socketpair()
-        self.sockets += pair
-        for each in pair:
-            each.setblocking(False)
-        return pair
-
-    async def until(self, holds):
-        """Let the event loop turn until ``holds()`` is true."""
-        end = monotonic() + PATIENCE
-        while not holds():
-            assert monotonic() < end
-            await asyncio.sleep(0.001)
-
-    async def all(self, count):
-        """Return the first ``count`` ends."""
-        await self.until(lambda: len(self.ended) >= count)
-        return self.ended
-
-
-def here():
-    """Return where the caller runs."""
-    return "greenlet" if in_greenlet() else get_ident()
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def run(request):
-    """``run(test, count=2)`` runs ``await test(Jobs)`` on a loop of each kind."""
-
-    def begin(test, count=2, **options):
-        async def bounded():
-            jobs = Jobs(count, **options)
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    await test(jobs)
-            finally:
-                jobs.pool.close()
-                for each in jobs.sockets:
-                    each.close()
-
-        with asyncio.Runner(loop_factory=request.param) as runner:
-            runner.run(bounded())
-
-    return begin
-
-
-def receive(own):
-    """Wait for a byte and return it."""
-    assert wait_for_socket(own.fileno(), READ, PATIENCE) == READ
-    return own.recv(1)
 
 
 def test_jobs_wait_beside_each_other(run):

@@ -84,7 +84,7 @@ class RequestThreads:
         self, work: Callable[[], T], deadline: TimeoutContext, context: Context,
         on_done: Callable[[T | None, Exception | None], object],
     ) -> "_Job[T]":  # fmt: skip
-        """Call ``work``, which is short, in ``context``; then ``on_done`` with its result or error.
+        """Call short ``work`` in ``context``, then ``on_done`` with its result or error.
 
         Short work computes for a few milliseconds, and waits for PostgreSQL and Redis alone. A
         greenlet calls it, or a thread where there are none. ``on_done`` gets a DeadlineExceeded
