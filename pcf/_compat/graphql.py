@@ -14,9 +14,24 @@ Works with graphql-core >= 3.2.14, < 3.3. Undocumented, and used here:
 ``tests/compat/test_graphql.py`` holds the signatures of all of them.
 """
 
-from graphql import DocumentNode, ExecutionContext, GraphQLError, Token, print_ast
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
+
+from graphql import (
+    DocumentNode,
+    ExecutionContext,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    Token,
+    default_field_resolver,
+    default_type_resolver,
+    print_ast,
+)
 from graphql.execution.collect_fields import collect_fields, collect_sub_fields
 from graphql.execution.execute import (
+    CollectedErrors,
     assert_valid_execution_arguments,
     get_field_def,
     get_typename,
@@ -30,6 +45,7 @@ __all__ = [
     "collect_fields",
     "collect_sub_fields",
     "estimated_bytes",
+    "execution_context",
     "get_field_def",
     "get_typename",
     "inspect",
@@ -38,6 +54,48 @@ __all__ = [
     "is_nested_too_deeply",
     "unlink_tokens",
 ]
+
+
+Context = TypeVar("Context", bound=ExecutionContext)
+
+
+class Parsed(Protocol):
+    """An operation of a schema, with the fragments of its document by their names."""
+
+    @property
+    def schema(self) -> GraphQLSchema:
+        """The schema."""
+
+    @property
+    def operation(self) -> OperationDefinitionNode:
+        """The operation."""
+
+    @property
+    def fragments(self) -> Mapping[str, FragmentDefinitionNode]:
+        """The fragments."""
+
+
+def execution_context(
+    context_class: type[Context], parsed: Parsed, variables: dict[str, Any], context_value: Any
+) -> Context:
+    """Return the context that ``build`` makes, without its search and its coercion.
+
+    ``variables`` are coerced. The root value is None, and there is no middleware.
+    """
+    return context_class(
+        parsed.schema,
+        parsed.fragments,  # type: ignore[arg-type]  # it is read only
+        None,
+        context_value,
+        parsed.operation,
+        variables,
+        default_field_resolver,
+        default_type_resolver,
+        default_field_resolver,
+        CollectedErrors(),
+        None,
+        None,
+    )
 
 
 _BYTES_OF_TOKEN = 550  # with its share of the nodes and their locations, measured with Python 3.11

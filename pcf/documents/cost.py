@@ -45,9 +45,9 @@ from graphql import (
 from pcf.conf.sections import DocumentSettings
 from pcf.documents.selection import SelectedField
 from pcf.errors import LimitExceeded
+from pcf.execution.arguments import has_variable
 from pcf.execution.edges import Edge
 from pcf.execution.paging import SIZE_ARGUMENT
-from pcf.execution.plan import has_variable
 from pcf.execution.response_size import object_bytes
 from pcf.pagination.fields import FILTER_ARGUMENT, LAST_ARGUMENT, ConnectionField
 from pcf.pagination.filters import condition_count

@@ -58,7 +58,7 @@ class Operation:
     hint: CacheHint = NO_HINT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Document:
     """A valid document: immutable, and shared by all threads."""
 

@@ -16,14 +16,15 @@ from promise import Promise
 from pcf._compat.graphene_django import is_default_type_check
 from pcf._compat.graphql import ExecutionContext, inspect, invalid_return_type_error, is_iterable
 from pcf.execution.columns import Batch, Column, FieldErrors, ItemColumn
-from pcf.execution.pending_columns import PendingColumn, PendingColumns, outcome_of
-from pcf.execution.promises import awaitable_error, may_be_awaitable, type_resolver_of
+from pcf.execution.pending_columns import PendingColumn, PendingColumns, settled_value
+from pcf.execution.promises import may_be_awaitable, type_resolver_of
 from pcf.execution.response_size import ResponseSize
 from pcf.execution.rows import Row, disguises, row_class_of, type_of_rows
-from pcf.execution.schema import TypeKind
+from pcf.execution.schema import OutputType, TypeKind
 from pcf.lru import for_each_class
 
 VALUES_BETWEEN_CHECKS = 16
+_INTEGERS = {int}
 
 
 @for_each_class
@@ -78,16 +79,17 @@ class Completer:
 
     def complete(self, column: Column, values: list[Any]) -> list[Any]:
         """Return the completed values; None for a value that is null, an error, or a promise."""
+        output_type = column.output_type
         types = set(map(type, values))
+        completed = self.complete_plain(output_type, values, types)
+        if completed is not None:
+            return completed
+        row_class = row_class_of(types) if output_type.takes_rows else None
+        if row_class is not None:  # loaders make rows for the type, so no check has to confirm it
+            return self._begin(column, output_type.type, values, row_class)
         special = [type_ for type_ in types if _is_special(type_)]
         if not special:
             return self._complete_present(column, values, types)
-        output_type = column.output_type
-        has_only_nulls = special == [NoneType] and output_type.is_nullable
-        if has_only_nulls and types - {NoneType} <= output_type.serialized_classes:
-            if str in types:
-                self._size.add_texts(values, types)
-            return values
         present, pending = self._separate(column, values)
         if pending:
             promises = [values[index] for index in pending]
@@ -99,6 +101,21 @@ class Completer:
         chosen = [values[index] for index in present]
         part = self._complete_present(column.subset(present), chosen, set(map(type, chosen)))
         return _spread(part, present, len(values))
+
+    def complete_plain(
+        self, output_type: OutputType, values: list[Any], types: set[type]
+    ) -> list[Any] | None:
+        """Return completed values that are null or need no code of their scalar.
+
+        ``types`` holds the classes of the values. Returns None for other values.
+        """
+        if types <= output_type.serialized_classes and types:
+            if str in types:
+                self._size.add_texts(values, types)
+            return values
+        if output_type.serialize_integers is not None and types == _INTEGERS:
+            return output_type.serialize_integers(values)
+        return None
 
     def _complete_later(
         self, column: Column, values: list[Any], _subjects: Sequence[Any] = ()
@@ -119,7 +136,7 @@ class Completer:
             if isinstance(value, Promise) and value.is_pending:
                 pending.append(index)
                 continue
-            values[index] = settled = _settled(value)
+            values[index] = settled = settled_value(value)
             if isinstance(settled, Exception):
                 self._errors.add(column, index, settled)
             elif settled is not None and settled is not Undefined:
@@ -133,15 +150,8 @@ class Completer:
         output_type = column.output_type
         match output_type.kind:
             case TypeKind.LEAF:
-                if types <= output_type.serialized_classes:
-                    if str in types:
-                        self._size.add_texts(values, types)
-                    return values
-                if types == {int} and output_type.serialize_integers is not None:
-                    serialized = output_type.serialize_integers(values)
-                    if serialized is not None:
-                        return serialized
-                return self._complete_leaves(column, values)
+                completed = self.complete_plain(output_type, values, types)
+                return self._complete_leaves(column, values) if completed is None else completed
             case TypeKind.LIST:
                 lists = values if types == {list} else self._read_lists(column, values)
                 return self._complete_lists(column, lists)
@@ -213,7 +223,7 @@ class Completer:
         """Begin objects, after ``is_type_of`` has confirmed their type."""
         is_type_of = object_type.is_type_of
         if is_type_of is None or self._are_confirmed(column, object_type, values, types):
-            return self._begin(column, object_type, values, types)
+            return self._begin(column, object_type, values, row_class_of(types))
 
         def complete_answers(
             column: Column, answers: list[Any], subjects: Sequence[Any]
@@ -232,8 +242,8 @@ class Completer:
                 else:
                     confirmed.append(index)
             objects = [subjects[index] for index in confirmed]
-            types = set(map(type, objects))
-            begun = self._begin(column.subset(confirmed), object_type, objects, types)
+            row_class = row_class_of(set(map(type, objects)))
+            begun = self._begin(column.subset(confirmed), object_type, objects, row_class)
             return _spread(begun, confirmed, len(answers))
 
         return self._ask(column, values, is_type_of, complete_answers)
@@ -302,7 +312,7 @@ class Completer:
                 promises.append(answer)
             else:
                 answered.append(index)
-                answers.append(_settled(answer))
+                answers.append(settled_value(answer))
         if pending:
             subjects = [values[index] for index in pending]
             self._wait_for_answers(column.subset(pending), promises, subjects, complete_answers)
@@ -350,9 +360,13 @@ class Completer:
         return True
 
     def _begin(
-        self, column: Column, object_type: GraphQLObjectType, values: list[Any], types: set[type]
-    ) -> list[Any]:
-        """Return results for objects, and queue the objects as a batch of the next level."""
+        self, column: Column, object_type: GraphQLObjectType, values: list[Any],
+        row_class: type[Row] | None,
+    ) -> list[Any]:  # fmt: skip
+        """Return results for objects, and queue the objects as a batch of the next level.
+
+        ``row_class`` is the class of the objects, if all are light rows of one class.
+        """
         try:
             fields, template, least_bytes = column.field.selections.compiled(object_type)
         except Exception as error:  # noqa: BLE001 - for example: selections nested too deeply
@@ -363,7 +377,6 @@ class Completer:
         results: list[dict[str, Any]]
         results = [template.copy() for _ in values] if template else [{} for _ in values]
         if values:
-            row_class = row_class_of(types)
             self._batches.append(Batch(column, object_type, fields, values, results, row_class))
         return results
 
@@ -376,15 +389,6 @@ def _spread(completed: list[Any], indexes: list[int], length: int) -> list[Any]:
     for index, value in zip(indexes, completed, strict=True):
         spread[index] = value
     return spread
-
-
-def _settled(value: Any) -> Any:
-    """Return the outcome of a settled promise, a TypeError for an awaitable, else ``value``."""
-    if not may_be_awaitable(type(value)):
-        return value
-    if isinstance(value, Promise):
-        return outcome_of(value)
-    return awaitable_error(value) or value
 
 
 def _null_error(column: Column) -> TypeError:

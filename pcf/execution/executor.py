@@ -15,8 +15,13 @@ from graphql import (
 )
 from graphql import execute as execute_by_graphql_core
 
-from pcf._compat.graphql import ExecutionContext, assert_valid_execution_arguments
-from pcf.execution.plan_cache import NotPlannable, PlanCache
+from pcf._compat.graphql import (
+    ExecutionContext,
+    assert_valid_execution_arguments,
+    execution_context,
+)
+from pcf.execution.bound_operation import BoundOperation
+from pcf.execution.plan_cache import NotPlannable, Plan, PlanCache
 from pcf.execution.plan_executor import PlanExecutor
 from pcf.execution.promise_executor import PromiseExecutionContext
 from pcf.execution.promises import in_scope, promise_scope
@@ -120,6 +125,29 @@ def execute(  # noqa: PLR0917 - the signature of graphql-core's execute()
             metrics.plan_fallbacks.labels(error.reason).inc()
     if plan is None:  # outside of the block above, whose exception would be every error's context
         return run_promises(context, check, size)
+    return _run_plan(plan, context, check, size)
+
+
+def execute_bound(
+    bound: BoundOperation,
+    *,
+    context_value: Any,
+    check: Callable[[], object] | None = None,
+    max_items: int | None = None,
+    max_bytes: int | None = None,
+    on_bytes: Callable[[int], object] | None = None,
+) -> ExecutionResult:
+    """Execute a bound operation as ``execute`` does, without middleware and with its resolvers."""
+    size = ResponseSize(max_items, max_bytes, on_bytes)
+    context = execution_context(
+        PromiseExecutionContext, bound.plan, dict(bound.variables), context_value
+    )
+    return _run_plan(bound.plan, context, check, size)
+
+
+def _run_plan(
+    plan: Plan, context: ExecutionContext, check: Callable[[], object] | None, size: ResponseSize
+) -> ExecutionResult:
     executor = PlanExecutor(plan, context, check, size)
     if in_scope():
         data, errors = executor.execute()
@@ -129,15 +157,14 @@ def execute(  # noqa: PLR0917 - the signature of graphql-core's execute()
     return context.build_response(data, errors)
 
 
-def waits_for_database_only(
+def known_plan(
     schema: GraphQLSchema, document: DocumentNode, name: str | None, variables: Mapping[str, Any]
-) -> bool:
-    """Return whether a run of the operation ``name`` waits for nothing but PostgreSQL.
+) -> Plan | None:
+    """Return the plan of the operation ``name``, if this process has compiled it.
 
-    Returns False for an operation whose plan this process has not compiled.
+    ``variables`` are as a client gives them.
     """
-    plan = _plan_cache.known_plan(schema, document, name, variables)
-    return plan is not None and plan.waits_for_database_only
+    return _plan_cache.known_plan(schema, document, name, variables)
 
 
 def execute_with_promises(

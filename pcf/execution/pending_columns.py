@@ -13,7 +13,7 @@ from promise import Promise
 
 from pcf.execution.columns import Column, FieldColumn
 from pcf.execution.loaders import Loader, Values
-from pcf.execution.promises import NEVER_SETTLED, run_jobs
+from pcf.execution.promises import NEVER_SETTLED, awaitable_error, may_be_awaitable, run_jobs
 
 OnSettled = Callable[[Column, list[Any], Sequence[Any]], None]
 
@@ -62,6 +62,15 @@ def outcome_of(promise: Promise) -> Any:
     if promise.is_rejected:
         return promise.reason
     return RuntimeError(NEVER_SETTLED)
+
+
+def settled_value(value: Any) -> Any:
+    """Return the outcome of a settled promise, a TypeError for an awaitable, else ``value``."""
+    if not may_be_awaitable(type(value)):
+        return value
+    if isinstance(value, Promise):
+        return outcome_of(value)
+    return awaitable_error(value) or value
 
 
 class PendingLevel:

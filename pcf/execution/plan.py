@@ -16,29 +16,26 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from graphql import (
-    ArgumentNode,
     FieldNode,
     FragmentDefinitionNode,
-    GraphQLEnumType,
     GraphQLField,
     GraphQLObjectType,
     GraphQLSchema,
-    ListValueNode,
-    ObjectValueNode,
     OperationDefinitionNode,
     TypeNameMetaFieldDef,
-    ValueNode,
-    VariableNode,
-    get_argument_values,
-    get_named_type,
     is_leaf_type,
     is_object_type,
-    specified_scalar_types,
 )
 
 from pcf._compat.graphene import attribute_of
 from pcf._compat.graphene_django import is_primary_key_resolver
 from pcf._compat.graphql import collect_fields, collect_sub_fields, get_field_def
+from pcf.execution.arguments import (
+    argument_sources,
+    constant_arguments,
+    from_sources,
+    shared_arguments,
+)
 from pcf.execution.edges import Edge
 from pcf.execution.nodes import node_id_of
 from pcf.execution.response_size import object_bytes
@@ -66,12 +63,14 @@ class FieldPlan:
         attribute, default: The attribute that ``Resolution.ATTRIBUTE`` reads, and its default.
         edge: The edge of ``Resolution.EDGE``.
         arguments: The arguments, when they are the same in every run; else None.
+        argument_sources: The arguments as constants and variables; None where one is another value.
         is_opaque: Whether nothing is known of the field's resolver: it may send statements.
         is_plain: Whether the field of a light row runs no code of the project: its value is a
             column, and its type a scalar or an enum of graphql-core or graphene.
     """
 
     __slots__ = (
+        "argument_sources",
         "arguments",
         "attribute",
         "below",
@@ -115,6 +114,7 @@ class FieldPlan:
         is_resolver = self.resolution is Resolution.RESOLVER
         self.is_opaque = is_resolver and not hasattr(self.resolve, "columns")
         self.arguments = constant_arguments(definition, nodes[0])
+        self.argument_sources = argument_sources(definition, nodes[0])
         reads_column = self.resolution in {Resolution.ATTRIBUTE, Resolution.NODE_ID}
         self.is_plain = reads_column and self.output_type.is_standard and self.arguments == {}
         self.innermost: bool | None = None  # not known yet
@@ -145,6 +145,13 @@ class FieldPlan:
             below = () if is_leaf else self.selections.of_any(output.type)
             self.below = frozenset(field.nodes[0].name.value for field in below)
         return self.below
+
+    def shared_arguments(self, variables: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the arguments when all calls of the resolver may share them, else None."""
+        found = from_sources(self.argument_sources, variables)
+        if found is None:
+            found = shared_arguments(self.definition, self.nodes[0], variables)
+        return found
 
     @property
     def full_name(self) -> str:
@@ -279,60 +286,3 @@ class PlanCompiler:
             field.index = index
         self._count_fields(len(fields))
         return tuple(fields)
-
-
-def constant_arguments(definition: GraphQLField, node: FieldNode) -> dict[str, Any] | None:
-    """Return the arguments of a field when they are the same in every run, else None."""
-    if not definition.args:
-        return {}
-    if any(has_variable(argument.value) for argument in node.arguments):
-        return None
-    return shared_arguments(definition, node, {})
-
-
-def shared_arguments(
-    definition: GraphQLField, node: FieldNode, variables: dict[str, Any]
-) -> dict[str, Any] | None:
-    """Return the arguments of a field when all calls of its resolver may share them, else None.
-
-    The calls must not share a value that a resolver could change, nor one that another coercion of
-    its literal might not give. Arguments whose coercion is an error are not shared either, since
-    each field reports the error as its own.
-    """
-    if not all(_is_pure(definition, argument) for argument in node.arguments):
-        return None
-    try:
-        arguments = get_argument_values(definition, node, variables)
-    except Exception:  # noqa: BLE001 - each field raises the error again
-        return None
-    is_shared = all(isinstance(value, _IMMUTABLE) for value in arguments.values())
-    return arguments if is_shared else None
-
-
-_IMMUTABLE = (str, int, float, bool, type(None), Enum)
-
-
-def _is_pure(definition: GraphQLField, argument: ArgumentNode) -> bool:
-    """Return whether each coercion of the argument gives the same value.
-
-    The code of a scalar of the schema may read a clock. A variable is coerced once a request.
-    """
-    declared = definition.args.get(argument.name.value)
-    if declared is None or isinstance(argument.value, VariableNode):
-        return True
-    type_ = get_named_type(declared.type)
-    if isinstance(type_, GraphQLEnumType):
-        return type(type_).parse_literal is GraphQLEnumType.parse_literal
-    return specified_scalar_types.get(type_.name) is type_
-
-
-def has_variable(value: ValueNode) -> bool:
-    """Return whether the value of an argument contains a variable."""
-    match value:
-        case VariableNode():
-            return True
-        case ListValueNode():
-            return any(map(has_variable, value.values))
-        case ObjectValueNode():
-            return any(has_variable(field.value) for field in value.fields)
-    return False

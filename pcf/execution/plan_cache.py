@@ -55,17 +55,21 @@ class NotPlannable(Exception):
 class Plan:
     """An operation whose directives have fixed values: its root type and its root fields.
 
+    ``operation`` and ``fragments`` are the nodes of the document that the plan comes from.
     ``knows_last`` says that the edges which lead to no other edge are the last to read the
     database; a run finds that it is wrong when a resolver sends a statement.
     """
 
     def __init__(
-        self, schema: GraphQLSchema, root_type: GraphQLObjectType, fields: tuple[FieldPlan, ...]
-    ) -> None:
+        self, schema: GraphQLSchema, root_type: GraphQLObjectType, fields: tuple[FieldPlan, ...],
+        operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode],
+    ) -> None:  # fmt: skip
         self.root_type = root_type
         self.fields = fields
+        self.operation = operation
+        self.fragments = fragments
         self.knows_last = True
-        self._schema = schema
+        self.schema = schema
         self._joins: dict[FieldPlan, Joins | None] = {}
 
     @cached_property
@@ -74,7 +78,7 @@ class Plan:
 
         A loader that is missing here has to return instances.
         """
-        return loader_columns(self._schema, self.fields)
+        return loader_columns(self.schema, self.fields)
 
     def joins(self, field: FieldPlan) -> Joins | None:
         """Return the edges below ``field`` whose rows its statement can fetch; None without any."""
@@ -216,7 +220,8 @@ class CompiledOperation:
         compiler = PlanCompiler(self._schema, self._fragments, conditions, self._counter.add)
         reason = "recursion"
         try:
-            return Plan(self._schema, root_type, compiler.root_fields(root_type, self._operation))
+            fields = compiler.root_fields(root_type, self._operation)
+            return Plan(self._schema, root_type, fields, self._operation, self._fragments)
         except RecursionError:
             pass
         except GraphQLError:  # the document is not valid

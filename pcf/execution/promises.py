@@ -53,6 +53,7 @@ _EXECUTOR_MODULES = (
     "pcf.execution.columns",
     "pcf.execution.completion",
     "pcf.execution.executor",
+    "pcf.execution.levels",
     "pcf.execution.pending_columns",
     "pcf.execution.pending_values",
     "pcf.execution.plan_executor",

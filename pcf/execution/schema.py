@@ -6,6 +6,7 @@ the completion of values.
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from types import NoneType
 from typing import Any
 
 import graphene
@@ -26,6 +27,7 @@ from graphql import (
 )
 
 from pcf._compat.graphene import has_own_lookup
+from pcf._compat.graphene_django import is_default_type_check
 
 # Where the formats of graphene's scalars are specified.
 SPECIFICATIONS = {
@@ -69,17 +71,19 @@ class OutputType:
     Attributes:
         is_nullable: Whether null is a value of the type.
         is_standard: Whether it is a leaf that graphql-core or graphene serialises.
+        takes_rows: Whether it is an object type whose values may be light rows without a check.
         type: The GraphQL type without its Non-Null wrapper.
         kind: How the executor completes a value.
         item: The type of the items of a list.
-        serialized_classes: The Python classes whose values are their own serialised form.
+        serialized_classes: The Python classes whose values are their own serialised form; that of
+            None, where null is a value.
         serialize_integers: A function that serialises many integers at once, or returns None when
             one of them has no serialised form.
     """
 
     __slots__ = (
         "is_nullable", "is_standard", "item", "kind", "serialize_integers", "serialized_classes",
-        "type",
+        "takes_rows", "type",
     )  # fmt: skip
 
     def __init__(self, declared: GraphQLOutputType) -> None:
@@ -89,14 +93,19 @@ class OutputType:
         self.item: OutputType | None = (
             OutputType(self.type.of_type) if isinstance(self.type, GraphQLList) else None
         )
+        is_type_of = getattr(self.type, "is_type_of", None)
+        self.takes_rows = self.kind is TypeKind.OBJECT and (
+            is_type_of is None or is_default_type_check(is_type_of)
+        )
         serialize: Any = getattr(self.type, "serialize", None)
         self.is_standard = _is_of_packages(serialize) and not has_own_lookup(self.type)
-        self.serialized_classes: frozenset[type] = frozenset()
         self.serialize_integers: Callable[[list[int]], list[Any] | None] | None = None
+        own_forms: set[type] = {NoneType} if self.is_nullable else set()
         if serialize in (GraphQLString.serialize, GraphQLID.serialize):
-            self.serialized_classes = frozenset({str})
+            own_forms.add(str)
         elif serialize is GraphQLBoolean.serialize:
-            self.serialized_classes = frozenset({bool})
+            own_forms.add(bool)
+        self.serialized_classes = frozenset(own_forms)
         if serialize is GraphQLID.serialize:
             self.serialize_integers = _as_texts
         elif serialize is GraphQLInt.serialize:

@@ -15,7 +15,8 @@ from pcf.database.retry import backoff, idempotent_reads
 from pcf.database.snapshots import ERRORS_OF_STATEMENTS, one_snapshot
 from pcf.errors import ClientError
 from pcf.execution.context import Client, RequestContext
-from pcf.execution.executor import execute, waits_for_database_only
+from pcf.execution.executor import execute, execute_bound, known_plan
+from pcf.execution.plan_cache import Plan
 from pcf.http.error_responses import to_graphql_error
 from pcf.http.idempotency import IdempotentOperation
 from pcf.http.rate_limits import TooManyRequests
@@ -78,13 +79,16 @@ class OperationRunner:
         self._middleware = make_middleware()
         self._sources = sources
 
-    def waits_for_database_only(
+    def known_plan(
         self, document: DocumentNode, name: str | None, variables: Mapping[str, Any]
-    ) -> bool:
-        """Return whether the operation ``name`` waits for nothing but PostgreSQL."""
-        return self._middleware is None and waits_for_database_only(
-            self._schema, document, name, variables
-        )
+    ) -> Plan | None:
+        """Return the plan of the operation ``name``, if this process has compiled it.
+
+        Returns None where there is graphene middleware, which may wrap any resolver.
+        """
+        if self._middleware is not None:
+            return None
+        return known_plan(self._schema, document, name, variables)
 
     def run(
         self,
@@ -197,13 +201,11 @@ class OperationRunner:
         context.is_one_transaction = is_one_transaction
         try:
             with span("execution"), watch_reads() as watch:
-                result = execute(
-                    self._schema,
-                    prepared.document.node,
+                run = partial(self._execute_unbound, prepared)
+                if prepared.bound is not None:
+                    run = partial(execute_bound, prepared.bound)
+                result = run(
                     context_value=context,
-                    variable_values=dict(request.variables),
-                    operation_name=request.operation_name,
-                    middleware=self._middleware,
                     check=timeout.check,
                     max_items=config().documents.max_items,
                     max_bytes=config().requests.max_response_bytes,
@@ -215,3 +217,14 @@ class OperationRunner:
         except ClientError as error:
             result = ExecutionResult(None, [to_graphql_error(error)])
         return Execution(context, result, source)
+
+    def _execute_unbound(self, prepared: PreparedOperation, **options: Any) -> ExecutionResult:
+        request = prepared.request
+        return execute(
+            self._schema,
+            prepared.document.node,
+            variable_values=dict(request.variables),
+            operation_name=request.operation_name,
+            middleware=self._middleware,
+            **options,
+        )

@@ -14,6 +14,7 @@ from pcf.cache.response_cache import LookupResult
 from pcf.conf import config
 from pcf.documents.cost import Cost
 from pcf.documents.document import Document, Operation
+from pcf.execution.bound_operation import BoundOperation
 from pcf.http.request import GraphQLRequest
 from pcf.timeouts import TimeoutContext
 from pcf.viewer import Viewer
@@ -82,11 +83,15 @@ class RequestState:
 
 
 class ReadOperation(NamedTuple):
-    """The operation of a request: its document, and its cost with the variables of the request."""
+    """The operation of a request: its document, and its cost with the variables of the request.
+
+    ``bound`` is its plan with these variables. None means that the execution finds the plan.
+    """
 
     document: Document
     operation: Operation
     cost: Cost
+    bound: BoundOperation | None = None
 
 
 class PreparedOperation(NamedTuple):
@@ -95,6 +100,7 @@ class PreparedOperation(NamedTuple):
     ``digest`` names the response in the cache; None means that the response must not be cached.
     ``token`` is the digest of the bearer token. ``viewer`` is None when the request has a token:
     ``CacheLookup`` finds the viewer. ``state`` is None for a part of a batch and for a command.
+    ``bound`` is that of ReadOperation.
     """
 
     request: GraphQLRequest
@@ -106,6 +112,7 @@ class PreparedOperation(NamedTuple):
     cost: Cost
     token: str | None
     viewer: Viewer | None
+    bound: BoundOperation | None = None
 
     def __repr__(self) -> str:
         """Leave out what is private."""

@@ -142,11 +142,7 @@ class GraphQLService:
         of a request without a token. ``read`` is what ``short_queries`` has read.
         """
         started = perf_counter()
-        document, operation, cost = read or (
-            None,
-            None,
-            None,
-        )  # the metrics need them
+        document, operation, cost, bound = read or (None,) * 4  # the metrics need them
         with count_queries(limit=config().database.repeated_statements) as queries:
             try:
                 with span("document"):
@@ -157,7 +153,7 @@ class GraphQLService:
                 token = None if request.token is None else token_digest(request.token)
                 prepared = PreparedOperation(
                     request, timeout, state, document, operation, digest, cost, token,
-                    viewer if token is None else None,
+                    viewer if token is None else None, bound,
                 )  # fmt: skip
                 self._remember(prepared)
                 response = self._respond(prepared)

@@ -1,17 +1,25 @@
 """Short queries: those that a server may answer on its event loop, in a greenlet."""
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from weakref import ref
+
 from pcf.conf import config
 from pcf.documents.cost import Cost, check_cost
-from pcf.documents.document import Operation
+from pcf.documents.document import Document, Operation
 from pcf.documents.persisted import PersistedDocuments
 from pcf.errors import ClientError
+from pcf.execution.bound_operation import BoundOperation, bind
+from pcf.execution.plan_cache import Plan
 from pcf.http.operation_runner import OperationRunner
 from pcf.http.request import GraphQLRequest
 from pcf.http.request_state import PreparedOperation, ReadOperation
 from pcf.lru import LRUCache
 
 MAX_RESPONSE_BYTES = 65_536  # of the responses of a short query
-_MAX_LONG = 1_000  # operations that are known to have longer ones
+MAX_KNOWN = 1_000  # requests that are not read again
+MAX_KNOWN_BYTES = 2_048  # of the document and the variables of such a request
+_MAX_LONG = 1_000  # operations that are known to have longer responses
 
 
 def cost_of(request: GraphQLRequest, operation: Operation) -> Cost:
@@ -21,6 +29,41 @@ def cost_of(request: GraphQLRequest, operation: Operation) -> Cost:
     cost = cost.with_variables(request.variable_values, request.variable_bytes, limits)
     check_cost(cost, limits)
     return cost
+
+
+class ShortQuery(NamedTuple):
+    """A short query: its request, and its operation."""
+
+    request: GraphQLRequest
+    read: ReadOperation
+
+
+class _KnownQuery(NamedTuple):
+    """What a body asks for. It does not keep the document, nor the plan of the operation.
+
+    ``fields`` are the fields of a GraphQLRequest that the body gives, without the document's text.
+    ``variables`` are coerced.
+    """
+
+    fields: dict[str, Any]
+    document: "ref[Document]"
+    plan: "ref[Plan]"
+    cost: Cost
+    variables: Mapping[str, Any]
+
+    def read(self, headers: GraphQLRequest) -> ShortQuery | None:
+        """Return the short query; None when the process has dropped the document or the plan.
+
+        ``headers`` is a request with the fields that its headers give.
+        """
+        document, plan = self.document(), self.plan()
+        if document is None or plan is None:
+            return None
+        text = "" if self.fields["document_id"] else document.text
+        request = headers._replace(query=text, **self.fields)
+        operation = document.operation(request.operation_name)
+        bound = BoundOperation(plan, self.variables)
+        return ShortQuery(request, ReadOperation(document, operation, self.cost, bound))
 
 
 class ShortQueries:
@@ -35,9 +78,23 @@ class ShortQueries:
         self._documents = documents
         self._runner = runner
         self._long: LRUCache[tuple[bytes, str | None], bool] = LRUCache(_MAX_LONG)
+        self._known: LRUCache[bytes, _KnownQuery] = LRUCache(MAX_KNOWN)  # by ``raw_digest``
 
-    def read(self, request: GraphQLRequest) -> ReadOperation | None:
-        """Return the operation of a short query; None for any other request. Never waits."""
+    def known(self, raw_digest: bytes | None, headers: GraphQLRequest) -> ShortQuery | None:
+        """Return the short query whose body was read before. Never waits.
+
+        ``raw_digest`` is that of its state (``RequestState``). ``headers`` is a request with the
+        fields that its headers give. Returns None for a body that ``read`` has to see.
+        """
+        known = None if raw_digest is None else self._known.get(raw_digest)
+        found = known and known.read(headers)
+        return found if found and not self._is_long(found.read) else None
+
+    def read(self, request: GraphQLRequest, raw_digest: bytes | None = None) -> ShortQuery | None:
+        """Return the short query; None for any other request. Never waits.
+
+        ``known`` finds it from now on by its ``raw_digest``, where runs may share its variables.
+        """
         document = self._documents.known(request.query, request.document_id)
         if document is None:
             return None
@@ -48,14 +105,36 @@ class ShortQueries:
             return None
         if operation.type != "query" or cost.points > config().server.short_points:
             return None
-        if self._long.get((document.digest, operation.name)):
+        plan = self._runner.known_plan(document.node, operation.name, request.variables)
+        if plan is None or not plan.waits_for_database_only:
             return None
-        is_short = self._runner.waits_for_database_only(
-            document.node, operation.name, request.variables
-        )
-        return ReadOperation(document, operation, cost) if is_short else None
+        read = ReadOperation(document, operation, cost, bind(plan, request.variables))
+        if self._is_long(read):
+            return None
+        size = len(request.query) + request.variable_bytes
+        if raw_digest and read.bound is not None and size <= MAX_KNOWN_BYTES:
+            self._known.set(raw_digest, _known_query(request, read, read.bound))
+        return ShortQuery(request, read)
+
+    def _is_long(self, read: ReadOperation) -> bool:
+        return self._long.get((read.document.digest, read.operation.name)) is not None
 
     def note_size(self, prepared: PreparedOperation, size: int) -> None:
         """Note that a response of the operation had ``size`` bytes."""
         if size > MAX_RESPONSE_BYTES:
             self._long.set((prepared.document.digest, prepared.operation.name), True)
+
+
+def _known_query(
+    request: GraphQLRequest, read: ReadOperation, bound: BoundOperation
+) -> _KnownQuery:
+    fields = {
+        "document_id": request.document_id,
+        "variables": request.variables,
+        "operation_name": request.operation_name,
+        "variable_values": request.variable_values,
+        "variable_bytes": request.variable_bytes,
+    }
+    if request.wants_cost:
+        fields |= {"wants_cost": True, "no_store": True}
+    return _KnownQuery(fields, ref(read.document), ref(bound.plan), read.cost, bound.variables)

@@ -179,14 +179,17 @@ class GraphQLEndpoint:
         (default_headers,) = self._default_headers.get(self._origin_key(received)) or (None,)
         if default_headers is None or not middleware.only_django_listens():
             return None
+        digest, short_queries = received.state.raw_digest, self._make_service().short_queries
         try:
-            request = _parse(received, unparsed)
-            read = request and self._make_service().short_queries.read(request)
+            short = short_queries.known(digest, unparsed.request)
+            if short is None:
+                request = _parse(received, unparsed)
+                short = request and short_queries.read(request, digest)
         except Exception:  # a thread answers, and reports a lasting error
             with activate_request(received.state):
                 logger.exception("unexpected error before a short request")
             return None
-        return None if request is None or read is None else (request, read, default_headers)
+        return None if short is None else (*short, default_headers)
 
     def _origin_key(self, received: ReceivedRequest) -> OriginKey:
         scope, get = received.scope, received.headers.get

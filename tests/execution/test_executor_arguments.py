@@ -8,8 +8,8 @@ import pytest
 from graphql import ExecutionContext, MiddlewareManager, build_schema, parse
 from graphql import execute as execute_by_graphql_core
 
+from pcf.execution.arguments import shared_arguments
 from pcf.execution.executor import execute
-from pcf.execution.plan import shared_arguments
 from pcf.execution.plan_cache import PlanCache
 from pcf.execution.promise_executor import PromiseExecutionContext
 from tests.execution.helpers import later

@@ -15,7 +15,7 @@ from notes.models import Note
 from pcf.database import prepared_statements
 from pcf.database.snapshots import current_snapshot, one_snapshot
 from pcf.errors import ConnectionLost, ResponseTooLarge
-from pcf.execution import columns, plan_executor, rows
+from pcf.execution import columns, levels, plan_executor, rows
 from pcf.execution.context import RequestContext
 from pcf.execution.executor import execute, execute_with_promises
 from pcf.project.schema import schema
@@ -205,7 +205,7 @@ def test_a_run_that_ends_early_leaves_no_function_to_the_snapshot():
 def test_a_connection_that_is_lost_meanwhile_is_an_error_of_its_fields(monkeypatch):
     """The server ends the session while the plain fields are completed."""
     run(GRAPH, 3)
-    complete, lost = plan_executor.Levels._complete_leaves, []
+    complete, lost = levels.Levels._complete_leaves, []
 
     def spy(self, execute_field):
         complete(self, execute_field)
@@ -216,7 +216,7 @@ def test_a_connection_that_is_lost_meanwhile_is_an_error_of_its_fields(monkeypat
             with psycopg.connect(**{key: given[key] for key in keys}) as other:
                 other.execute("SELECT pg_terminate_backend(%s, 5000)", lost)
 
-    monkeypatch.setattr(plan_executor.Levels, "_complete_leaves", spy)
+    monkeypatch.setattr(levels.Levels, "_complete_leaves", spy)
     result = run(GRAPH)
     assert lost
     assert {type(error.original_error) for error in result.errors} == {ConnectionLost}

@@ -1,0 +1,140 @@
+"""The arguments of a field (specification section 6.4.1), for all calls of its resolver at once."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+from graphql import (
+    ArgumentNode,
+    FieldNode,
+    GraphQLEnumType,
+    GraphQLField,
+    ListValueNode,
+    ObjectValueNode,
+    Undefined,
+    ValueNode,
+    VariableNode,
+    get_argument_values,
+    get_named_type,
+    is_non_null_type,
+    specified_scalar_types,
+    value_from_ast,
+)
+
+_PRESENT = (str, int, float, bool, Enum)
+IMMUTABLE = (*_PRESENT, type(None))
+"""Classes of values that no resolver can change."""
+
+
+def constant_arguments(definition: GraphQLField, node: FieldNode) -> dict[str, Any] | None:
+    """Return the arguments of a field when they are the same in every run, else None."""
+    if not definition.args:
+        return {}
+    if any(has_variable(argument.value) for argument in node.arguments):
+        return None
+    return shared_arguments(definition, node, {})
+
+
+def shared_arguments(
+    definition: GraphQLField, node: FieldNode, variables: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return the arguments of a field when all calls of its resolver may share them, else None.
+
+    The calls must not share a value that a resolver could change, nor one that another coercion of
+    its literal might not give. Arguments whose coercion is an error are not shared either, since
+    each field reports the error as its own.
+    """
+    if not all(_is_pure(definition, argument) for argument in node.arguments):
+        return None
+    try:
+        arguments = get_argument_values(definition, node, variables)
+    except Exception:  # noqa: BLE001 - each field raises the error again
+        return None
+    is_shared = all(isinstance(value, IMMUTABLE) for value in arguments.values())
+    return arguments if is_shared else None
+
+
+class ArgumentSource(NamedTuple):
+    """Where the value of an argument comes from: a constant, or a variable.
+
+    ``name`` is the name of the resolver's parameter. ``classes`` are those of the variable's values
+    that calls may share.
+    """
+
+    name: str
+    constant: Any = None
+    variable: str | None = None
+    classes: tuple[type, ...] = ()
+
+
+def argument_sources(
+    definition: GraphQLField, node: FieldNode
+) -> tuple[ArgumentSource, ...] | None:
+    """Return the sources of the arguments, in their order; None where they are no such values.
+
+    They are those of ``get_argument_values`` (specification section 6.4.1) where each variable has
+    a value.
+    """
+    given = {argument.name.value: argument for argument in node.arguments}
+    sources = []
+    for name, declared in definition.args.items():
+        argument, out_name = given.get(name), declared.out_name or name
+        if argument is not None and isinstance(argument.value, VariableNode):
+            classes = _PRESENT if is_non_null_type(declared.type) else IMMUTABLE
+            variable = argument.value.name.value
+            sources.append(ArgumentSource(out_name, variable=variable, classes=classes))
+            continue
+        if argument is None:
+            constant = declared.default_value
+            if constant is Undefined and not is_non_null_type(declared.type):
+                continue
+        elif not _is_pure(definition, argument) or has_variable(argument.value):
+            return None
+        else:
+            constant = value_from_ast(argument.value, declared.type)
+        if not isinstance(constant, IMMUTABLE):  # nor is Undefined, which is an error
+            return None
+        sources.append(ArgumentSource(out_name, constant))
+    return tuple(sources)
+
+
+def from_sources(
+    sources: Sequence[ArgumentSource] | None, variables: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return the arguments from their sources; None where a variable has no value to share."""
+    if sources is None:
+        return None
+    arguments = {}
+    for name, value, variable, classes in sources:
+        if variable is not None:
+            value = variables.get(variable, Undefined)  # noqa: PLW2901
+            if not isinstance(value, classes):
+                return None
+        arguments[name] = value
+    return arguments
+
+
+def _is_pure(definition: GraphQLField, argument: ArgumentNode) -> bool:
+    """Return whether each coercion of the argument gives the same value.
+
+    The code of a scalar of the schema may read a clock. A variable is coerced once a request.
+    """
+    declared = definition.args.get(argument.name.value)
+    if declared is None or isinstance(argument.value, VariableNode):
+        return True
+    type_ = get_named_type(declared.type)
+    if isinstance(type_, GraphQLEnumType):
+        return type(type_).parse_literal is GraphQLEnumType.parse_literal
+    return specified_scalar_types.get(type_.name) is type_
+
+
+def has_variable(value: ValueNode) -> bool:
+    """Return whether the value of an argument contains a variable."""
+    match value:
+        case VariableNode():
+            return True
+        case ListValueNode():
+            return any(map(has_variable, value.values))
+        case ObjectValueNode():
+            return any(has_variable(field.value) for field in value.fields)
+    return False
