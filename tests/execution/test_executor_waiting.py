@@ -54,13 +54,19 @@ def events(monkeypatch):
     record(prepared_statements.PreparedReads, "_send_all", lambda *_: "send all")
     record(prepared_statements, "receive_result", lambda *_: "receive")
     record(prepared_statements, "receive_pipelined_result", lambda *_: "receive")
-    execute_field = plan_executor.PlanExecutor._execute_field
 
-    def spy(self, batch, field):
-        told.append(field.full_name)
-        return execute_field(self, batch, field)
+    def record_field(name):
+        function = getattr(plan_executor.PlanExecutor, name)
 
-    monkeypatch.setattr(plan_executor.PlanExecutor, "_execute_field", spy)
+        def spy(self, batch, field):
+            if told[-1:] != [field.full_name]:  # one of the methods may call the other
+                told.append(field.full_name)
+            return function(self, batch, field)
+
+        monkeypatch.setattr(plan_executor.PlanExecutor, name, spy)
+
+    record_field("_execute_field")
+    record_field("_execute_early")
     return told
 
 
