@@ -64,18 +64,17 @@ class _SocketWaits:
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
         self._epoll = select.epoll()
+        once, read, write = select.EPOLLONESHOT, select.EPOLLIN, select.EPOLLOUT
+        self._masks = {READ: once | read, WRITE: once | write, READ | WRITE: once | read | write}
         self._resumes: dict[int, Resume] = {}  # by the descriptor of the socket
         loop.add_reader(self._epoll.fileno(), self._on_ready)
 
     def add(self, fd: int, events: int, resume: Resume) -> None:
         """Call ``resume`` once when the socket is ready, with what it is ready for."""
-        mask = select.EPOLLONESHOT
-        mask |= select.EPOLLIN if events & READ else 0
-        mask |= select.EPOLLOUT if events & WRITE else 0
         try:
-            self._epoll.modify(fd, mask)
+            self._epoll.modify(fd, self._masks[events])
         except FileNotFoundError:  # the first wait for this socket
-            self._epoll.register(fd, mask)
+            self._epoll.register(fd, self._masks[events])
         self._resumes[fd] = resume
 
     def remove(self, fd: int) -> None:
@@ -157,12 +156,14 @@ class RequestGreenlet(greenlet):
         timer = None
         if seconds is not None:
             timer = pool.loop.call_later(max(0.0, seconds), self._resume, 0)
+        found: int = 0
         try:
-            found: int = self._suspend()
+            found = self._suspend()
         finally:
             if timer is not None:
                 timer.cancel()
-            pool.sockets.remove(fd)
+            if not found:
+                pool.sockets.remove(fd)
         return found
 
     def pause(self, seconds: float) -> None:
@@ -279,6 +280,12 @@ class GreenletPool:
             self._on_idle()
         except BaseException:
             logger.exception("a greenlet could not give back what it keeps")
+
+
+def current_greenlet() -> RequestGreenlet | None:
+    """Return the greenlet of a pool that the caller runs in; None in a thread."""
+    current = getcurrent()
+    return current if type(current) is RequestGreenlet else None
 
 
 def in_greenlet() -> bool:

@@ -25,7 +25,6 @@ it, because ``invoke_later`` raises NameError.
 
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from promise import Promise
@@ -43,6 +42,19 @@ class _JobQueue(deque[Any]):
     def append(self, job: Any, /) -> None:
         async_instance.is_tick_used = True
         super().append(job)
+
+
+class _AfterJobs:
+    """An item of a scope's queue: at its turn, ``job`` goes behind the jobs that wait then."""
+
+    __slots__ = ("job",)
+
+    def __init__(self, job: Callable[[], object]) -> None:
+        self.job = job
+
+    def __call__(self) -> None:
+        """Do what ``run_jobs`` does with the item; promise's own loop calls it."""
+        async_instance.normal_queue.append(self.job)
 
 
 def in_scope() -> bool:
@@ -86,6 +98,12 @@ def run_jobs(is_done: Callable[[], bool], check: Callable[[], object] | None = N
         if not queue:
             return False
         job = queue.popleft()
+        while type(job) is _AfterJobs:
+            if queue:
+                queue.append(job.job)
+                job = queue.popleft()
+            else:
+                job = job.job
         if isinstance(job, Promise):
             job._settle_promises()  # noqa: SLF001
         else:
@@ -101,7 +119,7 @@ def enqueue_after_jobs(job: Callable[[], object]) -> None:
     """
     queue = async_instance.normal_queue
     if isinstance(queue, _JobQueue):
-        queue.append(partial(queue.append, job))
+        queue.append(_AfterJobs(job))
     else:
         enqueue_post_promise_job(job, None)
 

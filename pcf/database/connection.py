@@ -17,7 +17,7 @@ from pcf.concurrency import slot_released
 from pcf.database.prepared_statements import PreparedReads
 from pcf.database.query_log import note_exchange
 from pcf.database.snapshots import SnapshotConnection
-from pcf.greenlets import in_greenlet, in_thread, wait_for_socket
+from pcf.greenlets import RequestGreenlet, current_greenlet, in_thread
 from pcf.timeouts import TimeoutContext, current_timeout
 
 logger = logging.getLogger("pcf.database")
@@ -197,31 +197,26 @@ class DeadlineConnection(SnapshotConnection):
         # psycopg sends every exchange with the server through this method (pcf._compat.psycopg)
         if not self.has_timer:
             note_exchange()  # a cursor of psycopg's own may have sent a statement
-        with slot_released():
-            return self._wait(gen, interval, timeout)
-
-    def _wait(self, gen: PQGen[RV], interval: float, timeout: float | None) -> RV:
-        context = current_timeout()
-        if timeout is not None:
-            return self._wait_for(gen, interval, timeout)
-        if self.deadline is not None:
-            seconds = _time_to_answer(self.deadline, context)
-        elif context is None:
-            return self._wait_for(gen, interval, None)
-        else:
-            seconds = max(context.remaining(), TRANSACTION_CONTROL)
+        seconds = self._time_to_wait() if timeout is None else timeout
+        current = current_greenlet()
         try:
-            return self._wait_for(gen, interval, seconds)
+            if current is not None:
+                return _wait_in_greenlet(gen, self.pgconn.socket, seconds, current)
+            with slot_released():
+                return super().wait(gen, interval, seconds)
         except WaitTimeout:
+            if timeout is not None:
+                raise
             self.overdue = True
             self._cancel_and_close()
             raise StatementOverdue("the server did not answer within the deadline") from None
 
-    def _wait_for(self, gen: PQGen[RV], interval: float, seconds: float | None) -> RV:
-        """Run ``gen`` for ``seconds`` at most. Raises WaitTimeout."""
-        if in_greenlet():
-            return _wait_in_greenlet(gen, self.pgconn.socket, seconds)
-        return super().wait(gen, interval, seconds)
+    def _time_to_wait(self) -> float | None:
+        """Return the seconds that the server has; None without a deadline."""
+        context = current_timeout()
+        if self.deadline is not None:
+            return _time_to_answer(self.deadline, context)
+        return None if context is None else max(context.remaining(), TRANSACTION_CONTROL)
 
     def _cancel_and_close(self) -> None:
         """Ask the server to cancel the statement, and close the connection.
@@ -244,16 +239,23 @@ class DeadlineConnection(SnapshotConnection):
             logger.warning("PostgreSQL did not cancel a statement past its deadline: %s", error)
 
 
-def _wait_in_greenlet(gen: PQGen[RV], socket: int, seconds: float | None) -> RV:
-    """Run ``gen`` as psycopg does (``psycopg.waiting``), but wait for the socket in a greenlet."""
+def _wait_in_greenlet(
+    gen: PQGen[RV], socket: int, seconds: float | None, current: RequestGreenlet
+) -> RV:
+    """Run ``gen`` as psycopg does (``psycopg.waiting``), but wait for the socket in a greenlet.
+
+    Raises WaitTimeout after ``seconds``.
+    """
     end = None if seconds is None else monotonic() + seconds
     try:
         wanted = next(gen)
         while True:
-            ready = wait_for_socket(socket, wanted, None if end is None else end - monotonic())
+            ready = current.wait_for_socket(socket, wanted, seconds)
             if not ready:
                 raise WaitTimeout
             wanted = gen.send(ready)
+            if end is not None:
+                seconds = end - monotonic()
     except StopIteration as ended:
         found: RV = ended.value
         return found
