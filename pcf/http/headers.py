@@ -111,10 +111,11 @@ def finish_response(
         "Vary": vary(),
         "Cache-Control": NO_STORE,
         **response.headers,
-        **cors_headers(origin),
     }
-    if varies_by_origin():
-        headers["Vary"] += ", Origin"
+    if config().requests.cors_origins:
+        headers.update(cors_headers(origin))
+        if varies_by_origin():
+            headers["Vary"] += ", Origin"
     if status == HTTPStatus.NOT_MODIFIED:
         del headers["Content-Type"]
     else:

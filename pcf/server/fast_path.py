@@ -137,16 +137,15 @@ def request_bytes(scope: Scope, first: bytes) -> int:
 
 def encode_answer(answer: Answer, *, closes: bool) -> bytes:
     """Return the bytes of an answer; ``closes`` announces the end of the connection."""
-    lines = [answer_head(answer.status)]
-    has_length = answer.status in _WITHOUT_BODY
-    for name, value in answer.headers:
-        has_length = has_length or name.lower() == b"content-length"
-        lines.append(b"%b: %b\r\n" % (name, value))
-    if not has_length:
-        lines.append(b"Content-Length: %d\r\n" % len(answer.body))
+    headers = answer.headers
+    # map() takes fewer steps of the interpreter than a loop over fifteen headers.
+    lines = [answer_head(answer.status).removesuffix(b"\r\n"), *map(b": ".join, headers)]
+    has_length = b"content-length" in map(bytes.lower, dict(headers))
+    if not has_length and answer.status not in _WITHOUT_BODY:
+        lines.append(b"Content-Length: %d" % len(answer.body))
     if closes:
-        lines.append(b"%b: %b\r\n" % CONNECTION_CLOSE)
-    return b"".join((*lines, b"\r\n", answer.body))
+        lines.append(b": ".join(CONNECTION_CLOSE))
+    return b"\r\n".join((*lines, b"", answer.body))
 
 
 logger = logging.getLogger("pcf.http")
