@@ -4,7 +4,7 @@ https://asgi.readthedocs.io/en/stable/specs/www.html
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from hashlib import sha256
 from inspect import iscoroutine
 from operator import methodcaller
@@ -26,6 +26,8 @@ Receive = Callable[[], Coroutine[Any, Any, dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+OriginKey = tuple[Any, ...]
+"""What the headers that middleware adds depend on: scheme, server, Host and proxy headers."""
 
 CONNECTION_CLOSE = (b"Connection", b"close")
 _NOT_STARTED = object()
@@ -57,12 +59,16 @@ class Body(NamedTuple):
 
 
 class ReceivedRequest(NamedTuple):
-    """A request with its body. ``headers`` have lower-case names, as ``headers_of`` returns."""
+    """A request with its body. ``headers`` have lower-case names, as ``headers_of`` returns.
+
+    ``origin_key`` is the endpoint's key of the origin where the caller knows it.
+    """
 
     scope: Scope
     headers: dict[str, str]
     body: Body
     state: RequestState
+    origin_key: OriginKey | None = None
 
 
 class UnparsedRequest(NamedTuple):
@@ -72,7 +78,7 @@ class UnparsedRequest(NamedTuple):
     GraphQLRequest of these fields with an empty document.
     """
 
-    fields: dict[str, Any]
+    fields: Mapping[str, Any]
     request: GraphQLRequest
 
 
@@ -204,28 +210,42 @@ def read_request(received: ReceivedRequest) -> UnparsedRequest | None:
 
     Sets ``raw_digest`` of ``received.state``.
     """
-    scope, headers, body, state = received
-    method = scope["method"]
-    if method == "GET":
-        identity = b"GET " + scope["query_string"]
-    elif (
-        method == "POST"
-        and body.length is not None
-        and body.is_whole
-        and headers.get("content-type", "").lower() in _JSON_CONTENT_TYPES
-        and "content-encoding" not in headers
-    ):
-        identity = b"POST " + body.content
-    else:
+    scope, body = received.scope, received.body
+    is_post = scope["method"] == "POST"
+    if is_post and (body.length is None or not body.is_whole):
         return None
-    client = scope.get("client")
+    unparsed = read_head(scope, received.headers)
+    if unparsed is not None:
+        content = body.content if is_post else b""
+        received.state.raw_digest = raw_digest(identity_of(scope), content)
+    return unparsed
+
+
+def read_head(scope: Scope, headers: Mapping[str, str]) -> UnparsedRequest | None:
+    """Return the GraphQL request as far as its head tells; None where Django has to refuse it."""
+    method, client = scope["method"], scope.get("client")
+    if method == "POST":
+        is_json = headers.get("content-type", "").lower() in _JSON_CONTENT_TYPES
+        if not is_json or "content-encoding" in headers:
+            return None
+    elif method != "GET":
+        return None
     try:
         media = media_type(headers.get("accept"))
         fields = header_fields(headers, method, client[0] if client else None, media)
     except ClientError:
         return None
-    state.raw_digest = sha256(identity).digest()
     return UnparsedRequest(fields, GraphQLRequest("", **fields))
+
+
+def identity_of(scope: Scope) -> bytes:
+    """Return the part of ``raw_digest``'s text that the scope of a GET or POST gives."""
+    return b"POST " if scope["method"] == "POST" else b"GET " + scope["query_string"]
+
+
+def raw_digest(identity: bytes, content: bytes) -> bytes:
+    """Return the digest of a request with this identity (``identity_of``) and this body."""
+    return sha256(identity + content).digest()
 
 
 # --- answering
