@@ -27,6 +27,7 @@ from pcf.server.messages import (
     CONNECTION_CLOSE,
     Answer,
     Body,
+    Headers,
     ReceivedRequest,
     Scope,
     UnparsedRequest,
@@ -135,15 +136,20 @@ def request_bytes(scope: Scope, first: bytes) -> int:
 
 def encode_answer(answer: Answer, *, closes: bool) -> bytes:
     """Return the bytes of an answer; ``closes`` announces the end of the connection."""
-    headers = answer.headers
-    # map() takes fewer steps of the interpreter than a loop over fifteen headers.
-    lines = [answer_head(answer.status).removesuffix(b"\r\n"), *map(b": ".join, headers)]
-    has_length = b"content-length" in map(bytes.lower, dict(headers))
-    if not has_length and answer.status not in _WITHOUT_BODY:
-        lines.append(b"Content-Length: %d" % len(answer.body))
+    status, headers, body, _, own = answer
+    lines = [answer_head(status).removesuffix(b"\r\n")]
+    if own:
+        lines.append(own)
+    lines += map(b": ".join, headers)
+    if not (own or status in _WITHOUT_BODY or _has_length(headers)):
+        lines.append(b"Content-Length: %d" % len(body))
     if closes:
         lines.append(b": ".join(CONNECTION_CLOSE))
-    return b"\r\n".join((*lines, b"", answer.body))
+    return b"\r\n".join((*lines, b"", body))
+
+
+def _has_length(headers: Headers) -> bool:
+    return any(name.lower() == b"content-length" for name, _ in headers)
 
 
 logger = logging.getLogger("pcf.http")

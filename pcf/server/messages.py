@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from hashlib import sha256
 from inspect import iscoroutine
-from operator import methodcaller
 from types import coroutine
 from typing import Any, NamedTuple
 
@@ -34,7 +33,6 @@ _NOT_STARTED = object()
 _JSON_CONTENT_TYPES = frozenset(
     {"application/json", "application/json; charset=utf-8", "application/json;charset=utf-8"}
 )
-_latin_1 = methodcaller("encode", "latin-1")
 
 
 class Disconnected(Exception):
@@ -83,12 +81,23 @@ class UnparsedRequest(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer for the server: a body, or a streaming response of Django."""
+    """An answer for the server: a body, or a streaming response of Django.
+
+    ``own`` are the lines of the headers of a GraphQL response, its length among them. They come
+    before ``headers``. CRLF separates them.
+    """
 
     status: int
     headers: Headers
     body: bytes = b""
     stream: HttpResponseBase | None = None
+    own: bytes = b""
+
+    @property
+    def all_headers(self) -> Headers:
+        """All headers as ASGI has them."""
+        own: list[Any] = [line.split(b": ", 1) for line in self.own.split(b"\r\n") if line]
+        return [(name, value) for name, value in own] + self.headers
 
 
 # --- reading a request
@@ -261,12 +270,14 @@ def answer_of(
     """Return the answer to a request from ``origin``, and count it."""
     status, own = finish_response(origin, response, media)
     own[REQUEST_ID] = state.request_id
-    # map() and zip() take fewer steps of the interpreter than a loop over nine headers.
-    encoded = zip(map(_latin_1, own), map(_latin_1, own.values()), strict=True)
-    return Answer(status, [*encoded, *default_headers], response.body)
+    # One text is encoded faster than each name and each value.
+    lines = "\r\n".join(map(": ".join, own.items())).encode("latin-1")
+    return Answer(status, default_headers, response.body, own=lines)
 
 
 async def send_answer(answer: Answer, send: Send) -> None:
     """Send an answer with its whole body."""
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send(
+        {"type": "http.response.start", "status": answer.status, "headers": answer.all_headers}
+    )
     await send({"type": "http.response.body", "body": answer.body})
