@@ -14,6 +14,7 @@ derived class may touch. ``BaseWorker`` gives these names and steps a meaning:
 
 import asyncio
 import sys
+from functools import lru_cache
 from typing import Any
 
 from gunicorn.asgi.protocol import _get_cached_date_header as date_header
@@ -30,7 +31,12 @@ _SERVER = b"Server: gunicorn/asgi\r\n"
 
 def answer_head(status: int) -> bytes:
     """Return the status line, the Server and the Date header of an answer in HTTP/1.1."""
-    return bytes(status_line((1, 1), status) + _SERVER + date_header())
+    return _head(status, date_header())
+
+
+@lru_cache(maxsize=8)  # several statuses in one second
+def _head(status: int, date: bytes) -> bytes:
+    return bytes(status_line((1, 1), status) + _SERVER + date)
 
 
 class BaseWorker(ASGIWorker):

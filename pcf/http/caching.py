@@ -95,14 +95,18 @@ def hit_response(
 def entry_response(
     entry: Entry, cache_status: str, hint: CacheHint, request: GraphQLRequest
 ) -> GraphQLResponse:
-    """Return the response with the content of ``entry``; 304 if the client has the content."""
+    """Return the response with the content of ``entry``; 304 if the client has the content.
+
+    ``finish_response`` adds the Vary of a response that depends on the viewer.
+    """
     tag = entry.tag + _tag_suffix(request.media) + (f"-{entry.coding}" if entry.coding else "")
     headers = {
         "Cache-Status": cache_status,
         "Cache-Control": _cache_control(entry, hint),
-        "Vary": VARY_PUBLIC if hint.public else vary(),
         "ETag": f'"{tag}"',
     }
+    if hint.public:
+        headers["Vary"] = VARY_PUBLIC
     if cache_status.startswith(HIT):
         headers["Age"] = str(entry.age)
     # The look-up left out a body that the client has.

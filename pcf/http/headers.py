@@ -66,6 +66,7 @@ EXPOSED_HEADERS = (
     "WWW-Authenticate",
     "X-Request-ID",
 )
+_NOT_MODIFIED = HTTPStatus.NOT_MODIFIED.value  # a plain number: Enum's attributes are functions
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -111,11 +112,12 @@ def finish_response(
         "Vary": vary(),
         "Cache-Control": NO_STORE,
         **response.headers,
-        **cors_headers(origin),
     }
-    if varies_by_origin():
-        headers["Vary"] += ", Origin"
-    if status == HTTPStatus.NOT_MODIFIED:
+    if config().requests.cors_origins:
+        headers.update(cors_headers(origin))
+        if varies_by_origin():
+            headers["Vary"] += ", Origin"
+    if status == _NOT_MODIFIED:
         del headers["Content-Type"]
     else:
         headers["Content-Length"] = str(len(response.body))

@@ -196,7 +196,11 @@ class Application:
         producer.add_done_callback(lambda _: chunks.end())
         try:
             await send(
-                {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+                {
+                    "type": "http.response.start",
+                    "status": answer.status,
+                    "headers": answer.all_headers,
+                }
             )
             while (chunk := await chunks.get()) is not None:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -16,14 +16,8 @@ from typing import Any, Protocol
 
 from pcf.conf import config
 from pcf.observability import metrics
-from pcf.server.fast_path import (
-    Exchange,
-    FastPath,
-    TemplateKey,
-    encode_answer,
-    parse_request,
-    request_bytes,
-)
+from pcf.server.fast_path import Exchange, FastPath, encode_answer, request_bytes
+from pcf.server.known_heads import RequestReader
 from pcf.server.messages import CONNECTION_CLOSE, Answer, Scope, Send
 from pcf.server.server_transport import ServerTransport
 
@@ -79,8 +73,8 @@ class ClientConnection(asyncio.Protocol):
         self._make_protocol = make_protocol
         self._protocol: Any = None
         self._transport: Any = None
-        self._peer: tuple[Any, ...] | None = None  # the client's address and port
-        self._endpoints: Any = None  # server address, whether TLS
+        self._has_tls = False
+        self._reader: RequestReader  # of the requests on the fast path; made with the transport
         self.address = ""
         self._is_multiplexed = False  # HTTP/2: no heads on the connection, several requests at once
         # --- requests
@@ -178,7 +172,8 @@ class ClientConnection(asyncio.Protocol):
             return
         self._connections.fast_path = fast_path
         if len(headers) == len(scope["headers"]):  # each once: ``headers`` has joined the others
-            fast_path.learn(self._template_key(headers), scope)
+            key = self._reader.template_key(headers, self._connections.scheme_headers)
+            fast_path.learn(key, scope)
 
     # --- limits and the end
 
@@ -243,10 +238,12 @@ class ClientConnection(asyncio.Protocol):
         """Begin the connection, or end it where there is no room."""
         self._transport = transport
         peer = transport.get_extra_info("peername")
-        self._peer = peer[:2] if isinstance(peer, tuple) else None
-        self.address = self._peer[0] if self._peer else ""
+        client = peer[:2] if isinstance(peer, tuple) else None
+        self.address = client[0] if client else ""
         tls = transport.get_extra_info("ssl_object")
-        self._endpoints = (transport.get_extra_info("sockname"), tls is not None)
+        self._has_tls = tls is not None
+        server = (transport.get_extra_info("sockname"), self._has_tls)
+        self._reader = RequestReader(server, client)
         self._is_multiplexed = tls is not None and tls.selected_alpn_protocol() == "h2"
         if not self._connections.add(self):
             self._close_by = 0.0
@@ -277,7 +274,7 @@ class ClientConnection(asyncio.Protocol):
         self._client_closed = True
         if not self._open_requests:
             self._close_unless_begun(self._begun_requests, MAX_TURNS)
-        return not self._endpoints[1]  # TLS ends in both directions; asyncio logs a warning
+        return not self._has_tls  # TLS ends in both directions; asyncio logs a warning
 
     def pause_writing(self) -> None:
         """Set a deadline for the client, which does not read."""
@@ -331,13 +328,6 @@ class ClientConnection(asyncio.Protocol):
 
     # --- the fast path
 
-    def _template_key(self, headers: Mapping[str, str]) -> TemplateKey:
-        names = self._connections.scheme_headers
-        if headers.keys().isdisjoint(names):
-            return (self._endpoints,)
-        # The server asks whether it trusts the address only where there is such a header.
-        return (self._endpoints, self.address, *map(headers.get, names))
-
     def _try_fast_path(self, data: bytes) -> bool:
         """Take a request in its usual form. Return False where the server has to answer."""
         connections = self._connections
@@ -346,9 +336,7 @@ class ClientConnection(asyncio.Protocol):
             return False
         if self._is_multiplexed or self._server_needs_request():
             return False
-        if (request := parse_request(data)) is None:
-            return False
-        found = fast_path.read(self._template_key(request.headers), self._peer, request)
+        found = self._reader.read(data, fast_path, connections.scheme_headers)
         if found is None:
             return False
         self._exchange = Exchange(fast_path, *found, self._send_answer)

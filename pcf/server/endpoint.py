@@ -16,7 +16,7 @@ GraphQL request goes through the whole chain.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import partial
 from typing import Any, NamedTuple
@@ -36,12 +36,17 @@ from pcf.http.service import GraphQLService
 from pcf.lru import LRUCache
 from pcf.observability import logs
 from pcf.server.django_handler import DjangoHandler
-from pcf.server.messages import Answer, Headers, ReceivedRequest, UnparsedRequest, answer_of
+from pcf.server.messages import (
+    Answer,
+    Headers,
+    OriginKey,
+    ReceivedRequest,
+    Scope,
+    UnparsedRequest,
+    answer_of,
+)
 from pcf.server.threads import RequestThreads
 from pcf.timeouts import TimeoutContext
-
-OriginKey = tuple[Any, ...]
-"""What the headers that middleware adds depend on: scheme, server, Host and proxy headers."""
 
 logger = logging.getLogger("pcf.http")
 
@@ -192,7 +197,11 @@ class GraphQLEndpoint:
         return None if short is None else (*short, default_headers)
 
     def _origin_key(self, received: ReceivedRequest) -> OriginKey:
-        scope, get = received.scope, received.headers.get
+        return received.origin_key or self.origin_key(received.scope, received.headers)
+
+    def origin_key(self, scope: Scope, headers: Mapping[str, str]) -> OriginKey:
+        """Return what the headers that middleware adds to an answer depend on."""
+        get = headers.get
         return (
             scope["scheme"],
             scope.get("server"),

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 from pcf._compat.gunicorn import answer_head
 from pcf.cache.async_redis import AsyncRedis
 from pcf.conf import graphql_path
-from pcf.http.request_state import RequestState
 from pcf.lru import LRUCache
 from pcf.observability import logs
 from pcf.server.endpoint import CacheQuestion, GraphQLEndpoint
@@ -28,10 +27,10 @@ from pcf.server.messages import (
     CONNECTION_CLOSE,
     Answer,
     Body,
+    Headers,
     ReceivedRequest,
     Scope,
     UnparsedRequest,
-    read_request,
 )
 from pcf.server.threads import RequestThreads
 
@@ -137,16 +136,20 @@ def request_bytes(scope: Scope, first: bytes) -> int:
 
 def encode_answer(answer: Answer, *, closes: bool) -> bytes:
     """Return the bytes of an answer; ``closes`` announces the end of the connection."""
-    lines = [answer_head(answer.status)]
-    has_length = answer.status in _WITHOUT_BODY
-    for name, value in answer.headers:
-        has_length = has_length or name.lower() == b"content-length"
-        lines.append(b"%b: %b\r\n" % (name, value))
-    if not has_length:
-        lines.append(b"Content-Length: %d\r\n" % len(answer.body))
+    status, headers, body, _, own = answer
+    lines = [answer_head(status).removesuffix(b"\r\n")]
+    if own:
+        lines.append(own)
+    lines += map(b": ".join, headers)
+    if not (own or status in _WITHOUT_BODY or _has_length(headers)):
+        lines.append(b"Content-Length: %d" % len(body))
     if closes:
-        lines.append(b"%b: %b\r\n" % CONNECTION_CLOSE)
-    return b"".join((*lines, b"\r\n", answer.body))
+        lines.append(b": ".join(CONNECTION_CLOSE))
+    return b"\r\n".join((*lines, b"", body))
+
+
+def _has_length(headers: Headers) -> bool:
+    return any(name.lower() == b"content-length" for name, _ in headers)
 
 
 logger = logging.getLogger("pcf.http")
@@ -170,7 +173,7 @@ class FastPath:
         self.endpoint = endpoint
         self.redis = redis
         self.threads = threads
-        self._path = graphql_path()
+        self.path = graphql_path()
         self._templates: LRUCache[TemplateKey, Scope] = LRUCache(_MAX_TEMPLATES)
 
     def learn(self, key: TemplateKey, scope: Scope) -> None:
@@ -179,28 +182,9 @@ class FastPath:
             template = {name: scope[name] for name in scope if name not in _PER_REQUEST}
             self._templates.set(key, template)
 
-    def read(
-        self, key: TemplateKey, client: tuple[Any, ...] | None, request: ParsedRequest
-    ) -> tuple[ReceivedRequest, UnparsedRequest] | None:
-        """Return ``request`` as the endpoint reads it; None where the server has to answer.
-
-        ``client`` is the address of the client, as in a scope.
-        """
-        template = self._templates.get(key)
-        if template is None or request.path != self._path:
-            return None
-        scope = {
-            **template,
-            "method": request.method,
-            "path": request.path,
-            "raw_path": request.path.encode(),
-            "query_string": request.query.encode(),
-            "client": client,
-        }
-        state = RequestState.from_headers(request.headers)
-        received = ReceivedRequest(scope, request.headers, request.body, state)
-        unparsed = read_request(received)
-        return None if unparsed is None else (received, unparsed)
+    def template(self, key: TemplateKey) -> Scope | None:
+        """Return what the scopes of all requests with this key share; None for an unknown key."""
+        return self._templates.get(key)
 
 
 class Exchange:

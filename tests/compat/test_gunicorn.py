@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import ExitStack
 from email.utils import parsedate_to_datetime
+from time import monotonic, sleep
 
 import pytest
 from gunicorn import glogging
@@ -109,6 +110,13 @@ def test_gunicorn_writes_the_status_line_the_server_and_the_date(status, line):
     assert first == b"HTTP/1.1 " + line, CHANGED
     assert (server, end) == (b"Server: gunicorn/asgi", b"")
     assert parsedate_to_datetime(date.removeprefix(b"Date: ").decode()), CHANGED
+
+
+def test_the_date_of_an_answer_moves_on():
+    first, end = answer_head(200), monotonic() + 30
+    while answer_head(200) == first:
+        assert monotonic() < end
+        sleep(0.05)
 
 
 def test_gunicorn_reads_the_scheme_from_these_headers(make):

@@ -135,7 +135,7 @@ def test_the_server_answers_the_first_request_over_tls():
     for tls in (False, True):
         connection = module.ClientConnection(Fake(), None)
         connection.connection_made(FakeTransport(tls))
-        keys.add(connection._template_key({}))
+        keys.add(connection._reader.template_key({}, ()))
     assert len(keys) == 2
 
 
