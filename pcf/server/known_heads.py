@@ -5,7 +5,9 @@ change. ``RequestReader`` keeps the last head of its connection, and all that fo
 alone (``KnownHead``). The next request is compared with the bytes of that head. ``parse_request``
 reads a request with another head.
 
-A connection keeps one head of at most MAX_KNOWN_HEAD bytes. The head ends with the connection.
+A connection keeps one head of at most MAX_KNOWN_HEAD bytes. The head ends with the connection. Some
+clients and proxies send another head each time. After MAX_UNUSED heads in a row that did not come
+again, the connection keeps none.
 """
 
 import re
@@ -33,6 +35,7 @@ from pcf.server.messages import (
 
 # Such a head stays within the limits of ``parse_request`` when its length gets more digits.
 MAX_KNOWN_HEAD = 2_048
+MAX_UNUSED = 4
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
@@ -98,6 +101,7 @@ class RequestReader:
         self._client = client
         self._address = client[0] if client else ""
         self._head: KnownHead | None = None
+        self._unused = 0  # heads in a row that were kept, and did not come again
 
     def template_key(
         self, headers: Mapping[str, str], scheme_headers: tuple[str, ...]
@@ -122,6 +126,7 @@ class RequestReader:
             and fast_path.template(head.key) is head.template
             and head.scheme_headers == scheme_headers
         ):
+            self._unused = 0
             return head.request(body)
         request = parse_request(data)
         if request is None or request.path != fast_path.path:
@@ -129,8 +134,10 @@ class RequestReader:
         head = self._read_head(data, request, fast_path, scheme_headers)
         if head is None:
             return None
-        if len(data) - len(request.body.content) <= MAX_KNOWN_HEAD:
-            self._head = head
+        if self._head is not None:
+            self._unused += 1
+        is_short = len(data) - len(request.body.content) <= MAX_KNOWN_HEAD
+        self._head = head if is_short and self._unused < MAX_UNUSED else None
         return head.request(request.body)
 
     def _read_head(

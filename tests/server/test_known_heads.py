@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pcf.http.request_state import RequestState
 from pcf.server.endpoint import GraphQLEndpoint
 from pcf.server.fast_path import MAX_REQUEST_BYTES, FastPath, parse_request
-from pcf.server.known_heads import MAX_KNOWN_HEAD, RequestReader
+from pcf.server.known_heads import MAX_KNOWN_HEAD, MAX_UNUSED, RequestReader
 from pcf.server.messages import ReceivedRequest, read_request
 from tests.server.test_fast_path import NOTES, TAGS, bearer, get, post
 from tests.server.test_fast_path_forms import OTHER_FORMS, USUAL
@@ -217,6 +217,15 @@ def test_a_connection_keeps_no_long_head():
         data = post(TAGS, line + "a" * (MAX_KNOWN_HEAD - size + more))
         first, second = check(reader, data), check(reader, data)
         assert (first[1] is second[1]) is is_kept
+
+
+@pytest.mark.parametrize(("unused", "is_kept"), [(MAX_UNUSED - 1, True), (MAX_UNUSED, False)])
+def test_a_connection_whose_heads_do_not_come_again_keeps_none(unused, is_kept):
+    reader = RequestReader(SERVER, CLIENT)
+    for number in (*range(unused), 1_000, 1_000, *range(unused - 1)):  # a use begins a new row
+        check(reader, post(TAGS, f"X-Request-ID: {number}"))
+    first, second = check(reader, post()), check(reader, post())
+    assert (first[1] is second[1]) is is_kept
 
 
 # --- what a known head must not take
