@@ -196,8 +196,7 @@ class CompiledQuery:
             check_size(rows)
         if not self._converters:
             return rows
-        connection = connections[using]
-        return [self._convert(row, connection) for row in rows]
+        return self._convert(rows, connections[using]) if rows else rows
 
     def request(self, values: Mapping[str, Any]) -> ReadRequest | None:
         """Return the statement with its parameters; None when no row can match.
@@ -208,13 +207,15 @@ class CompiledQuery:
             return None
         return self._read, [values[name] for name in self._names]
 
-    def _convert(self, row: Row, connection: Any) -> Row:
-        """Apply Django's converters to the values of fields that have some, e.g. JSON."""
-        values = list(row)
+    def _convert(self, rows: Sequence[Row], connection: Any) -> list[Row]:
+        """Apply Django's converters to the columns of fields that have some, e.g. JSON."""
+        columns: list[Any] = list(zip(*rows, strict=True))
         for index, converters, expression in self._converters:
             for converter in converters:
-                values[index] = converter(values[index], expression, connection)
-        return tuple(values)
+                columns[index] = [
+                    converter(value, expression, connection) for value in columns[index]
+                ]
+        return list(zip(*columns, strict=True))
 
 
 def _segments(sql: str, params: Sequence[Any], connection: Any) -> tuple[str, ...]:

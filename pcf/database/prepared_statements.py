@@ -6,16 +6,14 @@ parameters alone. Several prepared statements can be sent with one message (libp
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
+from datetime import tzinfo
 from itertools import count
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import Connection, adapters
-from psycopg.abc import AdaptContext, Buffer, Loader
-from psycopg.adapt import AdaptersMap
-from psycopg.pq import Escaping, ExecStatus, Format, TransactionStatus
+from psycopg import Connection
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.pq import Escaping, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from pcf._compat.psycopg import (
@@ -89,7 +87,7 @@ class PreparedReads:
         self._connection = connection
         self._size = size
         self._names: OrderedDict[bytes, bytes] = OrderedDict()
-        self._adapter = RowAdapter(_ReadContext(context, timezone))
+        self._adapter = RowAdapter(context)
         self._results: deque[PipelineResult] = deque()
 
     def rows(
@@ -273,10 +271,6 @@ class PreparedReads:
             receive_result(connection)  # an error means that the server has forgotten it already
 
 
-_TIMESTAMPTZ = adapters.types["timestamptz"].oid
-_UTC_SUFFIX = b"+00"  # PostgreSQL ends a timestamp so when the session's zone has no offset
-
-
 def _execute_sql(
     connection: "Connection[Any]", name: bytes, values: Sequence[Buffer | None]
 ) -> bytes:
@@ -284,35 +278,3 @@ def _execute_sql(
     escape = Escaping(connection.pgconn).escape_literal
     literals = [b"NULL" if value is None else bytes(escape(value)) for value in values]
     return b"EXECUTE %b(%b)" % (name, b", ".join(literals)) if literals else b"EXECUTE %b" % name
-
-
-class _ReadContext:
-    """The adapters of ``context``, with a faster loader for timestamps when the zone is UTC."""
-
-    def __init__(self, context: AdaptContext, timezone: tzinfo | None) -> None:
-        self.connection = context.connection
-        self.adapters = context.adapters
-        loader = context.adapters.get_loader(_TIMESTAMPTZ, Format.TEXT)
-        if timezone is UTC and loader is not None:
-            self.adapters = AdaptersMap(context.adapters)
-            self.adapters.register_loader(_TIMESTAMPTZ, _utc_loader(loader))
-
-
-@lru_cache(maxsize=16)
-def _utc_loader(base: type[Loader]) -> type[Loader]:
-    """Return a loader that parses UTC timestamps with Python's own parser, the rest with ``base``.
-
-    Python's parser is several times faster than psycopg's.
-    """
-
-    class UtcLoader(base):  # type: ignore[valid-type, misc]
-        def load(self, data: Buffer) -> Any:
-            text = bytes(data)
-            if text.endswith(_UTC_SUFFIX):
-                try:
-                    return datetime.fromisoformat(text.decode())
-                except ValueError:  # the year is out of Python's range; psycopg raises its error
-                    pass
-            return super().load(data)
-
-    return UtcLoader

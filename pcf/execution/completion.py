@@ -24,7 +24,6 @@ from pcf.execution.schema import OutputType, TypeKind
 from pcf.lru import for_each_class
 
 VALUES_BETWEEN_CHECKS = 16
-_INTEGERS = {int}
 
 
 @for_each_class
@@ -113,9 +112,12 @@ class Completer:
             if str in types:
                 self._size.add_texts(values, types)
             return values
-        if output_type.serialize_integers is not None and types == _INTEGERS:
-            return output_type.serialize_integers(values)
-        return None
+        if len(types) != 1 or (serialize := output_type.serialize_all.get(*types)) is None:
+            return None
+        completed = serialize(values)
+        if completed and type(completed[0]) is str:
+            self._size.add_texts(completed, {str})
+        return completed
 
     def _complete_later(
         self, column: Column, values: list[Any], _subjects: Sequence[Any] = ()
@@ -392,8 +394,4 @@ def _spread(completed: list[Any], indexes: list[int], length: int) -> list[Any]:
 
 
 def _null_error(column: Column) -> TypeError:
-    field = column.field
-    return TypeError(
-        "Cannot return null for non-nullable field"
-        f" {field.parent_type.name}.{field.nodes[0].name.value}."
-    )
+    return TypeError(f"Cannot return null for non-nullable field {column.field_name}.")

@@ -5,6 +5,7 @@ the completion of values.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from enum import Enum
 from types import NoneType
 from typing import Any
@@ -28,6 +29,8 @@ from graphql import (
 
 from pcf._compat.graphene import has_own_lookup
 from pcf._compat.graphene_django import is_default_type_check
+
+SerializeAll = Callable[[list[Any]], list[Any] | None]
 
 # Where the formats of graphene's scalars are specified.
 SPECIFICATIONS = {
@@ -77,12 +80,12 @@ class OutputType:
         item: The type of the items of a list.
         serialized_classes: The Python classes whose values are their own serialised form; that of
             None, where null is a value.
-        serialize_integers: A function that serialises many integers at once, or returns None when
-            one of them has no serialised form.
+        serialize_all: Functions that serialise many values of one Python class at once, by the
+            class. They return None when one of the values has no serialised form.
     """
 
     __slots__ = (
-        "is_nullable", "is_standard", "item", "kind", "serialize_integers", "serialized_classes",
+        "is_nullable", "is_standard", "item", "kind", "serialize_all", "serialized_classes",
         "takes_rows", "type",
     )  # fmt: skip
 
@@ -99,17 +102,13 @@ class OutputType:
         )
         serialize: Any = getattr(self.type, "serialize", None)
         self.is_standard = _is_of_packages(serialize) and not has_own_lookup(self.type)
-        self.serialize_integers: Callable[[list[int]], list[Any] | None] | None = None
         own_forms: set[type] = {NoneType} if self.is_nullable else set()
         if serialize in (GraphQLString.serialize, GraphQLID.serialize):
             own_forms.add(str)
         elif serialize is GraphQLBoolean.serialize:
             own_forms.add(bool)
         self.serialized_classes = frozenset(own_forms)
-        if serialize is GraphQLID.serialize:
-            self.serialize_integers = _as_texts
-        elif serialize is GraphQLInt.serialize:
-            self.serialize_integers = _within_32_bits
+        self.serialize_all = _SERIALIZE_ALL.get(serialize, {})
 
     @property
     def innermost(self) -> "OutputType":
@@ -139,6 +138,17 @@ def _as_texts(values: list[int]) -> list[Any] | None:
 def _within_32_bits(values: list[int]) -> list[Any] | None:
     """Return the values when each of them fits into an Int, else None."""
     return values if min(values) >= GRAPHQL_MIN_INT and max(values) <= GRAPHQL_MAX_INT else None
+
+
+def _iso_times(values: list[datetime]) -> list[Any]:
+    return list(map(datetime.isoformat, values))
+
+
+_SERIALIZE_ALL: dict[Any, dict[type, SerializeAll]] = {  # by the function of the scalar
+    GraphQLID.serialize: {int: _as_texts},
+    GraphQLInt.serialize: {int: _within_32_bits},
+    graphene.DateTime.serialize: {datetime: _iso_times},
+}
 
 
 def _kind_of(type_: Any) -> TypeKind:

@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.duration import duration_string
@@ -147,8 +148,21 @@ def order_text(terms: Terms, search: str | None) -> str:
 
 def make_cursor(order: str, values: Sequence[Any]) -> str:
     """Return the cursor of a row with ``values`` in the order ``order``."""
-    text = json.dumps([order, *values], default=_plain, separators=(",", ":"), ensure_ascii=False)
-    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return urlsafe_b64encode(_as_json([order, *values])).decode().rstrip("=")
+
+
+def _as_json(content: list[Any]) -> bytes:
+    """Return ``content`` as JSON.
+
+    orjson is several times faster. It writes null for NaN and infinity, and refuses integers of
+    more than 64 bits.
+    """
+    if float not in map(type, content):
+        try:
+            return orjson.dumps(content, _plain, orjson.OPT_PASSTHROUGH_DATETIME)
+        except orjson.JSONEncodeError:
+            pass
+    return json.dumps(content, default=_plain, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import DataError, connection
+from django.db.backends.postgresql.psycopg_any import register_tzloader
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ def both(text):
 
 def by_cursor(text):
     with connection.cursor() as cursor:
+        register_tzloader(connection.timezone, cursor.cursor)  # Django's own
         cursor.execute(READ.text, [text])
         return cursor.fetchone()[0]
 

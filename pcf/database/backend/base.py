@@ -45,6 +45,7 @@ from pcf.database.prepared_statements import PreparedReads, ReadRequest, ReadSta
 from pcf.database.retry import is_out_of_resources, lost_reason
 from pcf.database.sql_text import StatementKind, WritingFunctions, effect_of, kind_of, template_text
 from pcf.database.statements import statement_budget, usual_limit
+from pcf.database.timestamps import with_fast_timestamps
 from pcf.database.transactions import AfterCommit, CommitOutcome, run_commit_hooks
 from pcf.errors import ConnectionLost, OutcomeUnknown, OutOfResources
 from pcf.greenlets import in_thread
@@ -145,11 +146,11 @@ class DatabaseWrapper(PostgreSQLWrapper):
         params = super().get_connection_params()
         if self.settings_dict["OPTIONS"].get("server_side_binding") is True:
             raise ImproperlyConfigured("server_side_binding cannot carry statement limits")
-        params.pop("session_statement_timeout", None)
-        params.pop("replica", None)
-        params.setdefault("keepalives_idle", 30)
-        params.setdefault("keepalives_interval", 10)
-        params.setdefault("keepalives_count", 3)
+        for own_option in ("session_statement_timeout", "replica"):
+            params.pop(own_option, None)
+        params["context"] = with_fast_timestamps(params["context"])
+        keepalives = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+        params = {**keepalives, **params}
         params.setdefault("tcp_user_timeout", int((config().timeouts.database + GRACE) * 1_000))
         return params
 
