@@ -37,7 +37,8 @@ SCHEMA = graphene.Schema(query=Query).graphql_schema
 TIMES = [
     datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     datetime(2026, 1, 2, 3, 4, 5, 60, tzinfo=timezone(timedelta(hours=-3, minutes=-30))),
-    datetime.min,
+    datetime.min.replace(tzinfo=UTC),
+    datetime.fromisoformat("2026-01-02T03:04:05"),
 ]
 
 
