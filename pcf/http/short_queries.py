@@ -89,7 +89,13 @@ class ShortQueries:
         """
         known = None if raw_digest is None else self._known.get(raw_digest)
         found = known and known.read(headers)
-        return found if found and not self._is_long(found.read) else None
+        if not found or self._is_long(found.read):
+            return None
+        document, operation = found.read.document, found.read.operation
+        # Both caches drop what was not asked for lately.
+        self._documents.keep(document)
+        self._runner.known_plan(document.node, operation.name, found.request.variables)
+        return found
 
     def read(self, request: GraphQLRequest, raw_digest: bytes | None = None) -> ShortQuery | None:
         """Return the short query; None for any other request. Never waits.

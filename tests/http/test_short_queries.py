@@ -6,6 +6,7 @@ import weakref
 from uuid import uuid4
 
 import pytest
+from graphql import parse
 
 from pcf.execution import executor
 from pcf.http import short_queries
@@ -168,3 +169,20 @@ def test_a_known_query_does_not_keep_its_plan(query, queries):
     assert plan() is None
     assert queries.known(DIGEST, HEADERS) is None
     assert queries.read(request_of(query), DIGEST) is None
+
+
+def test_other_documents_and_plans_do_not_drop_those_in_use(query, queries, monkeypatch):
+    service = graphql_service()
+    queries.read(request_of(query), DIGEST)
+    size = service._documents.known(query, None).bytes
+    plans = executor._plan_cache._operations
+    monkeypatch.setattr(service._documents._documents._documents, "_half", 100_000)
+    monkeypatch.setattr(plans, "_half", 10 * size)
+    for number in range(60):
+        other = request_of(f"{query} {number}", {"no_store": True})
+        assert service.answer(other, open_timeout()).status == 200
+        assert queries.known(DIGEST, HEADERS) is not None
+    gc.collect()
+    assert queries.known(DIGEST, HEADERS) is not None
+    assert service._documents.known(f"{query} 0", None) is None
+    assert queries._runner.known_plan(parse(f"{query} 0"), "Tags", {}) is None
