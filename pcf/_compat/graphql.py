@@ -84,7 +84,7 @@ def execution_context(
     """
     return context_class(
         parsed.schema,
-        parsed.fragments,  # type: ignore[arg-type]  # it is read only
+        dict(parsed.fragments),  # resolvers see it
         None,
         context_value,
         parsed.operation,

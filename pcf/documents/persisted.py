@@ -206,6 +206,10 @@ class PersistedDocuments:
             return None
         return self._documents.known(text)
 
+    def keep(self, document: Document) -> None:
+        """Note that a request uses ``document``, so that this process does not drop it soon."""
+        self._documents.by_digest(document.digest.hex())
+
     def register(self, document: Document, client: str) -> None:
         """Register a document that the service has answered without an error, for ``client``."""
         if self._mode == "automatic":

@@ -16,6 +16,7 @@ from graphql import (
     VariableNode,
     get_argument_values,
     get_named_type,
+    is_input_object_type,
     is_non_null_type,
     specified_scalar_types,
     value_from_ast,
@@ -88,6 +89,8 @@ def argument_sources(
             constant = declared.default_value
             if constant is Undefined and not is_non_null_type(declared.type):
                 continue
+            if constant is not None and is_input_object_type(declared.type):
+                return None  # each call coerces it
         elif not _is_pure(definition, argument) or has_variable(argument.value):
             return None
         else:

@@ -143,7 +143,7 @@ class CompiledOperation:
     def __init__(self, context: ExecutionContext, document: DocumentNode) -> None:
         self._schema = context.schema
         self._document = document
-        self._fragments = context.fragments
+        self._fragments = dict(context.fragments)  # resolvers of the context see its own
         self._operation = context.operation
         self._conditions = _condition_variables([context.operation, *context.fragments.values()])
         self._defaults = {

@@ -18,7 +18,7 @@ from pcf.lru import LRUCache
 
 MAX_RESPONSE_BYTES = 65_536  # of the responses of a short query
 MAX_KNOWN = 1_000  # requests that are not read again
-MAX_KNOWN_BYTES = 2_048  # of the document and the variables of such a request
+MAX_KNOWN_BYTES = 2_048  # of the document, the operation's name and the variables of each
 _MAX_LONG = 1_000  # operations that are known to have longer responses
 
 
@@ -41,7 +41,8 @@ class ShortQuery(NamedTuple):
 class _KnownQuery(NamedTuple):
     """What a body asks for. It does not keep the document, nor the plan of the operation.
 
-    ``fields`` are the fields of a GraphQLRequest that the body gives, without the document's text.
+    ``fields`` are the fields of a GraphQLRequest that the body gives, without the document's text
+    and without the variables that the operation does not declare.
     ``variables`` are coerced.
     """
 
@@ -88,7 +89,13 @@ class ShortQueries:
         """
         known = None if raw_digest is None else self._known.get(raw_digest)
         found = known and known.read(headers)
-        return found if found and not self._is_long(found.read) else None
+        if not found or self._is_long(found.read):
+            return None
+        document, operation = found.read.document, found.read.operation
+        # Both caches drop what was not asked for lately.
+        self._documents.keep(document)
+        self._runner.known_plan(document.node, operation.name, found.request.variables)
+        return found
 
     def read(self, request: GraphQLRequest, raw_digest: bytes | None = None) -> ShortQuery | None:
         """Return the short query; None for any other request. Never waits.
@@ -111,7 +118,8 @@ class ShortQueries:
         read = ReadOperation(document, operation, cost, bind(plan, request.variables))
         if self._is_long(read):
             return None
-        size = len(request.query) + request.variable_bytes
+        name = request.operation_name or ""
+        size = len(request.query) + len(name) + request.variable_bytes
         if raw_digest and read.bound is not None and size <= MAX_KNOWN_BYTES:
             self._known.set(raw_digest, _known_query(request, read, read.bound))
         return ShortQuery(request, read)
@@ -128,9 +136,11 @@ class ShortQueries:
 def _known_query(
     request: GraphQLRequest, read: ReadOperation, bound: BoundOperation
 ) -> _KnownQuery:
+    given, declared = request.variables, read.operation.variables
     fields = {
         "document_id": request.document_id,
-        "variables": request.variables,
+        # Any other value may take many times the memory of its JSON.
+        "variables": {name: given[name] for name in given if name in declared},
         "operation_name": request.operation_name,
         "variable_values": request.variable_values,
         "variable_bytes": request.variable_bytes,
