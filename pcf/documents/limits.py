@@ -31,10 +31,10 @@ from graphql import (
 from pcf.conf.sections import DocumentSettings
 from pcf.errors import ClientError, LimitExceeded
 
-# Possessive quantifiers (++, *+) never backtrack, so the time is linear in the text's length. Before
-# Python 3.11.5 they are wrong for a group whose alternatives have several characters (CPython issue
-# 106052). So the groups are not possessive. One alternative at most fits at each place, and the time
-# is linear all the same.
+# Possessive quantifiers (++, *+) never backtrack, so the time is linear in the text's length.
+# Before Python 3.11.5 they are wrong for a group whose alternatives have several characters
+# (CPython issue 106052). So the groups are not possessive. One alternative at most fits at each
+# place, and the time is linear all the same.
 _BLANK = r"[\t\n\r ,\ufeff]*+"
 _COMMENT = r"\#[^\n\r]*+"
 _BLOCK_STRING = r'"""(?:[^"\\]++|\\"""|\\(?!""")|"(?!""))*"""'

@@ -20,6 +20,9 @@ MAX_RESPONSE_BYTES = 65_536  # of the responses of a short query
 MAX_KNOWN = 1_000  # requests that are not read again
 MAX_KNOWN_BYTES = 2_048  # of the document, the operation's name and the variables of each
 _MAX_LONG = 1_000  # operations that are known to have longer responses
+# The caches of documents and plans drop what nobody has asked for lately. One of so many known
+# requests asks for its own.
+_USES_PER_NOTE = 8
 
 
 def cost_of(request: GraphQLRequest, operation: Operation) -> Cost:
@@ -52,20 +55,6 @@ class _KnownQuery(NamedTuple):
     cost: Cost
     variables: Mapping[str, Any]
 
-    def read(self, headers: GraphQLRequest) -> ShortQuery | None:
-        """Return the short query; None when the process has dropped the document or the plan.
-
-        ``headers`` is a request with the fields that its headers give.
-        """
-        document, plan = self.document(), self.plan()
-        if document is None or plan is None:
-            return None
-        text = "" if self.fields["document_id"] else document.text
-        request = headers._replace(query=text, **self.fields)
-        operation = document.operation(request.operation_name)
-        bound = BoundOperation(plan, self.variables)
-        return ShortQuery(request, ReadOperation(document, operation, self.cost, bound))
-
 
 class ShortQueries:
     """Tells which requests are short queries.
@@ -80,6 +69,7 @@ class ShortQueries:
         self._runner = runner
         self._long: LRUCache[tuple[bytes, str | None], bool] = LRUCache(_MAX_LONG)
         self._known: LRUCache[bytes, _KnownQuery] = LRUCache(MAX_KNOWN)  # by ``raw_digest``
+        self._uses = 0  # of ``_known``
 
     def known(self, raw_digest: bytes | None, headers: GraphQLRequest) -> ShortQuery | None:
         """Return the short query whose body was read before. Never waits.
@@ -88,14 +78,21 @@ class ShortQueries:
         fields that its headers give. Returns None for a body that ``read`` has to see.
         """
         known = None if raw_digest is None else self._known.get(raw_digest)
-        found = known and known.read(headers)
-        if not found or self._is_long(found.read):
+        if known is None:
             return None
-        document, operation = found.read.document, found.read.operation
-        # Both caches drop what was not asked for lately.
-        self._documents.keep(document)
-        self._runner.known_plan(document.node, operation.name, found.request.variables)
-        return found
+        document, plan = known.document(), known.plan()
+        if document is None or plan is None:
+            return None
+        text = "" if known.fields["document_id"] else document.text
+        request = headers._replace(query=text, **known.fields)
+        operation = document.operation(request.operation_name)
+        self._uses += 1
+        if self._uses % _USES_PER_NOTE == 0:
+            self._documents.keep(document)
+            self._runner.known_plan(document.node, operation.name, request.variables)
+        bound = BoundOperation(plan, known.variables)
+        read = ReadOperation(document, operation, known.cost, bound)
+        return None if self._is_long(read) else ShortQuery(request, read)
 
     def read(self, request: GraphQLRequest, raw_digest: bytes | None = None) -> ShortQuery | None:
         """Return the short query; None for any other request. Never waits.
