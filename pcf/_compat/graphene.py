@@ -11,6 +11,8 @@ Works with graphene >= 3.4, < 3.5. Undocumented, and used here:
 * ``resolve_type`` of an interface or a union: a ``functools.partial`` of a method of graphene's
   TypeMap with the method of the graphene type, of which those of Interface and Union are the
   default;
+* ``InputObjectTypeContainer``, the base class of the values of input objects, which is the
+  ``out_type`` of the GraphQL type;
 * the default resolver of a field: a ``functools.partial`` of ``dict_or_attr_resolver`` with the
   attribute and the default.
 """
@@ -21,8 +23,10 @@ from functools import partial
 from typing import Any
 
 from graphene import Interface, Union
+from graphene.types.inputobjecttype import InputObjectTypeContainer
 from graphene.types.resolver import dict_or_attr_resolver
 from graphene.utils.str_converters import to_camel_case
+from graphql import GraphQLInputObjectType
 
 
 def declared_fields(graphene_type: Any) -> Mapping[str, Any]:
@@ -82,3 +86,13 @@ def is_default_type_resolver(resolve_type: Any) -> bool:
         return False
     method = getattr(resolve_type.args[0], "__func__", None)
     return method in (Interface.resolve_type.__func__, Union.resolve_type.__func__)
+
+
+def makes_plain_values(input_type: GraphQLInputObjectType) -> bool:
+    """Return whether graphql-core or graphene makes the values of an input object.
+
+    Code of the project may make them otherwise, and it may make different ones of equal fields.
+    """
+    made_by: Any = input_type.out_type
+    is_graphenes = getattr(made_by, "__init__", None) is InputObjectTypeContainer.__init__
+    return is_graphenes or made_by is GraphQLInputObjectType.out_type

@@ -9,7 +9,9 @@ from graphql import (
     FieldNode,
     GraphQLEnumType,
     GraphQLField,
+    GraphQLInputObjectType,
     ListValueNode,
+    NullValueNode,
     ObjectValueNode,
     Undefined,
     ValueNode,
@@ -21,6 +23,8 @@ from graphql import (
     specified_scalar_types,
     value_from_ast,
 )
+
+from pcf._compat.graphene import makes_plain_values
 
 _PRESENT = (str, int, float, bool, Enum)
 IMMUTABLE = (*_PRESENT, type(None))
@@ -69,12 +73,13 @@ class ArgumentSource(NamedTuple):
 
 
 def argument_sources(
-    definition: GraphQLField, node: FieldNode
+    definition: GraphQLField, node: FieldNode, *, shares_all: bool = False
 ) -> tuple[ArgumentSource, ...] | None:
     """Return the sources of the arguments, in their order; None where they are no such values.
 
     They are those of ``get_argument_values`` (specification section 6.4.1) where each variable has
-    a value.
+    a value. With ``shares_all`` the calls may share constant lists and objects, too: nothing
+    changes them.
     """
     given = {argument.name.value: argument for argument in node.arguments}
     sources = []
@@ -95,8 +100,8 @@ def argument_sources(
             return None
         else:
             constant = value_from_ast(argument.value, declared.type)
-        if not isinstance(constant, IMMUTABLE):  # nor is Undefined, which is an error
-            return None
+        if constant is Undefined or not (shares_all or isinstance(constant, IMMUTABLE)):
+            return None  # Undefined is an error
         sources.append(ArgumentSource(out_name, constant))
     return tuple(sources)
 
@@ -118,14 +123,29 @@ def from_sources(
 
 
 def _is_pure(definition: GraphQLField, argument: ArgumentNode) -> bool:
-    """Return whether each coercion of the argument gives the same value.
+    """Return whether each coercion of the argument gives the same value."""
+    declared = definition.args.get(argument.name.value)
+    return declared is None or _is_pure_value(argument.value, declared.type)
+
+
+def _is_pure_value(value: ValueNode, declared: Any) -> bool:
+    """Return whether a value of the declared type is coerced to equal values at any time.
 
     The code of a scalar of the schema may read a clock. A variable is coerced once a request.
     """
-    declared = definition.args.get(argument.name.value)
-    if declared is None or isinstance(argument.value, VariableNode):
+    if isinstance(value, VariableNode):
         return True
-    type_ = get_named_type(declared.type)
+    if isinstance(value, ListValueNode):
+        return all(_is_pure_value(item, declared) for item in value.values)
+    type_ = get_named_type(declared)
+    if isinstance(type_, GraphQLInputObjectType):
+        if not isinstance(value, ObjectValueNode):
+            return isinstance(value, NullValueNode)
+        given = {field.name.value: field.value for field in value.fields}
+        fields = type_.fields
+        return makes_plain_values(type_) and all(
+            name in fields and _is_pure_value(given[name], fields[name].type) for name in given
+        )
     if isinstance(type_, GraphQLEnumType):
         return type(type_).parse_literal is GraphQLEnumType.parse_literal
     return specified_scalar_types.get(type_.name) is type_

@@ -60,6 +60,8 @@ class Edge(graphene.Field):
             other name may be a keyword. So may an option's name, with a graphene type as the value.
     """
 
+    changes_no_argument: ClassVar[bool] = False
+    """Whether all requests may share constant arguments, lists and objects among them."""
     size_argument: ClassVar[str] = SIZE_ARGUMENT
     """The argument that says how many rows a parent has: a number, or a list of as many values."""
     statements: int = 1

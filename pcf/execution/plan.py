@@ -114,7 +114,8 @@ class FieldPlan:
         is_resolver = self.resolution is Resolution.RESOLVER
         self.is_opaque = is_resolver and not hasattr(self.resolve, "columns")
         self.arguments = constant_arguments(definition, nodes[0])
-        self.argument_sources = argument_sources(definition, nodes[0])
+        shares_all: bool = getattr(self.edge, "changes_no_argument", False)
+        self.argument_sources = argument_sources(definition, nodes[0], shares_all=shares_all)
         reads_column = self.resolution in {Resolution.ATTRIBUTE, Resolution.NODE_ID}
         self.is_plain = reads_column and self.output_type.is_standard and self.arguments == {}
         self.innermost: bool | None = None  # not known yet

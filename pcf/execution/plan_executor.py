@@ -23,6 +23,7 @@ from graphql import (
 )
 
 from pcf._compat.graphql import ExecutionContext
+from pcf.execution.arguments import from_sources
 from pcf.execution.columns import Batch, FieldColumn, FieldErrors
 from pcf.execution.completion import VALUES_BETWEEN_CHECKS, Completer
 from pcf.execution.joins import join
@@ -212,6 +213,13 @@ class PlanExecutor:
             self._arguments[field] = field.shared_arguments(self._context.variable_values)
         return self._arguments[field]
 
+    def _edge_arguments(self, field: FieldPlan) -> dict[str, Any]:
+        """Return the arguments of an edge, which its parents share: it does not change them."""
+        if field.arguments is not None:
+            return field.arguments
+        found = from_sources(field.argument_sources, self._context.variable_values)
+        return self._own_arguments(field) if found is None else found
+
     def _own_arguments(self, field: FieldPlan) -> dict[str, Any]:
         """Return the arguments of one call. Raises GraphQLError for a value that is none."""
         return get_argument_values(field.definition, field.nodes[0], self._context.variable_values)
@@ -229,9 +237,7 @@ class PlanExecutor:
         columns = self._plan.columns if self._middleware is None else {}
         context = self._context.context_value
         try:
-            arguments = self._shared_arguments(field)
-            if arguments is None:  # a resolver could change them; an edge does not
-                arguments = self._own_arguments(field)
+            arguments = self._edge_arguments(field)
             parents, selected = column.batch.values, field.names_below
             level = field.edge.level(context, parents, arguments, columns, selected)
         except Exception:  # noqa: BLE001 - the resolvers raise it again

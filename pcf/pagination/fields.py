@@ -35,6 +35,7 @@ class ConnectionField(Edge):
         first: The rows of a page without ``first`` and ``last``.
     """
 
+    changes_no_argument = True
     row_paths = (("nodes",), ("edges", "node"))
 
     def __init__(

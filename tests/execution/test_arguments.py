@@ -119,6 +119,39 @@ def test_arguments_from_sources_are_those_of_graphql_core(definition, arguments,
 
 
 @given(definitions, arguments_of_node, variable_values)
+def test_constants_that_nothing_changes_are_those_of_graphql_core(definition, arguments, variables):
+    node = node_of(arguments)
+    found = from_sources(argument_sources(definition, node, shares_all=True), variables)
+    if found is not None:
+        assert shown(found) == shown(get_argument_values(definition, node, variables))
+
+
+@pytest.mark.parametrize(
+    ("type_", "literal", "expected"),
+    [
+        (GraphQLList(GraphQLInt), "[1, null]", [1, None]),
+        (GraphQLList(COLOUR), "RED", [Colour.RED]),
+        (FILTER, "{ a: 1 }", {"b": 1}),
+        (GraphQLList(FILTER), "[{ a: 1 }, null]", [{"b": 1}, None]),
+        (FILTER, "null", None),
+        # each call needs its own
+        (FILTER, "{ c: 1 }", Undefined),
+        (GraphQLList(FILTER), "[{ a: 1 }, { c: 1 }]", Undefined),
+        (GraphQLList(TICK), "[1]", Undefined),
+        (FIRST, "{ a: 1 }", Undefined),
+        (FILTER, "{ a: $v }", Undefined),
+        (FILTER, "{ d: 1 }", Undefined),
+        (FILTER, "1", Undefined),
+    ],
+)
+def test_constants_that_nothing_changes(type_, literal, expected):
+    definition = GraphQLField(GraphQLString, {"a": GraphQLArgument(type_)})
+    sources = argument_sources(definition, node_of([("a", literal)]), shares_all=True)
+    found = from_sources(sources, {"v": 1})
+    assert found == (None if expected is Undefined else {"a": expected})
+
+
+@given(definitions, arguments_of_node, variable_values)
 def test_there_are_sources_wherever_all_values_may_be_shared(definition, arguments, variables):
     """Without them each call would coerce its arguments, which takes longer."""
     node = node_of(arguments)
