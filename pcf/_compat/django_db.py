@@ -10,6 +10,8 @@ Django does not document these names, which this module uses:
 * ``SQLCompiler.pre_sql_setup``, ``where``, ``having``, ``qualify``; ``Query.alias_map``,
   ``alias_refcount``, ``combined_queries``, ``extra``, ``extra_tables``; ``Join.join_fields``,
   ``join_field.get_extra_restriction``, ``filtered_relation.resolved_condition``; ``ExtraWhere``.
+* ``context`` of ``DatabaseWrapper.get_connection_params``, psycopg's adapters, and ``timezone`` of
+  their loader of timestamps (``pcf.database.timestamps``).
 * ``DatabaseOperations.compose_sql`` and ``get_db_converters``.
 * ``QuerySet._prefetch_related_lookups``, ``_iterable_class``, ``_fields``, ``_fetch_all``.
 * ``ForeignKeyDeferredAttribute``: the attribute ``author_id`` of a model.
