@@ -229,7 +229,8 @@ class DeadlineConnection(SnapshotConnection):
         if capabilities.has_cancel_safe():
             thread = Thread(target=self._cancel, daemon=True)
             thread.start()
-            in_thread(thread.join, CANCEL_WAIT)
+            with slot_released():
+                in_thread(thread.join, CANCEL_WAIT)
         self.close()
 
     def _cancel(self) -> None:
