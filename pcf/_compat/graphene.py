@@ -11,8 +11,8 @@ Works with graphene >= 3.4, < 3.5. Undocumented, and used here:
 * ``resolve_type`` of an interface or a union: a ``functools.partial`` of a method of graphene's
   TypeMap with the method of the graphene type, of which those of Interface and Union are the
   default;
-* ``InputObjectTypeContainer``, the base class of the values of input objects, which is the
-  ``out_type`` of the GraphQL type;
+* ``InputObjectTypeContainer``, the base class of the values of input objects: the ``out_type`` of
+  the GraphQL type is a class derived from it;
 * the default resolver of a field: a ``functools.partial`` of ``dict_or_attr_resolver`` with the
   attribute and the default.
 """

@@ -1,4 +1,4 @@
-"""Timestamps of PostgreSQL, read by Python's own parser, which is several times faster."""
+"""Timestamps of PostgreSQL: Python's own parser is several times faster than psycopg's."""
 
 from datetime import UTC, datetime
 from functools import lru_cache

@@ -23,7 +23,7 @@ class BoundOperation(NamedTuple):
 
 
 def bind(plan: Plan, variables: Mapping[str, Any]) -> BoundOperation | None:
-    """Return ``plan`` with ``variables``, which are as a client gives them.
+    """Return ``plan`` with ``variables`` as a client gives them.
 
     Returns None where each run has to coerce the variables (specification section 6.1.2): when that
     is an error, when the code of a scalar of the schema takes part, and for lists and objects,

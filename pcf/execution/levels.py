@@ -89,8 +89,9 @@ class Levels:
     def _run_batches(self, execute: ExecuteField) -> None:
         """Run all batches, apart from the fields that come late.
 
-        In a query, the resolvers that may do anything come late. So a slow one takes no time from
-        the fields beside it and below them, which are loaded before its first statement.
+        In a query, the resolvers that may do anything come late. The fields beside them, and the
+        fields below those, are loaded before their first statement. So a slow resolver takes no
+        time from them.
         """
         batches, in_snapshot, check = self.batches, self._snapshot is not None, self._check
         while batches:

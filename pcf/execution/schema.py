@@ -108,7 +108,7 @@ class OutputType:
         elif serialize is GraphQLBoolean.serialize:
             own_forms.add(bool)
         self.serialized_classes = frozenset(own_forms)
-        self.serialize_all = _SERIALIZE_ALL.get(serialize, {})
+        self.serialize_all = _serialize_all(serialize)
 
     @property
     def innermost(self) -> "OutputType":
@@ -140,15 +140,20 @@ def _within_32_bits(values: list[int]) -> list[Any] | None:
     return values if min(values) >= GRAPHQL_MIN_INT and max(values) <= GRAPHQL_MAX_INT else None
 
 
-def _iso_times(values: list[datetime]) -> list[Any]:
-    return list(map(datetime.isoformat, values))
+def _iso_times(values: list[datetime]) -> list[Any] | None:
+    try:
+        return list(map(datetime.isoformat, values))
+    except Exception:  # noqa: BLE001 - the zone of a time is code of the project
+        return None
 
 
-_SERIALIZE_ALL: dict[Any, dict[type, SerializeAll]] = {  # by the function of the scalar
-    GraphQLID.serialize: {int: _as_texts},
-    GraphQLInt.serialize: {int: _within_32_bits},
-    graphene.DateTime.serialize: {datetime: _iso_times},
-}
+def _serialize_all(serialize: Any) -> dict[type, SerializeAll]:
+    """Return ``OutputType.serialize_all`` for the function of a scalar, which may have no hash."""
+    if serialize is GraphQLID.serialize:
+        return {int: _as_texts}
+    if serialize is GraphQLInt.serialize:
+        return {int: _within_32_bits}
+    return {datetime: _iso_times} if serialize is graphene.DateTime.serialize else {}
 
 
 def _kind_of(type_: Any) -> TypeKind:

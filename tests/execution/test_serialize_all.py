@@ -1,12 +1,19 @@
 """The executor serialises many values of one class at once, as their scalar serialises each."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from enum import IntEnum
 
 import graphene
 import pytest
+from graphql import (
+    GraphQLField,
+    GraphQLList,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    parse,
+)
 from graphql import execute as execute_by_graphql_core
-from graphql import parse
 
 from pcf.errors import ResponseTooLarge
 from pcf.execution.executor import execute
@@ -16,6 +23,11 @@ from pcf.execution.plan_cache import PlanCache
 class Moment(datetime):
     def isoformat(self, *_args, **_kwargs):
         return "a moment"
+
+
+class BrokenZone(tzinfo):
+    def utcoffset(self, _time):
+        raise ValueError("no such zone")
 
 
 class Number(IntEnum):
@@ -59,6 +71,7 @@ def run(field, values, **options):
         ("at", [*TIMES, None]),
         ("at", [*TIMES, "2026-01-02"]),
         ("at", [None, None]),
+        ("at", [*TIMES, datetime(2026, 1, 2, tzinfo=BrokenZone())]),
         ("key", [1, 2**70, -1]),
         ("key", [1, True]),
         ("key", [True]),
@@ -85,3 +98,16 @@ def test_times_count_in_the_size_of_a_response(values):
     with pytest.raises(ResponseTooLarge):
         run("at", values, max_bytes=len(values) * 25)
     assert not run("at", values, max_bytes=len(values) * 60)[0].errors
+
+
+def test_the_function_of_a_scalar_needs_no_hash():
+    class Serialize:
+        __hash__ = None
+
+        def __call__(self, value):
+            return f"<{value}>"
+
+    text = GraphQLScalarType("Text", serialize=Serialize())
+    schema = GraphQLSchema(GraphQLObjectType("Query", {"a": GraphQLField(GraphQLList(text))}))
+    result = execute(schema, parse("{ a }"), {"a": [1]}, plan_cache=PlanCache(eager=True))
+    assert (result.data, result.errors) == ({"a": ["<1>"]}, None)

@@ -153,7 +153,7 @@ def requests(draw, head):
 
 @st.composite
 def connections(draw):
-    """What comes on one connection: (bytes, fast path, scheme headers) for each read."""
+    """Draw the reads of one connection: bytes, fast path and scheme headers of each."""
     some = draw(st.lists(heads(), min_size=1, max_size=2))
     number = draw(st.integers(2, 8))
     calm = st.integers(0, 5).map(lambda n: n == 0)

@@ -57,7 +57,7 @@ def reads(monkeypatch):
 
 
 def send(body, *lines):
-    """Return a POST of ``body``, which is JSON or its text."""
+    """Return a POST of ``body``: a value for JSON, or the text itself."""
     text = body if isinstance(body, str) else json.dumps(body)
     head = ["POST /graphql HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
     return "\r\n".join([*head, f"Content-Length: {len(text)}", *lines, "", text]).encode()
