@@ -80,7 +80,7 @@ class Order:
 
 RELEVANCE = Order(
     None,
-    "By relevance for the search of the filter.",
+    "By relevance for the search of the filter. Of several, the first in the filter's type counts.",
     field=FloatField(),
     is_indexed=False,
 )

@@ -165,15 +165,16 @@ def asked(document, by, viewer, **variables):
 
 
 def ranks_of(filter_):
-    """Return the relevance of all notes, as PostgreSQL computes it, for the first search."""
+    """Return the relevance of all notes, as PostgreSQL computes it.
+
+    Of two searches the first one in the filter's type counts, whatever their order in the request.
+    """
     for name, config, function in (
         ("search", "notes_search", "websearch_to_tsquery"),
         ("searchPrefix", "notes_search_simple", "to_tsquery"),
     ):
         text = filter_.get(name)
-        if text is None or list(filter_).index(name) > min(
-            list(filter_).index(each) for each in ("search", "searchPrefix") if each in filter_
-        ):
+        if text is None:
             continue
         if name == "searchPrefix":
             *words, last = text.split()
