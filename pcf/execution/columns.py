@@ -29,6 +29,12 @@ LARGE_BATCH = 50  # objects from which on their plain fields wait for statements
 
 _BEHIND_CHILDREN = float("inf")
 
+
+def is_large(objects: Sequence[Any]) -> bool:
+    """Return whether the plain fields of so many objects may wait for statements."""
+    return len(objects) >= LARGE_BATCH
+
+
 # -- places -------------------------------------------------------------------------------------
 
 
@@ -64,7 +70,7 @@ class Batch:
 
         It is not worth it for a few objects. Light rows run no code when a column is read.
         """
-        if self.row_class is None or len(self.values) < LARGE_BATCH:
+        if self.row_class is None or not is_large(self.values):
             return False
         return any(not field.is_plain for field in self.fields)
 

@@ -15,7 +15,7 @@ from promise import Promise
 
 from pcf._compat.graphene_django import is_default_type_check
 from pcf._compat.graphql import ExecutionContext, inspect, invalid_return_type_error, is_iterable
-from pcf.execution.columns import Batch, Column, FieldErrors, ItemColumn
+from pcf.execution.columns import Batch, Column, FieldErrors, ItemColumn, is_large
 from pcf.execution.pending_columns import PendingColumn, PendingColumns, settled_value
 from pcf.execution.promises import may_be_awaitable, type_resolver_of
 from pcf.execution.response_size import ResponseSize
@@ -48,17 +48,17 @@ class Completer:
         check: A function that is called after every VALUES_BETWEEN_CHECKS values that run Python
             code. An exception of ``check`` ends the operation.
         size: Counts what the response has so far, and ends the operation at a limit.
+        completes_rows: Whether the plain fields of light rows need no resolver.
+        defers: Whether the plain fields of many objects wait for statements.
     """
 
     def __init__(
-        self,
-        context: ExecutionContext,
-        errors: FieldErrors,
-        pending: PendingColumns,
-        batches: deque[Batch],
-        check: Callable[[], object],
-        size: ResponseSize,
-    ) -> None:
+        self, context: ExecutionContext, errors: FieldErrors, pending: PendingColumns,
+        batches: deque[Batch], check: Callable[[], object], size: ResponseSize,
+        *, completes_rows: bool, defers: bool,
+    ) -> None:  # fmt: skip
+        self._completes_rows = completes_rows
+        self._defers = defers
         self._context = context
         self._check = check
         self._size = size
@@ -104,19 +104,10 @@ class Completer:
     def complete_plain(
         self, output_type: OutputType, values: list[Any], types: set[type]
     ) -> list[Any] | None:
-        """Return completed values that are null or need no code of their scalar.
-
-        ``types`` holds the classes of the values. Returns None for other values.
-        """
-        if types <= output_type.serialized_classes and types:
-            if str in types:
-                self._size.add_texts(values, types)
-            return values
-        if len(types) != 1 or (serialize := output_type.serialize_all.get(*types)) is None:
-            return None
-        completed = serialize(values)
-        if completed and type(completed[0]) is str:
-            self._size.add_texts(completed, {str})
+        """Return what ``serialize_plain`` of the type returns, and count its texts."""
+        completed = output_type.serialize_plain(values, types)
+        if completed is not None and output_type.makes_texts:
+            self._size.add_texts(completed)
         return completed
 
     def _complete_later(
@@ -180,9 +171,7 @@ class Completer:
                 self._errors.add(column, index, error)
                 leaf = None
             completed.append(leaf)
-        types = set(map(type, completed))
-        if str in types:
-            self._size.add_texts(completed, types)
+        self._size.add_texts([value for value in completed if type(value) is str])
         return completed
 
     def _complete_lists(self, column: Column, lists: list[list[Any]]) -> list[Any]:
@@ -370,15 +359,23 @@ class Completer:
         ``row_class`` is the class of the objects, if all are light rows of one class.
         """
         try:
-            fields, template, least_bytes = column.field.selections.compiled(object_type)
+            selection = column.field.selections.compiled(object_type)
         except Exception as error:  # noqa: BLE001 - for example: selections nested too deeply
             for index in range(len(values)):
                 self._errors.add(column, index, error)
             return [None] * len(values)
-        self._size.add_bytes(len(values) * least_bytes)
-        results: list[dict[str, Any]]
-        results = [template.copy() for _ in values] if template else [{} for _ in values]
-        if values:
+        self._size.add_bytes(len(values) * selection.least_bytes)
+        fields, template = selection.fields, selection.template
+        results: list[dict[str, Any]] | None = None
+        if row_class is not None and self._completes_rows:
+            of_rows = selection.of_rows(row_class)
+            if not (self._defers and of_rows.others and is_large(values)):
+                self._check()
+                results, fields = of_rows.results(values, self._size), of_rows.others
+        if results is None:
+            fields = selection.fields
+            results = [template.copy() for _ in values] if template else [{} for _ in values]
+        if fields and values:
             self._batches.append(Batch(column, object_type, fields, values, results, row_class))
         return results
 

@@ -38,7 +38,7 @@ class Levels:
         self.log = current_log() or QueryLog()
         """Its place is the field that runs now."""
         self._snapshot = current_snapshot()
-        self._defers_leaves = calls_none and self._snapshot is not None
+        self.defers_leaves = calls_none and self._snapshot is not None
         self._current: tuple[Batch, FieldPlan] | None = None
         self.batches: deque[Batch] = deque()
         """The batches that do not wait for promises."""
@@ -96,7 +96,7 @@ class Levels:
         batches, in_snapshot, check = self.batches, self._snapshot is not None, self._check
         while batches:
             batch = batches.popleft()
-            defers_leaves = self._defers_leaves and batch.has_time
+            defers_leaves = self.defers_leaves and batch.has_time
             for field in batch.fields:
                 if in_snapshot and field.is_opaque:
                     self._late.append((batch, field))

@@ -11,8 +11,10 @@ All threads share the plans. A plan only ever adds the selections that it has co
 threads may compile the same selection at once, with the same result.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
+from itertools import chain, compress
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -38,8 +40,8 @@ from pcf.execution.arguments import (
 )
 from pcf.execution.edges import Edge
 from pcf.execution.nodes import node_id_of
-from pcf.execution.response_size import object_bytes
-from pcf.execution.rows import REQUIRED
+from pcf.execution.response_size import ResponseSize, object_bytes
+from pcf.execution.rows import MAX_ROW_CLASSES, REQUIRED, Reader, Row
 from pcf.execution.schema import OutputType, TypeKind
 
 
@@ -187,17 +189,93 @@ def edge_of(resolver: Any) -> Edge | None:
     return None
 
 
-class CompiledSelection(NamedTuple):
+class CompiledSelection:
     """The fields that an operation selects of an object of one type.
 
-    ``template`` is the result of an object before its fields have values. It keeps their order, and
-    is empty where all fields are plain: then they get their values in order. ``least_bytes`` are
-    the least bytes of such an object in the response.
+    Attributes:
+        fields: The fields in their order.
+        template: The result of an object before its fields have values. It keeps their order, and
+            is empty where all fields are plain: then they get their values in order.
+        least_bytes: The least bytes of such an object in the response.
     """
 
-    fields: tuple["FieldPlan", ...]
-    template: dict[str, Any]
-    least_bytes: int
+    __slots__ = ("_by_class", "fields", "least_bytes", "template")
+
+    def __init__(self, fields: tuple[FieldPlan, ...]) -> None:
+        names = [field.name for field in fields]
+        self.fields = fields
+        self.template = {} if all(field.is_plain for field in fields) else dict.fromkeys(names)
+        self.least_bytes = object_bytes(names)
+        self._by_class: dict[type[Row], RowSelection] = {}
+
+    def of_rows(self, row_class: type[Row]) -> "RowSelection":
+        """Return what the operation selects of light rows of one class."""
+        found = self._by_class.get(row_class)
+        if found is None:
+            found = self._by_class[row_class] = _select_of_rows(self.fields, row_class)
+        return found
+
+
+class RowSelection(NamedTuple):
+    """The fields that an operation selects of light rows of one class.
+
+    Attributes:
+        plain: The reader and the type of each plain field whose column the rows have, and whose
+            values ``serialize_plain`` may serialise.
+        others: All other fields.
+        make_results: A function that makes a result of the completed values of the plain fields of
+            each row. The other fields have null in it.
+    """
+
+    plain: tuple[tuple[Reader, OutputType], ...]
+    others: tuple[FieldPlan, ...]
+    make_results: Callable[[Iterable[tuple[Any, ...]]], list[dict[str, Any]]]
+
+    def results(self, rows: Sequence[Any], size: ResponseSize) -> list[dict[str, Any]] | None:
+        """Return results with the completed values of the plain fields; ``size`` gets their texts.
+
+        Returns None when there are no plain fields, or a value needs more than ``serialize_plain``.
+        """
+        completed, texts = [], []
+        for read, output_type in self.plain:
+            values = list(map(read, rows))
+            found = output_type.serialize_plain(values, set(map(type, values)))
+            if found is None:
+                return None
+            completed.append(found)
+            if output_type.makes_texts:
+                texts.append(found)
+        if not completed:
+            return None
+        size.add_texts(chain.from_iterable(texts))
+        return self.make_results(zip(*completed, strict=True))
+
+
+def _select_of_rows(fields: Sequence[FieldPlan], row_class: type[Row]) -> RowSelection:
+    readers = row_class.readers_
+    are_plain = [
+        field.is_plain and field.output_type.serializes_plain and field.attribute in readers
+        for field in fields
+    ]
+    return RowSelection(
+        tuple([(readers[it.attribute], it.output_type) for it in compress(fields, are_plain)]),
+        tuple([field for field, is_plain in zip(fields, are_plain, strict=True) if not is_plain]),
+        _result_maker(tuple([field.name for field in fields]), tuple(are_plain)),
+    )
+
+
+@lru_cache(MAX_ROW_CLASSES)
+def _result_maker(names: tuple[str, ...], are_plain: tuple[bool, ...]) -> Any:
+    """Return ``RowSelection.make_results`` for fields with these names.
+
+    One step of the interpreter makes a dictionary whose keys are constants. So the function is
+    compiled for its keys, as ``collections.namedtuple`` compiles one for its names.
+    """
+    values = [f"v{index}" if is_plain else "None" for index, is_plain in enumerate(are_plain)]
+    items = [f"{name!r}: {value}" for name, value in zip(names, values, strict=True)]
+    targets = "".join([f"{value}, " for value in compress(values, are_plain)])
+    source = f"lambda rows: [{{{', '.join(items)}}} for ({targets}) in rows]"
+    return eval(source, {})  # noqa: S307 - the names are literals in it
 
 
 class Selections:
@@ -215,7 +293,7 @@ class Selections:
 
     def of(self, object_type: GraphQLObjectType) -> tuple[FieldPlan, ...]:
         """Return the fields that the operation selects of an object of this type."""
-        return self.compiled(object_type)[0]
+        return self.compiled(object_type).fields
 
     def of_any(self, type_: Any) -> Iterator[FieldPlan]:
         """Yield the fields that the operation selects of each object type that is a ``type_``."""
@@ -227,10 +305,7 @@ class Selections:
         compiled = self._by_type.get(object_type.name)
         if compiled is None:
             fields = self._compiler.fields(object_type, self._nodes)
-            names = [field.name for field in fields]
-            template = {} if all(field.is_plain for field in fields) else dict.fromkeys(names)
-            compiled = CompiledSelection(fields, template, object_bytes(names))
-            self._by_type[object_type.name] = compiled
+            compiled = self._by_type[object_type.name] = CompiledSelection(fields)
         return compiled
 
 

@@ -58,8 +58,9 @@ class PlanExecutor:
         calls_none = self._middleware is None
         self._levels = Levels(plan, self._pending, self._check, calls_none=calls_none)
         self._completer = Completer(
-            context, self._errors, self._pending, self._levels.batches, self._check, size
-        )
+            context, self._errors, self._pending, self._levels.batches, self._check, size,
+            completes_rows=calls_none, defers=self._levels.defers_leaves,
+        )  # fmt: skip
         self._log = self._levels.log
         self._arguments: dict[FieldPlan, dict[str, Any] | None] = {}
 
@@ -102,10 +103,7 @@ class PlanExecutor:
     # -- one field of a batch -------------------------------------------------------------------
 
     def _execute_field(self, batch: Batch, field: FieldPlan) -> None:
-        if self._middleware is not None:
-            if self._execute_wrapped(batch, field):
-                return
-        elif field.is_plain and self._execute_plain(batch, field):
+        if self._middleware is not None and self._execute_wrapped(batch, field):
             return
         if field.resolution is Resolution.TYPENAME:
             name, type_name = field.name, batch.object_type.name
@@ -118,32 +116,20 @@ class PlanExecutor:
             return
         self._set_all(column, self._completer.complete(column, self._resolve(column)))
 
-    def _execute_plain(self, batch: Batch, field: FieldPlan) -> bool:
-        """Execute a plain field of light rows without code of the project.
-
-        Returns False for other parents, and for values that need more than that.
-        """
-        if batch.row_class is None or not field.attribute:
-            return False
-        values = read_attribute(batch.values, field.attribute, REQUIRED, batch.row_class)
-        types = set(map(type, values))
-        completed = self._completer.complete_plain(field.output_type, values, types)
-        if completed is None:
-            return False
-        name = field.name
-        for result, value in zip(batch.results, completed, strict=True):
-            result[name] = value
-        return True
-
     def _execute_early(self, batch: Batch, field: FieldPlan) -> None:
         """Execute a plain field while PostgreSQL works on a statement. Raises RunsCode."""
-        if self._execute_plain(batch, field):
-            return
         attribute = field.attribute or "pk"
         values = read_attribute(batch.values, attribute, REQUIRED, batch.row_class)
-        if not set(map(type, values)) <= BUILT_IN:
+        types = set(map(type, values))
+        completed = None
+        if field.attribute:
+            completed = self._completer.complete_plain(field.output_type, values, types)
+        if completed is not None:
+            self._set_all(FieldColumn(batch, field, range(len(values))), completed)
+        elif types <= BUILT_IN:
+            self._execute_field(batch, field)
+        else:
             raise RunsCode
-        self._execute_field(batch, field)
 
     def _execute_wrapped(self, batch: Batch, field: FieldPlan) -> bool:
         """Execute a field whose resolver the middleware wraps, with one call for each parent.

@@ -5,7 +5,7 @@ before it has used the memory of a response that the service would refuse. No re
 limit is refused, unless an error makes a part of it null.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any
 
@@ -66,13 +66,9 @@ class ResponseSize:
         if self._bytes > self._next:
             self.check()
 
-    def add_texts(self, values: Collection[Any], types: set[type]) -> None:
-        """Add serialised values; ``types`` holds their types. Only texts count."""
-        if len(types) > 1:
-            values = [value for value in values if type(value) is str]
-        self._bytes += sum(map(len, values))
-        if self._bytes > self._next:
-            self.check()
+    def add_texts(self, values: Iterable[Any]) -> None:
+        """Add serialised values that are texts or None."""
+        self.add_bytes(sum(map(len, filter(None, values))))
 
     def add_error(self) -> None:
         """Add an error, whose exception takes memory until the response is complete."""

@@ -82,11 +82,13 @@ class OutputType:
             None, where null is a value.
         serialize_all: Functions that serialise many values of one Python class at once, by the
             class. They return None when one of the values has no serialised form.
+        serializes_plain: Whether ``serialize_plain`` knows values other than null.
+        makes_texts: Whether it returns texts.
     """
 
     __slots__ = (
-        "is_nullable", "is_standard", "item", "kind", "serialize_all", "serialized_classes",
-        "takes_rows", "type",
+        "is_nullable", "is_standard", "item", "kind", "makes_texts", "serialize_all",
+        "serialized_classes", "serializes_plain", "takes_rows", "type",
     )  # fmt: skip
 
     def __init__(self, declared: GraphQLOutputType) -> None:
@@ -109,6 +111,19 @@ class OutputType:
             own_forms.add(bool)
         self.serialized_classes = frozenset(own_forms)
         self.serialize_all = _serialize_all(serialize)
+        self.serializes_plain = bool(self.serialize_all or own_forms - {NoneType})
+        self.makes_texts = str in own_forms or serialize is graphene.DateTime.serialize
+
+    def serialize_plain(self, values: list[Any], types: set[type]) -> list[Any] | None:
+        """Return serialised values that are null or need no code of their scalar.
+
+        ``types`` holds the classes of the values. Returns None for other values.
+        """
+        if types <= self.serialized_classes and types:
+            return values
+        if len(types) != 1 or (serialize := self.serialize_all.get(*types)) is None:
+            return None
+        return serialize(values)
 
     @property
     def innermost(self) -> "OutputType":

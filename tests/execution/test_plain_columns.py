@@ -13,6 +13,7 @@ from notes.models import Note
 from pcf.errors import ResponseTooLarge
 from pcf.execution.executor import execute
 from pcf.execution.plan_cache import PlanCache
+from pcf.execution.response_size import ERROR_BYTES
 from pcf.execution.rows import row_class
 from tests.execution.comparison import assert_same
 
@@ -205,6 +206,39 @@ def test_the_texts_of_rows_count_once():
     check(document, root, max_bytes=size)
     with pytest.raises(ResponseTooLarge):
         check(document, root, max_bytes=size - 100)
+
+
+def test_texts_count_once_when_a_column_beside_them_fails():
+    document, texts = parse("{ items { text number id } }"), ["x" * 500, "y" * 500]
+    root = {"items": items(text=texts, number=[1, 2**31], id=["z" * 500, "z"])}
+    found = check(document, root)
+    assert [error.path for error in found.errors] == [["items", 1, "number"]]
+    size = len(json.dumps(found.data, separators=(",", ":"))) + ERROR_BYTES
+    check(document, root, max_bytes=size)
+    with pytest.raises(ResponseTooLarge):
+        check(document, root, max_bytes=size - 100)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "class: text None: id child { lambda: id } v0: number __v1: id v2: __typename for: yes",
+        "child { a: id } id again: id",
+        "id size rows { id } colour text",
+        "child { rows { id } }",
+        "size colour",
+        "size",
+    ],
+)
+def test_results_have_the_names_and_the_order_of_the_fields(fields):
+    found = items(
+        id=[1, 2], text=["a", "b"], size=[1.5, 2], number=[3, 4], yes=[True, None],
+        colour=["red", None], child=[ROW, None], rows=[[ROW], []],
+    )  # fmt: skip
+    document = parse(f"{{ items {{ {fields} }} }}")
+    result = check(document, {"items": found})
+    expected = execute_sync(SCHEMA, document, {"items": found})
+    assert json.dumps(result.data) == json.dumps(expected.data)
 
 
 def test_a_type_with_a_check_of_its_own_sees_each_row(monkeypatch):
