@@ -1,11 +1,12 @@
-"""Loaders: promise DataLoaders that serve one operation and one viewer.
+"""Loaders: promise-based DataLoaders that serve one operation and one viewer.
+
+A loader has the methods of promise's DataLoader, and dispatches its batches by promise's queue of
+jobs. It is no subclass: promise's DataLoader is a ``threading.local``, whose attributes take six
+times as long to read. A loader belongs to the thread or greenlet that executes the operation.
 
 When a batch fails, the loader rejects each load of that batch with the error and forgets its keys.
 A later load of such a key asks again. The fields that waited for the batch become errors, and the
 rest of the response stays.
-
-A loader belongs to one thread: promise's DataLoader is a ``threading.local``, so in another thread
-the loader begins anew.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -15,7 +16,6 @@ from typing import Any, ClassVar, NamedTuple
 from django.db.models import Model
 from django.utils.module_loading import import_string
 from promise import Promise
-from promise.dataloader import DataLoader
 
 from pcf._compat.promise import enqueue_after_jobs, pop_next_methods
 from pcf.conf import config
@@ -23,6 +23,7 @@ from pcf.database.planned_reads import PlannedRead, pipelined
 from pcf.database.query_log import current_log, declared_reads
 from pcf.database.snapshots import current_snapshot
 from pcf.execution.dependencies import Dependencies
+from pcf.lru import for_each_class
 from pcf.observability import metrics
 from pcf.observability.tracing import span
 from pcf.viewer import Viewer
@@ -36,15 +37,11 @@ class KeyBatch(list[Any]):
     ``have_type`` says that all are keys as they are, which need no conversion.
     """
 
-    __slots__ = ("have_type", "planned")
-
-    def __init__(self, keys: Iterable[Any]) -> None:
-        super().__init__(keys)
-        self.planned: PlannedRead | None = None
-        self.have_type = False
+    planned: PlannedRead | None = None
+    have_type = False
 
 
-class Loader(DataLoader):
+class Loader:
     """A loader: it collects keys, and fetches many keys with one statement.
 
     A subclass defines ``load_batch``, which fetches a list of keys. A key that is missing in the
@@ -53,8 +50,8 @@ class Loader(DataLoader):
     of the field (``first``, ``after``) are the loader's ``arguments``. Loads with other arguments
     belong to another loader, so to another batch.
 
-    ``load`` asks for one key, ``load_level`` for the keys of a level. All keys that either of them
-    asks for before the dispatch are one batch. The loader asks for each key once.
+    ``load`` asks for one key, ``load_many`` for several, ``load_level`` for the keys of a level.
+    All keys that they ask for before the dispatch are one batch. The loader asks for each key once.
 
     Attributes:
         shared: What the loaders of one operation have found out for each other, until a write.
@@ -75,7 +72,6 @@ class Loader(DataLoader):
         arguments: Mapping[str, Any],
         columns: tuple[str, ...] | None = None,
     ) -> None:
-        super().__init__(max_batch_size=config().loaders.max_batch_size)
         self.viewer = viewer
         self.dependencies = dependencies
         self.arguments = arguments
@@ -148,6 +144,10 @@ class Loader(DataLoader):
             self._promises[key] = promise
         return promise
 
+    def load_many(self, keys: Iterable[Hashable]) -> Promise:
+        """Return a promise of the list of the values of ``keys``."""
+        return Promise.all([self.load(key) for key in keys])
+
     def clear(self, key: Hashable) -> "Loader":
         """Forget the value of ``key``."""
         self._values.pop(key, None)
@@ -192,16 +192,6 @@ class Loader(DataLoader):
 
     # -- the dispatch ---------------------------------------------------------------------------
 
-    def batch_load_fn(self, keys: list[Hashable]) -> Promise:
-        """Return a promise of the values of ``keys``, as DataLoader's interface demands.
-
-        The dispatch calls ``load_batch`` instead, without a promise.
-        """
-        found = self.load_batch(keys)
-        return Promise.resolve(
-            [found[key] if key in found else self.default_value() for key in keys]
-        )
-
     def _add_load(
         self, key: Hashable, resolve: Callable[[Any], None], reject: Callable[[Exception], None]
     ) -> None:
@@ -214,7 +204,7 @@ class Loader(DataLoader):
             enqueue_after_jobs(self._dispatch)
 
     def _dispatch(self) -> None:
-        """Load everything that waits for this loader, in batches of ``max_batch_size`` keys.
+        """Load everything that waits for this loader, in batches of a bounded size.
 
         The dispatch includes the loaders whose dispatch is next in the job queue. So the database
         connection can send the statements of all these loaders at once.
@@ -239,10 +229,13 @@ class Loader(DataLoader):
         self._is_dispatch_enqueued = False
         if loads:
             keys.update(dict.fromkeys([load.key for load in loads]))
-        values, size = self._values, self.max_batch_size
-        unknown = [key for key in keys if key not in values] if values else list(keys)
-        starts = range(0, len(unknown), size)
-        batches = [KeyBatch(unknown[start : start + size]) for start in starts]
+        values = self._values
+        unknown = KeyBatch([key for key in keys if key not in values] if values else keys)
+        batches = [unknown] if unknown else []
+        size = config().loaders.max_batch_size
+        if len(unknown) > size:
+            starts = range(0, len(unknown), size)
+            batches = [KeyBatch(unknown[start : start + size]) for start in starts]
         return _Dispatch(self, loads, callbacks, batches)
 
     def _run_dispatch(self, dispatch: "_Dispatch") -> None:
@@ -275,9 +268,11 @@ class Loader(DataLoader):
             for key in keys:
                 self._promises.pop(key, None)
             return
-        default = self.default_value
-        values = {key: found[key] if key in found else default() for key in keys}
-        if any(issubclass(type_, Exception) for type_ in set(map(type, values.values()))):
+        values = found
+        if found.keys() != set(keys):
+            default = self.default_value
+            values = {key: found[key] if key in found else default() for key in keys}
+        if any(map(_is_error, set(map(type, values.values())))):
             failed.update((k, v) for k, v in values.items() if isinstance(v, Exception))
             values = {key: value for key, value in values.items() if key not in failed}
         self._values.update(values)
@@ -286,6 +281,11 @@ class Loader(DataLoader):
         """Call ``load_batch``; what its statements read is declared by the loader's keys."""
         with declared_reads():
             return self.load_batch(keys)
+
+
+@for_each_class
+def _is_error(type_: type) -> bool:
+    return issubclass(type_, Exception)
 
 
 class _Load(NamedTuple):

@@ -2,10 +2,12 @@
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from promise import Promise
+from promise.dataloader import DataLoader
 from promise.promise import async_instance
 
 from pcf.execution.context import RequestContext
@@ -54,6 +56,24 @@ def test_loads_of_one_moment_are_one_batch_and_equal_keys_are_asked_once(loader)
         loads = [loader.load(1), loader.load(2), loader.load(1), loader.load_many([2, 3])]
         assert run(Promise.all(loads)) == [10, 20, 10, [20, 30]]
     assert loader.batches == [[1, 2, 3]]
+
+
+def test_a_loader_has_the_methods_of_a_dataloader_of_promise(loader):
+    documented = {"load", "load_many", "clear", "clear_all", "prime"}
+    assert documented <= {name for name in vars(DataLoader) if hasattr(loader, name)}
+    with pytest.raises(TypeError, match="None"):
+        loader.load(None)
+    with promise_scope():
+        assert run(loader.prime(1, "primed").load_many(iter([1, 2]))) == ["primed", 20]
+        assert run(loader.clear(1).load_many((1, 2))) == [10, 20]
+        assert run(loader.clear_all().load_many({2})) == [20]
+    assert loader.batches == [[2], [1], [2]]
+
+
+def test_a_loader_is_the_same_in_another_thread(loader):
+    loader.prime(1, "primed")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: loader.load(1).get()).result() == "primed"
 
 
 def test_250_keys_under_a_cap_of_100_make_3_batches(settings, dependencies):
