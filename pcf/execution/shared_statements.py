@@ -45,11 +45,13 @@ class SharedStatement(NamedTuple):
     """A statement for the requests of one kind.
 
     ``statement`` is None when each request builds its own. ``reason`` says why a response with its
-    rows must not be stored; None when it may be.
+    rows must not be stored; None when it may be. ``may_pass`` says that the reason is an error of
+    the query set, which may not occur again.
     """
 
     statement: CompiledQuery | None
     reason: str | None
+    may_pass: bool = False
 
 
 class _Entry:
@@ -80,8 +82,8 @@ class SharedStatements:
             self._entries.set(key, entry)
         elif monotonic() >= entry.next_check:
             self._check(entry, build)
-        statement, reason = entry.shared
-        return statement or build(False), reason
+        shared = entry.shared
+        return shared.statement or build(False), shared.reason
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -93,6 +95,8 @@ class SharedStatements:
         entry.next_check = monotonic() + entry.interval
         known = entry.shared.statement
         if known is None:
+            if entry.shared.may_pass:
+                entry.shared = _compile(build)
             return
         take_last_look()
         try:
@@ -121,8 +125,9 @@ def _compile(build: Build) -> SharedStatement:
     except (Error, ClientError):
         raise
     except Exception as error:  # noqa: BLE001 - the build with values raises an error of its own
+        look = take_last_look()
         problem = f"raises {type(error).__name__} without its values"
-        return SharedStatement(None, str(take_last_look() or problem))
+        return SharedStatement(None, str(look or problem), may_pass=look is None)
     difference = _difference(first, second, queries.count)
     if difference is not None:
         return SharedStatement(None, difference)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import count
+from time import monotonic
 
 import pytest
 from django.db import OperationalError
@@ -314,6 +315,27 @@ def test_a_failure_of_the_database_says_nothing_about_the_query_set(world):
         load(loader_class, arguments, ANONYMOUS)
     fails.clear()
     assert load(loader_class, arguments, ANONYMOUS)[1] is None
+
+
+def test_an_error_that_does_not_occur_again_is_forgotten(world, monkeypatch):
+    fails, built = [True], []
+
+    def queryset(_viewer):
+        built.append(bool(fails))
+        if fails:
+            raise OSError("no such file")
+        return notes.all()
+
+    (loader_class, arguments), *_ = loaders_of(queryset)
+    for _ in range(2):
+        with pytest.raises(OSError, match="no such file"):
+            load(loader_class, arguments, ANONYMOUS)
+    fails.clear()
+    _, undeclared = load(loader_class, arguments, ANONYMOUS)
+    assert undeclared.endswith("raises OSError without its values")
+    monkeypatch.setattr(shared_statements, "monotonic", lambda: monotonic() + 60.0)
+    assert [load(loader_class, arguments, ANONYMOUS)[1] for _ in range(2)] == [None, None]
+    assert built == [True] * 3 + [False] * 3  # once for one request, twice for all
 
 
 def test_an_error_of_the_query_set_is_its_own(world):
