@@ -60,16 +60,18 @@ def shared_arguments(
 
 
 class ArgumentSource(NamedTuple):
-    """Where the value of an argument comes from: a constant, or a variable.
+    """Where the value of an argument comes from: a constant, a variable, or a literal.
 
     ``name`` is the name of the resolver's parameter. ``classes`` are those of the variable's values
-    that calls may share.
+    that calls may share. ``literal`` has variables inside, and is coerced to ``type_``.
     """
 
     name: str
     constant: Any = None
     variable: str | None = None
     classes: tuple[type, ...] = ()
+    literal: ValueNode | None = None
+    type_: Any = None
 
 
 def argument_sources(
@@ -78,8 +80,7 @@ def argument_sources(
     """Return the sources of the arguments, in their order; None where they are no such values.
 
     They are those of ``get_argument_values`` (specification section 6.4.1) where each variable has
-    a value. With ``shares_all`` the calls may share constant lists and objects, too: nothing
-    changes them.
+    a value. With ``shares_all`` the calls may share lists and objects, too: nothing changes them.
     """
     given = {argument.name.value: argument for argument in node.arguments}
     sources = []
@@ -96,6 +97,9 @@ def argument_sources(
                 continue
             if constant is not None and is_input_object_type(declared.type):
                 return None  # each call coerces it
+        elif shares_all and has_variable(argument.value):
+            sources.append(ArgumentSource(out_name, literal=argument.value, type_=declared.type))
+            continue
         elif not _is_pure(definition, argument) or has_variable(argument.value):
             return None
         else:
@@ -109,14 +113,21 @@ def argument_sources(
 def from_sources(
     sources: Sequence[ArgumentSource] | None, variables: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Return the arguments from their sources; None where a variable has no value to share."""
+    """Return the arguments from their sources.
+
+    Returns None where a variable has no value to share, and where a value is an error.
+    """
     if sources is None:
         return None
     arguments = {}
-    for name, value, variable, classes in sources:
+    for name, value, variable, classes, literal, type_ in sources:
         if variable is not None:
             value = variables.get(variable, Undefined)  # noqa: PLW2901
             if not isinstance(value, classes):
+                return None
+        elif literal is not None:
+            value = value_from_ast(literal, type_, variables)  # noqa: PLW2901
+            if value is Undefined:
                 return None
         arguments[name] = value
     return arguments

@@ -65,7 +65,7 @@ class FieldPlan:
         attribute, default: The attribute that ``Resolution.ATTRIBUTE`` reads, and its default.
         edge: The edge of ``Resolution.EDGE``.
         arguments: The arguments, when they are the same in every run; else None.
-        argument_sources: The arguments as constants and variables; None where one is another value.
+        argument_sources: Where the arguments come from; None where each run has to coerce them.
         is_opaque: Whether nothing is known of the field's resolver: it may send statements.
         is_plain: Whether the field of a light row runs no code of the project: its value is a
             column, and its type a scalar or an enum of graphql-core or graphene.

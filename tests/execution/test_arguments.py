@@ -134,17 +134,20 @@ def test_constants_that_nothing_changes_are_those_of_graphql_core(definition, ar
         (FILTER, "{ a: 1 }", {"b": 1}),
         (GraphQLList(FILTER), "[{ a: 1 }, null]", [{"b": 1}, None]),
         (FILTER, "null", None),
+        (FILTER, "{ a: $v }", {"b": 1}),
+        (GraphQLList(GraphQLList(GraphQLInt)), "[[$v], 2]", [[1], [2]]),
+        (FIRST, "{ a: $v }", 1),
         # each call needs its own
         (FILTER, "{ c: 1 }", Undefined),
         (GraphQLList(FILTER), "[{ a: 1 }, { c: 1 }]", Undefined),
         (GraphQLList(TICK), "[1]", Undefined),
         (FIRST, "{ a: 1 }", Undefined),
-        (FILTER, "{ a: $v }", Undefined),
+        (GraphQLNonNull(FILTER), "{ a: [$v] }", Undefined),
         (FILTER, "{ d: 1 }", Undefined),
         (FILTER, "1", Undefined),
     ],
 )
-def test_constants_that_nothing_changes(type_, literal, expected):
+def test_constants_and_literals_that_nothing_changes(type_, literal, expected):
     definition = GraphQLField(GraphQLString, {"a": GraphQLArgument(type_)})
     sources = argument_sources(definition, node_of([("a", literal)]), shares_all=True)
     found = from_sources(sources, {"v": 1})
