@@ -369,7 +369,7 @@ class Completer:
         results: list[dict[str, Any]] | None = None
         if row_class is not None and self._completes_rows:
             of_rows = selection.of_rows(row_class)
-            if not (self._defers and of_rows.others and is_large(values)):
+            if of_rows.all_plain or not (self._defers and is_large(values)):
                 self._check()
                 results, fields = of_rows.results(values, self._size), of_rows.others
         if results is None:

@@ -13,7 +13,6 @@ threads may compile the same selection at once, with the same result.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from functools import lru_cache
 from itertools import chain, compress
 from typing import Any, NamedTuple
 
@@ -41,7 +40,7 @@ from pcf.execution.arguments import (
 from pcf.execution.edges import Edge
 from pcf.execution.nodes import node_id_of
 from pcf.execution.response_size import ResponseSize, object_bytes
-from pcf.execution.rows import MAX_ROW_CLASSES, REQUIRED, Reader, Row
+from pcf.execution.rows import REQUIRED, Reader, Row
 from pcf.execution.schema import OutputType, TypeKind
 
 
@@ -223,12 +222,14 @@ class RowSelection(NamedTuple):
         plain: The reader and the type of each plain field whose column the rows have, and whose
             values ``serialize_plain`` may serialise.
         others: All other fields.
+        all_plain: Whether all fields are plain, whatever their types.
         make_results: A function that makes a result of the completed values of the plain fields of
             each row. The other fields have null in it.
     """
 
     plain: tuple[tuple[Reader, OutputType], ...]
     others: tuple[FieldPlan, ...]
+    all_plain: bool
     make_results: Callable[[Iterable[tuple[Any, ...]]], list[dict[str, Any]]]
 
     def results(self, rows: Sequence[Any], size: ResponseSize) -> list[dict[str, Any]] | None:
@@ -260,11 +261,11 @@ def _select_of_rows(fields: Sequence[FieldPlan], row_class: type[Row]) -> RowSel
     return RowSelection(
         tuple([(readers[it.attribute], it.output_type) for it in compress(fields, are_plain)]),
         tuple([field for field, is_plain in zip(fields, are_plain, strict=True) if not is_plain]),
+        all(field.is_plain for field in fields),
         _result_maker(tuple([field.name for field in fields]), tuple(are_plain)),
     )
 
 
-@lru_cache(MAX_ROW_CLASSES)
 def _result_maker(names: tuple[str, ...], are_plain: tuple[bool, ...]) -> Any:
     """Return ``RowSelection.make_results`` for fields with these names.
 
