@@ -1,5 +1,6 @@
 """Fixtures that all tests share: a cache of their own, people, notes, and a GraphQL client."""
 
+import gc
 import json
 import logging
 import resource
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -24,6 +26,14 @@ from tags.models import Tag
 from tests.databases import RUN, drop_template
 from users.models import ApiToken, User
 
+# The files that take longest begin first, so that no process of a run works alone at its end.
+LONGEST = (
+    "projects/test_guides.py",
+    "policy/test_matrix.py",
+    "admin/test_hostile.py",
+    "projects/test_oddities.py",
+    "end_to_end/test_replaced_workers.py",
+)
 MAX_MEMORY = 8 * 2**30  # bytes of a process of the tests, and of each that it starts
 
 _numbers = count(1)
@@ -58,6 +68,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput") or not RUN:
         with suppress(psycopg.OperationalError):  # without a server there is nothing to drop
             drop_template()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the files of LONGEST to the beginning; pytest-randomly has shuffled the others."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: places.get(item.path.relative_to(folder).as_posix(), len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from what lives as long as the process: modules, schema, tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
