@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import resource
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -71,10 +72,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the files of LONGEST to the beginning; pytest-randomly has shuffled the others."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    folder = Path(__file__).parent
-    items.sort(key=lambda item: places.get(item.path.relative_to(folder).as_posix(), len(LONGEST)))
+    """Move the files of LONGEST to the beginning, then those with the most tests.
+
+    pytest-randomly has shuffled the tests before. The second rule is that of pytest-xdist.
+    """
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (places.get(item.path, len(LONGEST)), -sizes[item.path]))
 
 
 def pytest_collection_finish() -> None:
