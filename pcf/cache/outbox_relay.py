@@ -17,6 +17,7 @@ A look at the outbox may be relied on for ``cache.lease_seconds``. Each database
 
 import logging
 from contextlib import suppress
+from functools import cache
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
@@ -216,14 +217,26 @@ def _written_aliases() -> set[str]:
 _relays: list[OutboxRelay] = []  # of this process: one for each database, when it serves
 
 
+@cache
+def doubt_of_declarations() -> str | None:
+    """Return why the declarations do not allow the cache, None where they do.
+
+    A process looks once, because its code does not change. The function compiles the statements of
+    all loaders, which takes a second. So gunicorn's master calls it before it forks the workers.
+    """
+    problems = cache_problems()
+    if not problems:
+        return None
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{problems[0].message}{more}: see manage.py check"
+
+
 def start() -> None:
     """Start the relays of this process: once in every serving process, after it was forked.
 
     The cache stays disabled where a wrong declaration could let a write pass by it.
     """
-    if problems := cache_problems():
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        reason = f"{problems[0].message}{more}: see manage.py check"
+    if reason := doubt_of_declarations():
         redis_gateway().disabled.set("declarations", reason)
     aliases = watched_aliases()
     redis_gateway().watch(aliases)

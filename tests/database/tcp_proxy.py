@@ -35,7 +35,7 @@ class Proxy:
         self._cut_size: int | None = None
         self._left: int | None = None  # bytes of answers until everything is cut
         self.freezes_at_commit = False
-        self._cut_at_commit = ""
+        self._cut_at_commit, self._commit_of = "", b""
         self._spawn(self._accept)
 
     def __enter__(self) -> Self:
@@ -65,12 +65,13 @@ class Proxy:
         """
         self._cut_size = self._left = size
 
-    def cut_at_commit(self, *, reaches: bool) -> None:
+    def cut_at_commit(self, *, reaches: bool, of: bytes = b"") -> None:
         """Cut at the next COMMIT, so the client never gets its answer.
 
-        ``reaches``: the server still gets the COMMIT.
+        ``reaches``: the server still gets the COMMIT. ``of``: the COMMIT of a connection that has
+        sent these bytes. A pool commits, too, when it opens another connection.
         """
-        self._cut_at_commit = "after" if reaches else "before"
+        self._commit_of, self._cut_at_commit = of, "after" if reaches else "before"
 
     def freeze(self) -> None:
         """Hold back all data from now on, without closing a connection."""
@@ -100,7 +101,7 @@ class Proxy:
             self._spawn(self._pump, server, client, False)
 
     def _pump(self, source: socket.socket, sink: socket.socket, counting: bool) -> None:
-        buffer, started = b"", False
+        buffer, started, sent_it = b"", False, False
         with source:
             while True:
                 try:
@@ -116,7 +117,10 @@ class Proxy:
                 self._answered = not counting
                 if counting:
                     buffer, started = self._count(buffer + data, started)
-                    if self._cut_at_commit and COMMIT in data:
+                    wanted = self._commit_of
+                    sent_it = sent_it or (wanted != b"" and wanted in data)
+                    is_meant = sent_it or not wanted
+                    if self._cut_at_commit and is_meant and COMMIT in data:
                         data = self._cut_off(source, data)
                 elif self._left is not None:
                     data = self._let_through(sink, data)

@@ -101,7 +101,7 @@ def test_postgresql_lost_at_the_commit(
         try:
             assert service.post("{ me { id } }", "test-token")[0] == 200  # the token is known
             title = f"cut {reaches}"
-            proxy.cut_at_commit(reaches=reaches)
+            proxy.cut_at_commit(reaches=reaches, of=title.encode())
             status, _, content = send(service, title)
             assert (status, content["errors"][0]["extensions"]["code"]) == (500, "OUTCOME_UNKNOWN")
             content = repeat(service, title)
