@@ -218,8 +218,8 @@ _relays: list[OutboxRelay] = []  # of this process: one for each database, when 
 
 
 @cache
-def doubt_of_declarations() -> str | None:
-    """Return why the declarations do not allow the cache, None where they do.
+def declaration_problem() -> str | None:
+    """Return the reason why wrong declarations disable the cache; None where none is wrong.
 
     A process looks once, because its code does not change. The function compiles the statements of
     all loaders, which takes a second. So gunicorn's master calls it before it forks the workers.
@@ -236,7 +236,7 @@ def start() -> None:
 
     The cache stays disabled where a wrong declaration could let a write pass by it.
     """
-    if reason := doubt_of_declarations():
+    if reason := declaration_problem():
         redis_gateway().disabled.set("declarations", reason)
     aliases = watched_aliases()
     redis_gateway().watch(aliases)

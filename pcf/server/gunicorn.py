@@ -183,10 +183,10 @@ def on_starting(server: Any) -> None:
 
 def pre_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """Prepare the master for the fork of a worker, new or replaced."""
-    from pcf.cache.outbox_relay import doubt_of_declarations  # noqa: PLC0415 - after the folder
+    from pcf.cache.outbox_relay import declaration_problem  # noqa: PLC0415 - after the folder
     from pcf.server.process import freeze_memory  # noqa: PLC0415 - after the metrics folder is set
 
-    doubt_of_declarations()  # the workers inherit what takes a second to find
+    declaration_problem()  # the workers inherit what takes a second to find
     _close_connections()
     freeze_memory()
 

@@ -24,7 +24,7 @@ def declared(monkeypatch):
     monkeypatch.setattr(triggers, "_declarations", dict(triggers._declarations))
     monkeypatch.setattr(triggers, "_own_kinds", set())
     declaration_checks._problem_of.cache_clear()
-    outbox_relay.doubt_of_declarations.cache_clear()
+    outbox_relay.declaration_problem.cache_clear()
 
     def change(model, kind, **changes):
         known = triggers._declarations[model]
@@ -33,7 +33,7 @@ def declared(monkeypatch):
 
     yield change
     declaration_checks._problem_of.cache_clear()
-    outbox_relay.doubt_of_declarations.cache_clear()
+    outbox_relay.declaration_problem.cache_clear()
 
 
 class Notes(RootPageLoader):
