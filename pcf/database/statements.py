@@ -92,15 +92,19 @@ class StatementTimer:
     """
 
     __slots__ = (
-        "_budget", "_config", "_connection", "_kind", "_limit_ms", "_seconds", "_sql", "_started",
-        "limit",
+        "_budget", "_config", "_connection", "_kind", "_limit_ms", "_seconds", "_sent_at", "_sql",
+        "_started", "limit",
     )  # fmt: skip
 
-    def __init__(self, connection: DeadlineConnection, sql: Any, *, alone: bool = False) -> None:
+    def __init__(
+        self, connection: DeadlineConnection, sql: Any, *, alone: bool = False,
+        sent_at: float | None = None,
+    ) -> None:  # fmt: skip
         """Raise InsufficientTime or DeadlineExceeded when no time is left for the statement.
 
         ``alone``: nothing can go in front of the statement (COPY, executemany, server-side
-        cursors). Its limit costs a round trip of its own.
+        cursors). Its limit costs a round trip of its own. ``sent_at`` is the time (monotonic) at
+        which a statement of a pipeline was sent: PostgreSQL may have begun it before its timer.
         """
         self._connection = connection
         self._sql = sql
@@ -111,6 +115,7 @@ class StatementTimer:
         self._seconds: float | None = None  # set by stop()
         self.limit = ""
         self._started = monotonic()
+        self._sent_at = sent_at
         if kind is not StatementKind.TRANSACTION_CONTROL:
             self._apply_limit(alone or kind is not StatementKind.QUERY)
         connection.has_timer = True
@@ -210,6 +215,8 @@ class StatementTimer:
         seconds = self.done()
         if self._limit_ms is None:
             return None
+        if self._sent_at is not None:  # the time that PostgreSQL has had for it at most
+            seconds += self._started - self._sent_at
         if isinstance(error, StatementOverdue):
             return self._exceeded()
         if isinstance(error, psycopg.errors.QueryCanceled) and seconds * 1_000 >= self._limit_ms:

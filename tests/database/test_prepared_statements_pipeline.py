@@ -1,10 +1,11 @@
 """Pipelines of prepared statements, and their failures."""
 
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 from django.db import DataError, transaction
 
+from pcf.database.backend.read_cursor import ReadCursor
 from pcf.database.planned_reads import pipelined
 from pcf.database.prepared_statements import ReadStatement
 from pcf.database.query_log import count_queries
@@ -233,6 +234,26 @@ def test_the_deadline_fails_the_statement_that_exceeds_it(db, configure):
         db.rows(*asked[1])
     assert (caught.value.layer, caught.value.limit) == ("database", 0.5)
     assert db.rows(*asked[2]) == [(7,)]
+
+
+def test_a_statement_that_begins_before_its_timer_exceeds_the_deadline(db, configure, monkeypatch):
+    """The process was busy when the result before arrived; PostgreSQL went on with the next one."""
+    timer_of = ReadCursor._timer_of
+
+    def late(*given):
+        sleep(0.2)
+        return timer_of(*given)
+
+    monkeypatch.setattr(ReadCursor, "_timer_of", late)
+    configure("timeouts", database=0.5, min_database_budget=0.1)
+    db.close_pool()
+    prepare(db)
+    asked = [(SUM, [1, 2]), (SLEEP, [5])]
+    db.send_pipeline(asked)
+    assert db.rows(*asked[0]) == [(3,)]
+    with pytest.raises(DeadlineExceeded) as caught:
+        db.rows(*asked[1])
+    assert (caught.value.layer, caught.value.limit) == ("database", 0.5)
 
 
 def test_a_pipeline_to_a_silent_server_ends(db, proxy, configure):

@@ -1,6 +1,8 @@
 """The cursor for the reads of loaders: prepared statements, alone or as a pipeline."""
 
 from collections.abc import Sequence
+from functools import partial
+from time import monotonic
 from typing import Any
 
 from pcf.conf import config
@@ -65,8 +67,8 @@ class ReadCursor(DeadlineCursor):
                 meanwhile = snapshot.run_while_waiting
             in_snapshot = connection.snapshot is not None
             reads.send_pipeline(
-                requests, self._timer_of, in_transaction=in_snapshot, begin=begin, end=end,
-                meanwhile=meanwhile,
+                requests, partial(self._timer_of, monotonic()), in_transaction=in_snapshot,
+                begin=begin, end=end, meanwhile=meanwhile,
             )  # fmt: skip
         except Exception:  # noqa: BLE001 - no time, or an invalid parameter: rows() raises it again
             reads.discard_results()
@@ -75,10 +77,10 @@ class ReadCursor(DeadlineCursor):
             connection.has_timer = connection.begins_snapshot = False
         return reads
 
-    def _timer_of(self, read: ReadStatement) -> "StatementTimer | _RefusedTimer":
+    def _timer_of(self, sent_at: float, read: ReadStatement) -> "StatementTimer | _RefusedTimer":
         """Return the timer of a statement of the pipeline, which starts now."""
         try:
-            return StatementTimer(self.cursor.connection, read.text)
+            return StatementTimer(self.cursor.connection, read.text, sent_at=sent_at)
         except ClientError as error:
             return _RefusedTimer(error)
 
