@@ -11,7 +11,7 @@ import signal
 import sys
 
 SWITCH_INTERVAL = 0.0005  # seconds for which a thread may keep the interpreter lock
-GC_THRESHOLD = 25_000  # new objects between two runs of the garbage collector
+GC_THRESHOLD = 50_000  # new objects between two runs of the garbage collector
 ARENAS = 2  # memory pools of the C library
 
 _M_ARENA_MAX = -8  # a parameter of mallopt(3)
