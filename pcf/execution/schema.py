@@ -121,9 +121,16 @@ class OutputType:
         """
         if types <= self.serialized_classes and types:
             return values
-        if len(types) != 1 or (serialize := self.serialize_all.get(*types)) is None:
+        present = types - {NoneType} if self.is_nullable else types
+        if len(present) != 1 or (serialize := self.serialize_all.get(*present)) is None:
             return None
-        return serialize(values)
+        if len(types) == 1:
+            return serialize(values)
+        found = serialize([value for value in values if value is not None])
+        if found is None:
+            return None
+        remaining = iter(found)
+        return [None if value is None else next(remaining) for value in values]
 
     @property
     def innermost(self) -> "OutputType":

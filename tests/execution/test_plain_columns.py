@@ -5,7 +5,7 @@ import json
 
 import graphene
 import pytest
-from graphql import execute_sync, parse
+from graphql import GraphQLID, GraphQLInt, GraphQLNonNull, execute_sync, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +15,7 @@ from pcf.execution.executor import execute
 from pcf.execution.plan_cache import PlanCache
 from pcf.execution.response_size import ERROR_BYTES
 from pcf.execution.rows import row_class
+from pcf.execution.schema import OutputType
 from tests.execution.comparison import assert_same
 
 COLUMNS = ("id", "text", "number", "size", "yes", "colour", "other", "texts", "child", "rows")
@@ -256,3 +257,18 @@ def test_a_type_with_a_check_of_its_own_sees_each_row(monkeypatch):
     assert asked == found
     assert_same(result, execute_sync(schema, document, {"items": found}))
     assert [error.path for error in result.errors] == [["items", 1]]
+
+
+@pytest.mark.parametrize(
+    ("type_", "values", "expected"),
+    [
+        (GraphQLID, [None, 1, None, 2], [None, "1", None, "2"]),
+        (GraphQLInt, [3, None], [3, None]),
+        (GraphQLInt, [2**31, None], None),
+        (GraphQLNonNull(GraphQLInt), [3, None], None),
+        (GraphQLID, [None, 1, "a"], None),
+    ],
+)
+def test_nulls_beside_values_of_one_class_need_no_code_of_the_scalar(type_, values, expected):
+    found = OutputType(type_).serialize_plain(values, set(map(type, values)))
+    assert found == expected
