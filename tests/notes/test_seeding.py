@@ -279,6 +279,12 @@ def test_the_command_names_wrong_arguments(db: None) -> None:
     assert not User.objects.exists()
 
 
+def test_the_beginning_of_an_option_is_no_option(db: None) -> None:
+    with pytest.raises(CommandError, match="unrecognized arguments: --notes=3"):
+        seed_load("--notes=3")
+    assert not User.objects.exists()
+
+
 def test_without_a_terminal_replace_needs_no_input(
     transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

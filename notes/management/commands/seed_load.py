@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from notes import seeding
@@ -33,6 +33,10 @@ class Command(BaseCommand):
         "but staff and superusers. Settings without the feature demo_data, such as those for "
         "production, need --into with the name of the database."
     )
+
+    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
+        """Take the whole names of options alone: ``--notes`` would be ``--notes-per-user``."""
+        return super().create_parser(prog_name, subcommand, allow_abbrev=False, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         for name, (default, text) in _COUNTS.items():
