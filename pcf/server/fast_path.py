@@ -201,7 +201,9 @@ class Exchange:
         self._received = received
         self._unparsed = unparsed
         self._send = send
-        self._cancel: Callable[[], object] | None = None
+        # No function here leads back to this object: the collector would have to free the cycle.
+        self._cancel_short: Callable[[], None] | None = None
+        self._task: asyncio.Task[Answer] | None = None
         self._is_cancelled = False
 
     def start(self) -> None:
@@ -217,8 +219,11 @@ class Exchange:
     def cancel(self) -> None:
         """Give up: the client is gone."""
         self._is_cancelled = True
-        if self._cancel is not None:
-            self._cancel()
+        if self._task is not None:
+            self._task.cancel()
+        elif self._cancel_short is not None:
+            self._cancel_short()
+            self._send(None)
 
     def _on_replies(
         self, question: CacheQuestion, run_id: bytes, replies: list[Any] | None
@@ -232,23 +237,17 @@ class Exchange:
 
     def _start_thread(self) -> None:
         received, fast_path = self._received, self._fast_path
-        cancel_short = fast_path.endpoint.start_short(
+        self._cancel_short = fast_path.endpoint.start_short(
             fast_path.threads, received, self._unparsed, self._send
         )
-        if cancel_short is not None:
-            self._cancel = partial(self._cancel_short, cancel_short)
+        if self._cancel_short is not None:
             return
         # A thread may pass the request on to Django, which reads the headers of the scope.
         received.scope["headers"] = [
             (name.encode(), value.encode()) for name, value in received.headers.items()
         ]
-        task = asyncio.get_running_loop().create_task(self._answer_in_thread())
-        task.add_done_callback(self._on_answer)
-        self._cancel = task.cancel
-
-    def _cancel_short(self, cancel: Callable[[], None]) -> None:
-        cancel()
-        self._send(None)
+        self._task = asyncio.get_running_loop().create_task(self._answer_in_thread())
+        self._task.add_done_callback(self._on_answer)
 
     async def _answer_in_thread(self) -> Answer:
         logs.request_id.set(self._received.state.request_id)  # for this task and its thread

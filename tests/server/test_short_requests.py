@@ -1,7 +1,9 @@
 """Short requests: greenlets on the event loop answer them, and them alone."""
 
 import asyncio
+import gc
 import json
+import weakref
 from dataclasses import replace
 from random import Random
 from uuid import uuid4
@@ -13,8 +15,9 @@ from prometheus_client import REGISTRY
 from notes.loaders import AllNotes, NotesByTagName
 from pcf.execution.rows import requires_columns
 from pcf.project.schema import graphql_service
-from pcf.server import endpoint
+from pcf.server import connection, endpoint
 from pcf.server.endpoint import GraphQLEndpoint
+from pcf.server.fast_path import Exchange
 from tests.conftest import make_note, make_user, token_for
 from tests.server.short_requests import (
     FRESH,
@@ -24,6 +27,7 @@ from tests.server.short_requests import (
     TAGS,
     USERS,
     data_of,
+    idle_greenlets,
     keeps,
     know,
     other,
@@ -31,7 +35,7 @@ from tests.server.short_requests import (
     post,
     short,
 )
-from tests.server.wired import contents, wire, wired
+from tests.server.wired import contents, until, wire, wired
 
 __all__ = ["keeps", "other", "places", "short", "wire", "wired"]
 
@@ -268,6 +272,39 @@ class Plain:
         await self._client.push(request)
         (answer,) = await self._client.read(1)
         return answer
+
+
+@pytest.fixture
+def exchanges(monkeypatch):
+    """Weak references to the exchanges of the test, while the collector does not run."""
+    found = []
+
+    class Watched(Exchange):
+        def __init__(self, *args):
+            super().__init__(*args)
+            found.append(weakref.ref(self))
+
+    monkeypatch.setattr(connection, "Exchange", Watched)
+    gc.disable()
+    yield found
+    gc.enable()
+
+
+def test_the_collector_frees_no_request(short, places, other, exchanges):
+    async def leave(client):
+        with other.lock():
+            await client.send(post(NOTES, FRESH))
+            await other.until_waiting()
+            client.reset()
+            await until(lambda: not short.connections._open)
+        await until(lambda: idle_greenlets(short) == 4)
+
+    for request in (post(NOTES, FRESH), post(NOTES, n=11), NOT_SHORT["no document"]):
+        short.ask(request)
+    short.run(leave)
+    assert places.take() == [GREENLET] * 3
+    assert len(exchanges) == 4
+    assert [exchange() for exchange in exchanges] == [None] * 4
 
 
 def test_two_equal_misses_at_once_execute_once(short, places, other, grown):
