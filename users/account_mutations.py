@@ -28,16 +28,19 @@ class SignUpInput(graphene.InputObjectType):
     """A new account."""
 
     username = graphene.String(
-        description="The name to log in with: letters, digits and . + - _ alone. An account "
-        "without one logs in with its confirmed address."
+        description="The name to log in with, at most 150 characters: letters, digits and "
+        ". + - _ alone. An account without one logs in with its confirmed address."
     )
     email = graphene.String(
-        required=True, description="The e-mail address, which gets a link that confirms it."
+        required=True,
+        description="The e-mail address, at most 254 characters. It gets a link that confirms it.",
     )
     password = graphene.String(
         required=True, description=f"The password, {MAX_PASSWORD} characters at most."
     )
-    name = graphene.String(required=True, description="The name, which everybody sees.")
+    name = graphene.String(
+        required=True, description="The name, which everybody sees, at most 150 characters."
+    )
     invitation = graphene.String(
         description="The text of an invitation, where only invited people can sign up."
     )

@@ -18,8 +18,10 @@ from users.token_mutations import TokenMutation
 class UpdateProfileInput(graphene.InputObjectType):
     """The changes of the viewer's own profile. A field that is left out stays as it is."""
 
-    name = graphene.String(description="The new name, which everybody sees.")
-    email = graphene.String(description="The new e-mail address.")
+    name = graphene.String(
+        description="The new name, which everybody sees, at most 150 characters."
+    )
+    email = graphene.String(description="The new e-mail address, at most 254 characters.")
 
 
 class UpdateProfilePayload(graphene.ObjectType):
