@@ -11,10 +11,10 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     parse,
-    validate,
 )
 
 from pcf._compat.graphql import estimated_bytes, is_nested_too_deeply, unlink_tokens
+from pcf._compat.graphql_validation import validate
 from pcf.conf.sections import DocumentSettings
 from pcf.documents.cost import CostModel, check_cost, cost_model
 from pcf.documents.limits import Measure, check_text, measure, schema_names
@@ -156,7 +156,7 @@ def _cost(
 
 
 def _validate(schema: GraphQLSchema, node: DocumentNode) -> None:
-    errors = validate(schema, node, max_errors=MAX_ERRORS)
+    errors = validate(schema, node, MAX_ERRORS)
     if errors:
         for problem in errors:
             problem.extensions = problem.extensions or {"code": "GRAPHQL_VALIDATION_FAILED"}

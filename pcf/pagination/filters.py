@@ -161,23 +161,28 @@ class FilterSet:
         """
         _find_ids(look_ups, arguments, using, known)
         given = dict(arguments)
-
-        def replaced(shape: "Group | Condition") -> "Group | Condition":
-            if isinstance(shape, Group):
-                return shape._replace(parts=tuple(map(replaced, shape.parts)))
-            if shape not in look_ups:
-                return shape
-            ids, is_all = known[look_ups[shape]], shape.operator == "all_names"
-            for parameter in shape.parameters:
-                keys = [ids[name] for name in _names_in(arguments[parameter])]
-                if is_all and None in keys:
-                    return Condition(shape.name, "nothing")
-                some = tuple(key for key in keys if key is not None)
-                given[parameter] = some[0] if is_all else some
-            return shape._replace(operator=shape.operator.replace("_names", "_ids"))
-
-        given["filter"] = replaced(arguments["filter"])
+        given["filter"] = _with_ids(arguments["filter"], look_ups, arguments, known, given)
         return given
+
+
+def _with_ids(
+    shape: "Group | Condition", look_ups: "LookUps", arguments: Mapping[str, Any],
+    known: dict[Any, dict[str, Any]], given: dict[str, Any],
+) -> "Group | Condition":  # fmt: skip
+    """Return the shape with conditions on ids; ``given`` gets the ids in the place of the names."""
+    if isinstance(shape, Group):
+        parts = [_with_ids(part, look_ups, arguments, known, given) for part in shape.parts]
+        return shape._replace(parts=tuple(parts))
+    if shape not in look_ups:
+        return shape
+    ids, is_all = known[look_ups[shape]], shape.operator == "all_names"
+    for parameter in shape.parameters:
+        keys = [ids[name] for name in _names_in(arguments[parameter])]
+        if is_all and None in keys:
+            return Condition(shape.name, "nothing")
+        some = tuple(key for key in keys if key is not None)
+        given[parameter] = some[0] if is_all else some
+    return shape._replace(operator=shape.operator.replace("_names", "_ids"))
 
 
 def _one_of(parts: Sequence[Q]) -> Q:
