@@ -57,7 +57,7 @@ def validate(schema: GraphQLSchema, document: DocumentNode, max_errors: int) -> 
         errors.append(error)
 
     types = TypeInfo(schema)
-    context = ValidationContext(schema, document, types, on_error)
+    context = _Context(schema, document, types, on_error)
     rules: list[Visitor] = [rule(context) for rule in specified_rules]
     fragments = {
         definition.name.value: definition
@@ -74,6 +74,20 @@ def validate(schema: GraphQLSchema, document: DocumentNode, max_errors: int) -> 
     except RecursionError:
         errors.append(ValidationAbortedError("Validation aborted."))
     return errors
+
+
+class _Context(ValidationContext):
+    """A context that looks for no variables in a text without a dollar sign.
+
+    The search takes visitors that refer to each other.
+    """
+
+    def get_variable_usages(self, node: Any) -> list[Any]:
+        """Return the variables in a definition, with their types."""
+        location = self.document.loc
+        if location is not None and "$" not in location.source.body:
+            return []
+        return super().get_variable_usages(node)
 
 
 class _AllRules(Visitor):
