@@ -373,7 +373,13 @@ def sample_arguments(loader: type[ConnectionLoader]) -> Iterator[dict[str, Any]]
 
 
 def _sample(order: str, condition: Condition | None) -> dict[str, Any]:
+    """Return arguments with one order, or with one condition for the order by id.
+
+    A page behind a cursor looks at the columns of the order, so the samples of conditions have no
+    cursor.
+    """
     terms = (Term(order, descending=False), Term("ID", descending=False))
+    bounds = {f"after_{position}": Parameter(f"after_{position}") for position in range(2)}
     return {
         "order": terms if order != "ID" else terms[:1],
         "count": 1,
@@ -383,8 +389,7 @@ def _sample(order: str, condition: Condition | None) -> dict[str, Any]:
         "others": None,
         "dependencies": (),
         "filter_0": Parameter("filter_0"),
-        "after_0": Parameter("after_0"),
-        "after_1": Parameter("after_1"),
+        **(bounds if condition is None or order != "ID" else {}),
     }
 
 
