@@ -6,6 +6,7 @@ import json
 import weakref
 from dataclasses import replace
 from random import Random
+from types import FunctionType, MethodType
 from uuid import uuid4
 
 import pytest
@@ -305,6 +306,39 @@ def test_the_collector_frees_no_request(short, places, other, exchanges):
     assert places.take() == [GREENLET] * 3
     assert len(exchanges) == 4
     assert [exchange() for exchange in exchanges] == [None] * 4
+
+
+BY_NAMES = """query ($n: Int!) {
+  notesConnection(first: $n, filter: {tags: {any: {names: ["x"]}}, not: {search: "y"}}) {
+    totalCount edges { cursor node { title author { name } tags { name } } }
+  }
+}"""
+
+
+def owner_of(each):
+    """Return the module of a function, or that of the class of another object."""
+    is_function = isinstance(each, FunctionType | MethodType)
+    return each.__module__ if is_function else type(each).__module__
+
+
+@pytest.mark.parametrize("query", [*QUERIES, BY_NAMES])
+def test_an_answer_leaves_nothing_of_the_engine_in_a_cycle(short, query):
+    fresh = [post(f"{query} # {number}", FRESH) for number in range(2)]
+    for request in (post(query, FRESH), post(query, FRESH), fresh[0]):
+        data_of(short.ask(request))
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for request in (post(query, FRESH), fresh[1]):
+            data_of(short.ask(request))
+        gc.collect()
+        owners = {owner_of(each) or "" for each in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not [owner for owner in owners if owner.startswith("pcf.")]
 
 
 def test_two_equal_misses_at_once_execute_once(short, places, other, grown):
