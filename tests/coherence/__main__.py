@@ -31,7 +31,7 @@ from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tests.coherence.faults import Servers
 
 ROOT = Path(__file__).resolve().parents[2]
+ASKED = 40  # questions that are kept
+ASKED_AGAIN = 0.7  # of all checks
 
 
 def main() -> int:
@@ -139,6 +141,7 @@ class _Fuzz:
         self.counts: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self.failures: list[str] = []
+        self._asked: list[Any] = []  # of all threads
         self._faults = None
         if servers is not None:
             servers.postgres.execute("CHECKPOINT")  # no crash loses the world
@@ -275,10 +278,21 @@ class _Fuzz:
         self._count("unavailable")
         return True
 
+    def _question(self, queries, rng):  # type: ignore[no-untyped-def]
+        """Return a viewer and a query: most have been asked before, so their answer may be old."""
+        if self._asked and rng.random() < ASKED_AGAIN:
+            return rng.choice(self._asked)
+        question = queries.one()
+        if len(self._asked) < ASKED:
+            self._asked.append(question)
+        else:
+            self._asked[rng.randrange(ASKED)] = question
+        return question
+
     def _check(self, client, queries, rng) -> None:  # type: ignore[no-untyped-def]
         from tests.coherence.client import PLAIN, QueryStyle
 
-        viewer, query = queries.one()
+        viewer, query = self._question(queries, rng)
         style = QueryStyle.any(rng) if rng.random() < 0.5 else PLAIN
         if style.conditional:
             viewer, query, style = client.random_kept(rng) or (viewer, query, style)

@@ -23,3 +23,4 @@ def test_cached_answers_equal_uncached_answers(environment):
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert re.findall(r"([\d,]+) differences$", run.stdout, re.MULTILINE) == ["0"], run.stdout
+    assert re.search(r"[1-9][\d,]* of them hits", run.stdout), run.stdout
