@@ -10,7 +10,8 @@ Two kinds of operations run in several threads, through several workers:
 * A check sends a query twice, and a third time where the viewer has a session cookie beside a
   token: by the other one. The first is an ordinary request: some are sent by GET, in gzip, with
   variables, or conditionally (If-None-Match). The second says ``Cache-Control: no-store``. No write
-  runs meanwhile, so both answers must be equal, byte for byte.
+  runs meanwhile, so both answers must be equal, byte for byte. Most queries have been sent before,
+  so a stored answer may be old.
 
 Readers that take no lock send queries all the time. So answers are computed and stored while writes
 are committed, which is what the fence is for. The readers check what holds at any time: a note's
