@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -27,13 +27,50 @@ from tags.models import Tag
 from tests.databases import RUN, drop_template
 from users.models import ApiToken, User
 
-# The files that take longest begin first, so that no process of a run works alone at its end.
+# The files that take longest begin first, so that no process of a run works alone at its end. Those
+# that wait for servers stand among those that compute.
 LONGEST = (
-    "projects/test_guides.py",
-    "policy/test_matrix.py",
-    "admin/test_hostile.py",
     "projects/test_oddities.py",
     "end_to_end/test_replaced_workers.py",
+    "projects/test_guides.py",
+    "admin/test_hostile.py",
+    "chaos/test_faults.py",
+    "policy/test_matrix.py",
+    "end_to_end/test_coherence.py",
+    "notes/test_notes_indexes.py",
+    "cache/test_redis_gateway_faults.py",
+    "pagination/test_property.py",
+    "end_to_end/test_service.py",
+    "end_to_end/test_slow_clients.py",
+    "end_to_end/test_sessions_under_load.py",
+    "differential/test_streams.py",
+    "cache/test_trigger_installation.py",
+    "execution/test_executor_slow_fields.py",
+    "end_to_end/test_many_connections.py",
+    "fuzz/test_spending.py",
+    "execution/test_executor_differential.py",
+    "server/test_short_requests_waits.py",
+    "end_to_end/test_layers.py",
+    "end_to_end/test_fuzz.py",
+    "end_to_end/test_other_servers.py",
+    "admin/test_forms.py",
+    "projects/test_bookstore.py",
+    "end_to_end/test_connection_limits.py",
+    "server/test_fast_path.py",
+    "chaos/test_replication.py",
+    "execution/test_promise_executor_differential.py",
+    "end_to_end/test_fast_path.py",
+    "execution/test_plan_cache.py",
+    "notes/test_seed_demo.py",
+    "end_to_end/test_metrics_of_workers.py",
+    "end_to_end/test_idempotency.py",
+    "benchmarks/test_load_command.py",
+    "conf/test_production.py",
+    "differential/test_rules.py",
+    "end_to_end/test_secrets.py",
+    "end_to_end/test_identity.py",
+    "end_to_end/test_killed_worker.py",
+    "differential/test_pipelines.py",
 )
 MAX_MEMORY = 8 * 2**30  # bytes of a process of the tests, and of each that it starts
 
@@ -152,8 +189,9 @@ def repetitions(request: pytest.FixtureRequest, settings: Any) -> Iterator[Repor
 def _leave_redis_clean() -> Iterator[None]:
     yield
     client = get_redis_connection("default")
-    for name in client.scan_iter(match=f"{settings.PCF.cache.prefix}*", count=1_000):
-        client.unlink(name)
+    names = client.scan_iter(match=f"{settings.PCF.cache.prefix}*", count=1_000)
+    while some := [*islice(names, 1_000)]:
+        client.unlink(*some)
 
 
 @pytest.fixture

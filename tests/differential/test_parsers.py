@@ -14,7 +14,7 @@ from tests.differential.generator import last, stream_of
 from tests.differential.parsers import Frames, frames, of_c, of_python
 from tests.differential.test_pipelines import PIPELINES
 
-STREAMS = 250 * int(os.environ.get("PCF_FUZZ_EXAMPLES", "12"))
+STREAMS = 60 * int(os.environ.get("PCF_FUZZ_EXAMPLES", "50"))
 FIRST = int(os.environ.get("DIFFERENTIAL_SEED", "0"))
 NOISE = [
     b"\r", b"\n", b"\0", b" ", b"\t", b":", b"0", b"9", b"a", b",", b";", b"\xff", b"\x7f",

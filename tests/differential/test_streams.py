@@ -1,6 +1,6 @@
 """Random streams of requests have the same answers from PCF and from plain gunicorn.
 
-``PCF_FUZZ_EXAMPLES`` times 60 streams are compared, from the seed ``DIFFERENTIAL_SEED`` on.
+``PCF_FUZZ_EXAMPLES`` times 20 streams are compared, from the seed ``DIFFERENTIAL_SEED`` on.
 """
 
 import os
@@ -13,7 +13,7 @@ from tests.differential.generator import Stream, stream_of
 from tests.differential.raw_http import NotHTTP, answers_in, send
 from tests.differential.servers import Pair
 
-STREAMS = 60 * int(os.environ.get("PCF_FUZZ_EXAMPLES", "12"))
+STREAMS = 20 * int(os.environ.get("PCF_FUZZ_EXAMPLES", "36"))
 FIRST = int(os.environ.get("DIFFERENTIAL_SEED", "0"))
 AT_ONCE = 16
 

@@ -2,12 +2,26 @@
 
 import re
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.end_to_end.conftest import Server, start, stop
+import pytest
+
+from tests.databases import seeded_database
+from tests.end_to_end.conftest import Server, beside, start, stop
 
 GRAPH = "{ users(first: 100) { id name notes { id title author { name } tags { name } } } }"
 NOTES = "{ notes(first: 100) { title isPublic author { id } } }"
+
+
+@pytest.fixture(scope="module")
+def server(environment: dict[str, str]) -> Iterator[Server]:
+    """A service whose demo data is as it was made: other files write to that of the folder."""
+    with seeded_database("service") as address:
+        prefix = f"{environment['PCF_CACHE_PREFIX']}-service"
+        running = start(beside(environment, DATABASE_URL=address, PCF_CACHE_PREFIX=prefix))
+        yield running
+        stop(running)
 
 
 def test_the_whole_graph(server):

@@ -20,6 +20,9 @@ from graphql import (
     is_non_null_type,
 )
 from graphql.pyutils import Path, Undefined, is_iterable
+from hypothesis import reject
+
+MAX_VALUES = 20_000  # of an execution that no error ends
 
 Place = tuple[str | int, ...]
 
@@ -71,6 +74,7 @@ class Possible:
 
     errors: Counter[Summary] = field(default_factory=Counter)
     non_null: set[Place] = field(default_factory=set)
+    values: int = 0  # completed ones
 
 
 class Awaiting(ExecutionContext):
@@ -149,7 +153,11 @@ def _forget_stack(error: BaseException | None) -> None:
 
 
 class _Unpropagated(Awaiting):
-    """An executor that records every error and propagates none, so that it executes every field."""
+    """An executor that records every error and propagates none, so that it executes every field.
+
+    A fragment that contains itself can select more values than any memory holds. From
+    ``MAX_VALUES`` on, each value is null.
+    """
 
     possible: Possible
 
@@ -158,6 +166,9 @@ class _Unpropagated(Awaiting):
         self.possible.errors[Summary.of(error)] += 1
 
     def complete_value(self, return_type, field_nodes, info, path, result):
+        self.possible.values += 1
+        if self.possible.values > MAX_VALUES:
+            return None
         self._note_type(return_type, path)
         return super().complete_value(return_type, field_nodes, info, path, result)
 
@@ -185,13 +196,18 @@ class _Unpropagated(Awaiting):
 
 
 def possible_errors(schema: GraphQLSchema, request: Request) -> Possible:
-    """Return the errors that graphql-core can report when no error hides another one."""
+    """Return the errors that graphql-core can report when no error hides another one.
+
+    Reject a case with too many values.
+    """
     noted = Possible()
 
     class Noting(_Unpropagated):
         possible = noted
 
     in_event_loop(schema, request, Noting)
+    if noted.values > MAX_VALUES:
+        reject()
     return noted
 
 

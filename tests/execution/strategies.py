@@ -142,7 +142,8 @@ def _draw_field(draw: Draw, world: World, type_name: str, name: str) -> FieldSpe
         type_ = f"[{type_}]" + pick(draw, "", "!")
     if type_name in {"Query", "Mutation"} and not chance(draw, 15):
         type_ = type_.removesuffix("!")  # else many responses were null as a whole
-    arguments = {text[0]: text for text in _some(draw, ARGUMENTS, 10)}
+    count = pick(draw, 1, 0, 2, 1, 0, 3)
+    arguments = {text[0]: text for text in (pick(draw, *ARGUMENTS) for _ in range(count))}
     steps = _draw_steps(draw, world, type_)
     if chance(draw, 25):  # the default resolver reads it
         outcome = steps[0].outcome

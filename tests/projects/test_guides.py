@@ -30,6 +30,9 @@ SEE_EVERY_APP = (
     "tests/project/test_schema.py::test_everything_has_a_description",
 )
 
+# The guide changes neither the other mutations nor their payloads; the suite itself tests them.
+CHANGED = "not test_mutations or Notebook or updateNote or updateProfile"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -94,8 +97,9 @@ def test_a_type_is_added_as_the_guide_says(copy):
     run_in(copy, "manage.py", "export_schema")
     assert "type Notebook" in (copy / "schema.graphql").read_text()
     told = run_in(
-        copy, "-m", "pytest", "tests/notebooks", "tests/policy", *SEE_EVERY_APP, "-q", "-n", "0"
-    )
+        copy, "-m", "pytest", "tests/notebooks", "tests/policy", *SEE_EVERY_APP, "-k", CHANGED,
+        "-q", "-n", "0",
+    )  # fmt: skip
     assert re.search(r"^\d+ passed", told, re.MULTILINE)
 
 

@@ -33,6 +33,7 @@ KEYS = {
 }  # fmt: skip
 ALL = pytest.mark.parametrize("name", OWNERS)
 RUNS = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+FEW_RUNS = settings(RUNS, max_examples=3)  # of ten writes each
 
 
 def query(name):
@@ -78,6 +79,14 @@ class Reader:
         assert found.is_hit
         assert found.data == self.answer(stored=False).data
         return found.data[f"{self.name.lower()}Owner"]
+
+    def refill(self):
+        """Check the first answer after a write; have it stored, and return it."""
+        first = self.answer().data
+        again = self.answer()
+        assert again.is_hit
+        assert first == again.data == self.answer(stored=False).data
+        return first[f"{self.name.lower()}Owner"]
 
     def check(self):
         assert self.answer().data == self.answer(stored=False).data
@@ -129,7 +138,7 @@ def copy(owner, items):
 
 @ALL
 def test_each_write_removes_what_depends_on_the_key(ask, name):
-    @RUNS
+    @FEW_RUNS
     @given(KEYS[name])
     def run(key):
         for write in WRITES:
@@ -145,8 +154,7 @@ def test_each_write_removes_what_depends_on_the_key(ask, name):
         assert [item["label"] for item in found["items"]] == ["item"]
         assert [item["label"] for item in found["pages"]] == ["item"]
         WRITES[write](owner, ITEMS[name].objects.filter(owner_id=stored))
-        reader.check()
-        assert reader.fill() != found, write
+        assert reader.refill() != found, write
 
     run()
 
