@@ -7,6 +7,9 @@ password or a token of a superuser.
 
 from typing import Any
 
+from axes.admin import AccessAttemptAdmin as AxesAttemptAdmin
+from axes.helpers import get_cool_off
+from axes.models import AccessAttempt
 from django import forms
 from django.apps import apps
 from django.contrib import admin, messages
@@ -354,3 +357,23 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_change_permission(self, request: HttpRequest, obj: Session | None = None) -> bool:
         del request, obj
         return False
+
+
+class AccessAttemptAdmin(AxesAttemptAdmin):
+    """The failed log-ins that axes counts. Its own action raises an error in the admin."""
+
+    actions = ("cleanup_expired_attempts",)
+
+    @admin.action(description="Clean up expired attempts", permissions=["delete"])
+    def cleanup_expired_attempts(
+        self, request: HttpRequest, queryset: "QuerySet[AccessAttempt]"
+    ) -> None:
+        """Delete all attempts that are too old to count, selected or not."""
+        del queryset
+        expired = AccessAttempt.objects.filter(attempt_time__lte=timezone.now() - get_cool_off())
+        count, _ = expired.delete()
+        self.message_user(request, f"Cleaned up {count} expired attempt(s).", messages.SUCCESS)
+
+
+admin.site.unregister(AccessAttempt)
+admin.site.register(AccessAttempt, AccessAttemptAdmin)

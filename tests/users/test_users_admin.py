@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
@@ -332,3 +333,26 @@ def test_sessions_are_shown_and_ended_and_their_tokens_are_not_listed(client):
     assert client.post(path, {"post": "yes"}).status_code == 302
     assert not sessions.Session.objects.exists()
     assert not ApiToken.objects.exists()
+
+
+def attempt(username: str, **age: float) -> int:
+    made = AccessAttempt.objects.create(username=username, failures_since_start=1)
+    AccessAttempt.objects.filter(pk=made.pk).update(attempt_time=timezone.now() - timedelta(**age))
+    return made.pk
+
+
+def test_expired_attempts_are_deleted_and_the_others_count_on(client):
+    expired, recent = attempt("ann", minutes=16), attempt("bob", minutes=14)
+    where = reverse("admin:axes_accessattempt_changelist")
+    data = {"action": "cleanup_expired_attempts", "_selected_action": [recent, expired]}
+    response = client.post(where, data, follow=True)
+    assert "Cleaned up 1 expired attempt(s)." in response.content.decode()
+    assert list(AccessAttempt.objects.values_list("pk", flat=True)) == [recent]
+
+
+def test_staff_without_the_permission_to_delete_keep_attempts():
+    staff = logged_in(make("staff", "view_accessattempt", is_staff=True))
+    one = attempt("ann", minutes=16)  # a log-in would delete it
+    where = reverse("admin:axes_accessattempt_changelist")
+    staff.post(where, {"action": "cleanup_expired_attempts", "_selected_action": [one]})
+    assert AccessAttempt.objects.filter(pk=one).exists()
