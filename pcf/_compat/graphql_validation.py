@@ -11,7 +11,7 @@ functions, and tells when graphql-core's changes.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from graphql import (
@@ -36,6 +36,8 @@ from graphql.validation.validate import (
 )
 
 __all__ = ["validate"]
+
+_MAX_KINDS = 200  # of nodes, with and without the rule for fragments
 
 _Handler = tuple[int, Callable[..., Any] | None]
 """The number of a rule, and its method for the nodes of one kind."""
@@ -109,13 +111,11 @@ class _AllRules(Visitor):
         if found is None:
             enters: list[_Handler] = []
             leaves: list[_Handler] = []
-            for number, rule in enumerate(self._rules):
-                rule_class: Any = type(rule)
-                enter, leave = _method_names(rule_class, kind)
+            for number, enter, leave in _methods_of(tuple(map(type, self._rules)), kind):
+                rule = self._rules[number]
                 if enter is not None:
                     enters.append((number, getattr(rule, enter)))
-                if enter is not None or leave is not None:
-                    leaves.append((number, None if leave is None else getattr(rule, leave)))
+                leaves.append((number, None if leave is None else getattr(rule, leave)))
             found = self.enter_leave_map[kind] = EnterLeaveVisitor(
                 _enter_all(self._types, self._skipped, enters),
                 _leave_all(self._types, self._skipped, leaves),
@@ -123,14 +123,18 @@ class _AllRules(Visitor):
         return found
 
 
-@cache
-def _method_names(rule: Any, kind: str) -> tuple[str | None, str | None]:
-    """Return the names of a rule's methods for the nodes of a kind."""
-    enter, leave = (
-        next((name for name in (f"{event}_{kind}", event) if getattr(rule, name, None)), None)
-        for event in ("enter", "leave")
-    )
-    return enter, leave
+@lru_cache(_MAX_KINDS)
+def _methods_of(rules: Any, kind: str) -> list[tuple[int, str | None, str | None]]:
+    """Return the rules that have methods for the nodes of a kind: numbers, names of the methods."""
+    found = []
+    for number, rule in enumerate(rules):
+        enter, leave = (
+            next((name for name in (f"{event}_{kind}", event) if getattr(rule, name, None)), None)
+            for event in ("enter", "leave")
+        )
+        if enter is not None or leave is not None:
+            found.append((number, enter, leave))
+    return found
 
 
 def _enter_all(types: TypeInfo, skipped: list[Any], handlers: list[_Handler]) -> Any:

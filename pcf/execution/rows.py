@@ -69,6 +69,7 @@ def position_of(columns: Columns, model: type[Model], key: str) -> int:
     return columns.index(column) if column in columns else len(columns)
 
 
+@lru_cache(maxsize=MAX_ROW_CLASSES)
 def columns_of(model: type[Model]) -> Columns:
     """Return the columns (``attname``) of ``model``, in the order that ``Model.from_db`` takes.
 
@@ -84,8 +85,11 @@ def raw_columns(model: type[Model]) -> frozenset[str]:
     The result lacks columns with a descriptor (files, money) or a property of their own. It is
     empty when code of the model, or a receiver of its signals, takes part in making an instance.
     """
-    if not _makes_plain_instances(model):
-        return frozenset()
+    return _plain_columns(model) if _makes_plain_instances(model) else frozenset()
+
+
+@lru_cache(maxsize=MAX_ROW_CLASSES)
+def _plain_columns(model: type[Model]) -> frozenset[str]:
     plain = (DeferredAttribute, FOREIGN_KEY_ATTRIBUTE)
     return frozenset(
         name for name in columns_of(model) if type(getattr_static(model, name, None)) in plain
