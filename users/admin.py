@@ -370,8 +370,10 @@ class AccessAttemptAdmin(AxesAttemptAdmin):
     ) -> None:
         """Delete all attempts that are too old to count, selected or not."""
         del queryset
-        expired = AccessAttempt.objects.filter(attempt_time__lte=timezone.now() - get_cool_off())
-        count, _ = expired.delete()
+        count, cool_off = 0, get_cool_off()
+        if cool_off is not None:
+            expired = AccessAttempt.objects.filter(attempt_time__lte=timezone.now() - cool_off)
+            count, _ = expired.delete()
         self.message_user(request, f"Cleaned up {count} expired attempt(s).", messages.SUCCESS)
 
 

@@ -124,7 +124,7 @@ class _AllRules(Visitor):
 
 
 @lru_cache(_MAX_KINDS)
-def _methods_of(rules: Any, kind: str) -> list[tuple[int, str | None, str | None]]:
+def _methods_of(rules: Any, kind: str) -> tuple[tuple[int, str | None, str | None], ...]:
     """Return the rules that have methods for the nodes of a kind: numbers, names of the methods."""
     found = []
     for number, rule in enumerate(rules):
@@ -134,7 +134,7 @@ def _methods_of(rules: Any, kind: str) -> list[tuple[int, str | None, str | None
         )
         if enter is not None or leave is not None:
             found.append((number, enter, leave))
-    return found
+    return tuple(found)
 
 
 def _enter_all(types: TypeInfo, skipped: list[Any], handlers: list[_Handler]) -> Any:
