@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from tests.end_to_end.conftest import ROOT, Server, beside, start, stop
+from tests.end_to_end.conftest import IDLE, ROOT, Server, beside, start, stop
 
 # The plain server uses gunicorn's Python parser, PCF the C parser.
 PLAIN = [
@@ -46,6 +46,7 @@ def both(address: str) -> Iterator[Pair]:
         "PCF_CACHE_PREFIX": f"{settings.PCF.cache.prefix}-differential",
         "HOST": "127.0.0.1",
         "WORKERS": "1",
+        "PCF_POOL_MAX_IDLE": IDLE,
         "PCF_SERVER_PROBE": "20",  # a busy machine must not change an answer
     }
     pcf = start(beside(environment))

@@ -20,6 +20,9 @@ from django.conf import settings
 
 from tests.databases import ROOT, manage, seeded_database
 
+# PostgreSQL's connections serve the servers of all processes, of which many are idle.
+IDLE = "5"  # seconds
+
 
 @dataclass
 class Server:
@@ -81,6 +84,7 @@ def environment(own_database: str) -> dict[str, str]:
         "PCF_TIMEOUTS_HTTP": "6",
         "PCF_TIMEOUTS_GRAPHQL": "5",
         "PCF_TIMEOUTS_DATABASE": "2",
+        "PCF_POOL_MAX_IDLE": IDLE,
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "WORKERS": "2",
