@@ -2,12 +2,14 @@
 
 graphql-core's function leaves some 500 objects a document that refer to each other, so only the
 collector frees them. The event loop stands still meanwhile, for tens of milliseconds. The function
-here gives the same errors by the same rules. Reference counting frees what it makes.
+here gives the same errors by the same rules. Reference counting frees what it makes, but for two
+small visitors of graphql-core that look for the variables of a definition.
 
 Works with graphql-core >= 3.2.14, < 3.3. Undocumented, and used here, from
 ``graphql.validation.validate``: ``ValidationAbortedError``, ``FragmentNestingVisitor`` and
-``query_document_keys_to_validate``. ``tests/compat/test_graphql_validation.py`` compares both
-functions, and tells when graphql-core's changes.
+``query_document_keys_to_validate``; ``EnterLeaveVisitor``, and ``enter_leave_map`` of a Visitor.
+``tests/compat/test_graphql_validation.py`` compares both functions, and tells when graphql-core's
+changes.
 """
 
 from collections.abc import Callable, Sequence

@@ -118,7 +118,7 @@ def test_errors_are_those_of_graphql_core(text, max_errors):
 
 
 @pytest.mark.parametrize("text", DOCUMENTS)
-def test_valid_documents_have_no_errors(text):
+def test_errors_of_unchanged_documents_are_those_of_graphql_core(text):
     expected = validate_by_graphql_core(SCHEMA, parse(text))
     assert told(validate(SCHEMA, parse(text), 100)) == told(expected)
 
@@ -175,8 +175,8 @@ def test_rules_are_called_as_graphql_core_calls_them(text, rules):
     assert calls(_AllRules) == expected
 
 
-@pytest.mark.parametrize("count", [190, 210])
-def test_fragments_that_nest_too_deeply_end_the_validation(count):
+@pytest.mark.parametrize(("count", "messages"), [(20, []), (210, ["Validation aborted."])])
+def test_fragments_that_nest_too_deeply_end_the_validation(count, messages):
     fragments = [
         f"fragment F{number} on User {{ notes(first: 1) {{ author {{ ...F{number + 1} }} }} }}"
         for number in range(count)
@@ -185,7 +185,7 @@ def test_fragments_that_nest_too_deeply_end_the_validation(count):
     document = parse(" ".join(["{ user { ...F0 } }", *fragments, last]))
     expected = validate_by_graphql_core(SCHEMA, document)
     assert told(validate(SCHEMA, document, 100)) == told(expected)
-    assert [error.message for error in expected] == ["Validation aborted."]
+    assert [error.message for error in expected] == messages
 
 
 @pytest.mark.parametrize("text", [*DOCUMENTS, "{ user { unknown } nothing }"])
